@@ -98,6 +98,7 @@ def _place_order(rng: random.Random, key: str) -> TrafficRequest:
         {
             "userId": rng.choice(USERS),
             "items": [{"productId": product, "quantity": 1} for product in products],
+            "cardToken": "tok-traffic",
         },
     )
 

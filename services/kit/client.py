@@ -59,13 +59,20 @@ class ServiceClient:
         self._session = session
 
     async def call(
-        self, method: str, service: str, path: str, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        service: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        key: str = "",
     ) -> ServiceResponse:
         """Send one request, with a JSON body if given. Raises ServiceUnavailableError.
 
-        The Idempotency-Key of the request that is being served lets the mesh retry this call.
+        An Idempotency-Key lets the mesh retry the call: `key`, or that of the request that is being served.
         """
-        headers = {"Idempotency-Key": key} if (key := idempotency_key.get()) else {}
+        key = key or idempotency_key.get()
+        headers = {"Idempotency-Key": key} if key else {}
         try:
             async with self._session.request(
                 method, f"http://{service}{path}", json=body, headers=headers, allow_redirects=False

@@ -1,7 +1,7 @@
-"""Orders' API: create an order, reserve its goods, read it.
+"""Orders' API: place an order, ship it, read it.
 
-Creating is idempotent by its Idempotency-Key at every step. A retry continues where the first attempt
-stopped, whether because of a crash, an unavailable service or a concurrent request.
+Placing is idempotent by its Idempotency-Key at every step. The request runs the order's saga; what it leaves
+unfinished is resumed in the background, and by a retry with the same key.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import structlog
 from opentelemetry import trace
 from pydantic import Field
 
+from meshwright.services.kit.background import background, repeat
 from meshwright.services.kit.client import ServiceClient, ServiceUnavailableError
 from meshwright.services.kit.operations import (
     BodyModel,
@@ -27,9 +28,15 @@ from meshwright.services.kit.operations import (
 )
 from meshwright.services.kit.server import Runtime, ServiceDefinition
 from meshwright.services.orders import domain
+from meshwright.services.orders.runner import CALLEES, SagaRunner, read_saga_settings
+from meshwright.services.orders.saga import Saga
 from meshwright.services.orders.store import TABLES, OrderStore, VersionConflictError
 
 BASE = "/api/orders"
+
+RESUME_SECONDS = 1.0
+"""Seconds between searches for sagas that are due."""
+
 log = structlog.get_logger()
 
 
@@ -45,6 +52,13 @@ class OrderRequest(BodyModel):
 
     user_id: Id
     items: list[OrderItem] = Field(min_length=1, max_length=50)
+    card_token: Id = Field(repr=False, description="Stands for a card; never a card's number")
+
+
+class ShipmentRequest(BodyModel):
+    """Where the parcel can be found."""
+
+    tracking_number: Id
 
 
 class OrderResponse(BodyModel):
@@ -72,9 +86,10 @@ class OrderListQuery(QueryModel):
 class OrdersApi:
     """The operations of orders."""
 
-    def __init__(self, store: OrderStore, client: ServiceClient) -> None:
+    def __init__(self, store: OrderStore, client: ServiceClient, runner: SagaRunner) -> None:
         self._store = store
         self._client = client
+        self._runner = runner
 
     def operations(self) -> list[Operation]:
         """All operations."""
@@ -88,6 +103,14 @@ class OrdersApi:
                 body=OrderRequest,
                 needs_key=True,
             ),
+            Operation(
+                "POST",
+                f"{BASE}/{{orderId}}/ship",
+                "Ship a confirmed order",
+                self.ship,
+                {200: OrderResponse},
+                body=ShipmentRequest,
+            ),
             Operation("GET", f"{BASE}/{{orderId}}", "Get an order", self.get, {200: OrderResponse}),
             Operation(
                 "GET",
@@ -100,43 +123,66 @@ class OrdersApi:
         ]
 
     async def place(self, request: OperationRequest[OrderRequest, None]) -> OperationResponse:
-        """201 with the order once its goods are reserved; 409 if they cannot be, which cancels the order; 503
-        if another service is unavailable: a retry with the same key continues.
+        """201 with the order once it is paid; 402 or 409 when it was cancelled, because of the card or of the
+        stock; 503 while a service is unavailable: the order goes on by itself, or by a retry with its key.
         """
         user_id = request.body.user_id
         items = domain.merge_items((item.product_id, item.quantity) for item in request.body.items)
         order_id = domain.order_id(user_id, request.key)
-        order, done = await self._store.load(order_id)
+        order, saga = await self._store.load(order_id)
         if order is None:
-            order = await self._create(order_id, user_id, items)
+            order, saga = await self._create(order_id, user_id, items, request.body.card_token)
         if order.items != items:
             message = f"this key was used for other items, in order {order_id}"
             raise HttpError(422, "idempotency_key_reused", message)
         trace.get_current_span().set_attributes({"order.id": order_id, "order.amount": order.total})
-        order = await self._advance(order, done)
+        if saga is not None:
+            order, saga = await self._runner.run(order, saga)
         if order.status == "cancelled":
-            message = f"order {order_id} is cancelled: {order.reason.replace('_', ' ')}"
-            raise HttpError(409, order.reason, message)
+            raise _cancelled(order)
+        if order.status == "pending" and saga is not None:
+            raise ServiceUnavailableError(CALLEES.get(saga.step, "orders"), saga.error)
         return OperationResponse(_order_response(order), 201, {"Location": f"{BASE}/{order_id}"})
+
+    async def ship(self, request: OperationRequest[ShipmentRequest, None]) -> OperationResponse:
+        """200 once shipped, with the same number again too; 409 unless the order is confirmed."""
+        order_id = request.path["orderId"]
+        order, _ = await self._store.load(order_id)
+        if order is None:
+            raise _not_found(order_id)
+        if order.status == "shipped" and order.tracking_number == request.body.tracking_number:
+            return OperationResponse(_order_response(order))
+        if order.status != "confirmed":
+            message = f"order {order_id} is {order.status}: only a confirmed order can be shipped"
+            raise HttpError(409, "order_not_confirmed", message)
+        try:
+            order = await self._store.append(order, domain.OrderShipped(request.body.tracking_number), _now())
+        except VersionConflictError:
+            message = f"order {order_id} was changed by another request: try again"
+            raise HttpError(409, "order_changed", message) from None
+        return OperationResponse(_order_response(order))
 
     async def get(self, request: OperationRequest[None, None]) -> OperationResponse:
         order_id = request.path["orderId"]
         if not (order := await self._store.get(order_id)):
-            raise HttpError(404, "order_not_found", f"there is no order {order_id}")
+            raise _not_found(order_id)
         return OperationResponse(_order_response(order))
 
     async def list_by_user(self, request: OperationRequest[None, OrderListQuery]) -> OperationResponse:
         orders = await self._store.list_by_user(request.path["userId"], request.query.limit)
         return OperationResponse(OrderListResponse(orders=[_order_response(order) for order in orders]))
 
-    async def _create(self, order_id: str, user_id: str, items: tuple[tuple[str, int], ...]) -> domain.Order:
+    async def _create(
+        self, order_id: str, user_id: str, items: tuple[tuple[str, int], ...], card_token: str
+    ) -> tuple[domain.Order, Saga | None]:
         created = domain.create(user_id, items, await self._prices(product for product, _ in items))
+        saga = self._runner.begin(order_id, card_token)
         try:
-            order = await self._store.append(order_id, None, created, _now())
+            order = await self._store.create(created, saga, _now())
         except VersionConflictError:
             return await self._reload(order_id)
         log.info("order created", order_id=order_id, total=order.total)
-        return order
+        return order, saga
 
     async def _prices(self, products: Iterable[str]) -> dict[str, int]:
         products = list(products)
@@ -151,33 +197,21 @@ class OrdersApi:
             raise ServiceUnavailableError("catalog", f"status {response.status} instead of a product")
         return price
 
-    async def _advance(self, order: domain.Order, done: frozenset[domain.SagaStep]) -> domain.Order:
-        """Run the order's next step. Returns the order as it is then, even if another request changed it."""
-        if domain.next_step(order, done) is None:
-            return order
-        items = [{"productId": product, "quantity": quantity} for product, quantity in order.items]
-        body = {"orderId": order.id, "items": items}
-        response = await self._client.call("POST", "inventory", "/reservations", body)
-        if response.status == 200:
-            await self._store.record_step(order.id, "reserved", _now())
-            log.info("order reserved", order_id=order.id)
-            return order
-        if response.status != 409 or not response.code:
-            raise ServiceUnavailableError("inventory", f"status {response.status} instead of a reservation")
-        try:
-            event = domain.OrderCancelled(response.code)
-            cancelled = await self._store.append(order.id, order, event, _now())
-        except VersionConflictError:
-            return await self._reload(order.id)
-        log.info("order cancelled", order_id=order.id, reason=response.code)
-        return cancelled
-
-    async def _reload(self, order_id: str) -> domain.Order:
-        """The order that a concurrent request has written."""
-        order, _ = await self._store.load(order_id)
+    async def _reload(self, order_id: str) -> tuple[domain.Order, Saga | None]:
+        """The order that a concurrent request has created."""
+        order, saga = await self._store.load(order_id)
         if order is None:
             raise RuntimeError(f"order {order_id} has a version but no event")
-        return order
+        return order, saga
+
+
+def _not_found(order_id: str) -> HttpError:
+    return HttpError(404, "order_not_found", f"there is no order {order_id}")
+
+
+def _cancelled(order: domain.Order) -> HttpError:
+    message = f"order {order.id} is cancelled: {order.reason.replace('_', ' ')}"
+    return HttpError(402 if order.reason == "card_declined" else 409, order.reason, message)
 
 
 def _order_response(order: domain.Order) -> OrderResponse:
@@ -192,11 +226,16 @@ def _now() -> int:
 
 
 async def build_operations(runtime: Runtime) -> Sequence[Operation]:
-    """Open the store and rebuild its read model if it is stale."""
+    """Open the store, rebuild its read model if it is stale, and resume sagas in the background."""
+    settings = read_saga_settings(runtime.environ)
     store = OrderStore(runtime.database)
     if await store.is_stale():
         log.warning("read model rebuilt", orders=await store.rebuild())
-    return OrdersApi(store, runtime.client).operations()
+    runner = SagaRunner(store, runtime.client, settings, runtime.metrics.registry)
+    await runtime.exit_stack.enter_async_context(
+        background(repeat("resume sagas", RESUME_SECONDS, runner.resume))
+    )
+    return OrdersApi(store, runtime.client, runner).operations()
 
 
 SERVICE = ServiceDefinition("orders", TABLES, build_operations)

@@ -1,4 +1,4 @@
-"""The order as an event-sourced aggregate, and the next step of its saga. Pure.
+"""The order as an event-sourced aggregate. Pure.
 
 An order's id is derived from the user and the Idempotency-Key. So the same request always concerns the same
 order, wherever it arrives, and the event log's primary key lets only one be created.
@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-OrderStatus = Literal["pending", "cancelled"]
-SagaStep = Literal["reserved"]
+OrderStatus = Literal["pending", "confirmed", "shipped", "cancelled"]
 MAX_QUANTITY = 10_000
 _NAMESPACE = uuid.UUID("3f1d5c0e-6a52-4f0b-9f63-7f5e0a4f8a11")
 
@@ -27,18 +26,30 @@ class OrderCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderConfirmed:
+    """The order is paid and will be fulfilled."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderShipped:
+    """The goods are on their way."""
+
+    tracking_number: str
+
+
+@dataclass(frozen=True, slots=True)
 class OrderCancelled:
     """The order will not be fulfilled. `reason` is a code."""
 
     reason: str
 
 
-OrderEvent = OrderCreated | OrderCancelled
+OrderEvent = OrderCreated | OrderConfirmed | OrderShipped | OrderCancelled
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The state after all events. `version` is their number."""
+    """The state after all events. `version` is their number. `reason`: why it is cancelled."""
 
     id: str
     user_id: str
@@ -47,6 +58,7 @@ class Order:
     status: OrderStatus
     version: int
     reason: str = ""
+    tracking_number: str = ""
 
 
 def order_id(user_id: str, key: str) -> str:
@@ -72,6 +84,15 @@ def apply(order: Order | None, event: OrderEvent, id_: str) -> Order:
     match event:
         case OrderCreated() if order is None:
             return Order(id_, event.user_id, event.items, event.total, "pending", 1)
+        case OrderConfirmed() if order is not None and order.status == "pending":
+            return replace(order, status="confirmed", version=order.version + 1)
+        case OrderShipped() if order is not None and order.status == "confirmed":
+            return replace(
+                order,
+                status="shipped",
+                version=order.version + 1,
+                tracking_number=event.tracking_number,
+            )
         case OrderCancelled() if order is not None and order.status == "pending":
             return replace(order, status="cancelled", version=order.version + 1, reason=event.reason)
         case _:
@@ -86,19 +107,16 @@ def replay(id_: str, events: Iterable[OrderEvent]) -> Order | None:
     return order
 
 
-def next_step(order: Order, done: frozenset[SagaStep]) -> SagaStep | None:
-    """The next step of the saga; None when there is none."""
-    if order.status == "pending" and "reserved" not in done:
-        return "reserved"
-    return None
-
-
 def encode(event: OrderEvent) -> tuple[str, dict[str, Any]]:
     """The stored form of an event: its name and JSON values."""
     match event:
         case OrderCreated():
             items = [[product, quantity] for product, quantity in event.items]
             return "OrderCreated", {"userId": event.user_id, "items": items, "total": event.total}
+        case OrderConfirmed():
+            return "OrderConfirmed", {}
+        case OrderShipped():
+            return "OrderShipped", {"trackingNumber": event.tracking_number}
         case OrderCancelled():
             return "OrderCancelled", {"reason": event.reason}
 
@@ -109,6 +127,10 @@ def decode(name: str, data: Mapping[str, Any]) -> OrderEvent:
         case "OrderCreated":
             items = tuple((str(product), int(quantity)) for product, quantity in data["items"])
             return OrderCreated(str(data["userId"]), items, int(data["total"]))
+        case "OrderConfirmed":
+            return OrderConfirmed()
+        case "OrderShipped":
+            return OrderShipped(str(data["trackingNumber"]))
         case "OrderCancelled":
             return OrderCancelled(str(data["reason"]))
         case _:

@@ -1,12 +1,14 @@
-"""Orders' database: event log, saga log, and the read model that follows the event log.
+"""Orders' database: event log, sagas, and the read model that follows the event log.
 
 The event log is append-only. A writer names the version that it read; the primary key rejects the second of
-two concurrent writers. The read model changes in the event's transaction, and `rebuild` recreates it.
+two concurrent writers. The read model changes in the event's transaction, and `rebuild` recreates it. A saga
+changes in the transaction of its order's event too, and only from the version that was read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from typing import Any
 
@@ -30,7 +32,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshwright.services.kit.database import Database
-from meshwright.services.orders.domain import Order, OrderEvent, SagaStep, apply, decode, encode, replay
+from meshwright.services.orders.domain import (
+    Order,
+    OrderCreated,
+    OrderEvent,
+    apply,
+    decode,
+    encode,
+    replay,
+)
+from meshwright.services.orders.saga import STUCK_ATTEMPTS, Saga
 
 TABLES = MetaData()
 events = Table(
@@ -42,12 +53,28 @@ events = Table(
     Column("data", JSON, nullable=False),
     Column("happened", BigInteger, nullable=False),
 )
-saga_steps = Table(
-    "saga_steps",
+sagas = Table(
+    "sagas",
     TABLES,
     Column("order_id", String(64), primary_key=True),
-    Column("step", String(32), primary_key=True),
-    Column("done", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("step", String(16), nullable=False),
+    Column("due", BigInteger),  # null once done, so that the index holds unfinished sagas only
+    Column("deadline", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", String(200), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("card_token", String(64), nullable=False),
+    Index("sagas_by_due", "due"),
+)
+saga_log = Table(
+    "saga_log",
+    TABLES,
+    Column("order_id", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("step", String(16), nullable=False),
+    Column("outcome", String(200), nullable=False),
+    Column("happened", BigInteger, nullable=False),
 )
 views = Table(
     "order_views",
@@ -63,49 +90,102 @@ views = Table(
     Index("order_views_by_user", "user_id", "created"),
 )
 _LOG = select(events).order_by(events.c.order_id, events.c.version)
+_SAGA_FIELDS = [field.name for field in fields(Saga) if field.name != "order_id"]
+
+
+@dataclass(frozen=True, slots=True)
+class SagaStep:
+    """An attempt at a saga's step: the saga before and after it, how it went, and the order's new event."""
+
+    before: Saga
+    after: Saga
+    outcome: str
+    event: OrderEvent | None = None
 
 
 class VersionConflictError(Exception):
-    """Another writer appended an event to the order after it was read."""
+    """Another writer changed the order or its saga after it was read."""
 
 
 class OrderStore:
-    """The write side (`load`, `append`, `record_step`) and read side (`get`, `list_by_user`) of orders."""
+    """The write side (`load`, `create`, `append`, `save`), the sagas that are due, and the read side."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def load(self, order_id: str) -> tuple[Order | None, frozenset[SagaStep]]:
-        """An order replayed from its log, and the completed steps of its saga."""
+    async def load(self, order_id: str) -> tuple[Order | None, Saga | None]:
+        """An order replayed from its log, and its saga."""
         async with self._database.read() as connection:
             rows = await connection.execute(_LOG.where(events.c.order_id == order_id))
-            log = [_event_from_row(row) for row in rows]
-            steps = await connection.scalars(
-                select(saga_steps.c.step).where(saga_steps.c.order_id == order_id)
-            )
-            return replay(order_id, log), frozenset(steps)
+            order = replay(order_id, [_event_from_row(row) for row in rows])
+            row = (await connection.execute(select(sagas).where(sagas.c.order_id == order_id))).first()
+        return order, _saga_from_row(row) if row else None
 
-    async def append(self, order_id: str, current: Order | None, event: OrderEvent, now: int) -> Order:
-        """Append an event to the order as the writer read it; `now` in ms. Raises VersionConflictError."""
-        order = apply(current, event, order_id)
-        name, data = encode(event)
-        row = {"order_id": order_id, "version": order.version, "name": name, "data": data, "happened": now}
+    async def create(self, event: OrderCreated, saga: Saga, now: int) -> Order:
+        """Create an order with its saga; `now` in ms. Raises VersionConflictError if it exists."""
         try:
             async with self._database.write() as connection:
-                await connection.execute(insert(events).values(row))
-                await _project(connection, order, now)
+                order = await _append(connection, saga.order_id, None, event, now)
+                await connection.execute(insert(sagas).values(order_id=saga.order_id, **_saga_values(saga)))
         except IntegrityError:
-            raise VersionConflictError(order_id) from None
+            raise VersionConflictError(saga.order_id) from None
         return order
 
-    async def record_step(self, order_id: str, step: SagaStep, now: int) -> None:
-        """Record a completed step of the saga. Idempotent."""
-        row = {"order_id": order_id, "step": step, "done": now}
+    async def append(self, order: Order, event: OrderEvent, now: int) -> Order:
+        """Append an event to the order as the writer read it. Raises VersionConflictError."""
         try:
             async with self._database.write() as connection:
-                await connection.execute(insert(saga_steps).values(row))
+                return await _append(connection, order.id, order, event, now)
         except IntegrityError:
-            return
+            raise VersionConflictError(order.id) from None
+
+    async def save(self, step: SagaStep, order: Order, now: int) -> Order:
+        """Store a step of a saga, with its order's event. Raises VersionConflictError."""
+        before, after = step.before, step.after
+        log = {"version": before.version, "step": before.step, "outcome": step.outcome, "happened": now}
+        try:
+            async with self._database.write() as connection:
+                await _change_saga(connection, before, after)
+                await connection.execute(insert(saga_log).values(order_id=order.id, **log))
+                if step.event is None:
+                    return order
+                return await _append(connection, order.id, order, step.event, now)
+        except IntegrityError:
+            raise VersionConflictError(order.id) from None
+
+    async def claim(self, now: int, until: int, limit: int) -> list[str]:
+        """The orders of sagas that are due at `now`; no other replica gets them before `until`."""
+        query = select(sagas).where(sagas.c.due <= now).order_by(sagas.c.due).limit(limit)
+        async with self._database.read() as connection:
+            found = [_saga_from_row(row) for row in await connection.execute(query)]
+        claimed = []
+        for saga in found:
+            try:
+                async with self._database.write() as connection:
+                    await _change_saga(connection, saga, replace(saga, due=until, version=saga.version + 1))
+            except VersionConflictError:
+                continue
+            claimed.append(saga.order_id)
+        return claimed
+
+    async def unfinished(self, limit: int) -> list[Saga]:
+        """Sagas that are not done, those with the most failed attempts first."""
+        query = select(sagas).where(sagas.c.due.is_not(None)).order_by(sagas.c.attempts.desc(), sagas.c.due)
+        async with self._database.read() as connection:
+            return [_saga_from_row(row) for row in await connection.execute(query.limit(limit))]
+
+    async def stuck(self) -> int:
+        """The number of sagas whose step has failed again and again."""
+        query = select(func.count()).select_from(sagas)
+        query = query.where(sagas.c.due.is_not(None), sagas.c.attempts >= STUCK_ATTEMPTS)
+        async with self._database.read() as connection:
+            return await connection.scalar(query) or 0
+
+    async def retry(self, order_id: str, now: int) -> bool:
+        """Make an unfinished saga due at once; returns whether there is one."""
+        statement = update(sagas).where(sagas.c.order_id == order_id, sagas.c.due.is_not(None))
+        async with self._database.write() as connection:
+            return (await connection.execute(statement.values(due=now))).rowcount > 0
 
     async def get(self, order_id: str) -> Order | None:
         """An order from the read model."""
@@ -149,6 +229,35 @@ def _replay_all(rows: Iterable[Row[Any]]) -> Iterator[tuple[Order, int]]:
 
 def _event_from_row(row: Row[Any]) -> OrderEvent:
     return decode(row.name, row.data)
+
+
+def _saga_values(saga: Saga) -> dict[str, Any]:
+    values = {name: getattr(saga, name) for name in _SAGA_FIELDS}
+    return {**values, "due": None if saga.step == "done" else saga.due}
+
+
+def _saga_from_row(row: Row[Any]) -> Saga:
+    values = {name: getattr(row, name) for name in _SAGA_FIELDS}
+    return Saga(order_id=row.order_id, **{**values, "due": row.due or 0})
+
+
+async def _change_saga(connection: AsyncConnection, before: Saga, after: Saga) -> None:
+    """Raises VersionConflictError unless the saga still has the version of `before`."""
+    current = (sagas.c.order_id == before.order_id) & (sagas.c.version == before.version)
+    changed = await connection.execute(update(sagas).where(current).values(_saga_values(after)))
+    if changed.rowcount == 0:
+        raise VersionConflictError(before.order_id)
+
+
+async def _append(
+    connection: AsyncConnection, order_id: str, current: Order | None, event: OrderEvent, now: int
+) -> Order:
+    order = apply(current, event, order_id)
+    name, data = encode(event)
+    row = {"order_id": order_id, "version": order.version, "name": name, "data": data, "happened": now}
+    await connection.execute(insert(events).values(row))
+    await _project(connection, order, now)
+    return order
 
 
 async def _project(connection: AsyncConnection, order: Order, now: int) -> None:

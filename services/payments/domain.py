@@ -11,7 +11,7 @@ from typing import Literal
 
 PaymentState = Literal["charged", "declined", "refunded", "void"]
 
-MAX_AMOUNT = 10**15
+MAX_AMOUNT = 10**18
 """Minor units."""
 
 DECLINED_SUFFIX, SLOW_SUFFIX = "-declined", "-slow"

@@ -22,13 +22,14 @@ EDGES = {
     **{("ingress", to): "http" for to in INGRESS_SERVICES},
     ("orders", "catalog"): "http",
     ("orders", "inventory"): "http",
+    ("orders", "payments"): "http",
     ("storefront", "catalog"): "http",
     ("storefront", "orders"): "http",
     ("trading", "analytics"): "grpc",
 }
-"""The edges of the demo with their protocols: prices and stock of an order, the dashboard, the ticks."""
+"""The edges of the demo with their protocols: prices, stock, payments, the dashboard, the ticks."""
 
-ORDER = {"userId": "user-1", "items": [{"productId": "seed-plate", "quantity": 1}]}
+ORDER = {"userId": "user-1", "items": [{"productId": "seed-plate", "quantity": 1}], "cardToken": "tok"}
 FAULT = """
 apiVersion: meshwright.io/v1
 kind: FaultInjection
@@ -112,9 +113,9 @@ def test_topology_shows_the_edges_of_the_demo(running: Demo) -> None:
 
 def test_the_trace_of_an_order_has_every_proxy_and_service(running: Demo) -> None:
     assert order(running, "a-traced-order") == 201
-    services = ("orders", "catalog", "inventory")
+    services = ("orders", "catalog", "inventory", "payments")
     expected = {("ingress", True), *((s, p) for s in services for p in (True, False))}
-    trace = newest_trace(running, 17, "--service", "orders", by=expected)
+    trace = newest_trace(running, 33, "--service", "orders", by=expected)
     spans = {span["id"]: span for span in trace["tree"]}
     roots = [span for span in trace["tree"] if not span["parent"]]
     assert [(root["service"], root["proxy"]) for root in roots] == [("ingress", True)]

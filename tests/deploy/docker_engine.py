@@ -139,7 +139,7 @@ class Stack:
 
     def _order(self) -> int:
         """The status of a new order; 0 if there is no response."""
-        body = {"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 1}]}
+        body = {"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 1}], "cardToken": "tok"}
         headers = {"content-type": "application/json", "Idempotency-Key": uuid4().hex}
         url = f"http://127.0.0.1:{self.ports['INGRESS']}/api/orders"
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)

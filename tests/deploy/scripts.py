@@ -43,7 +43,8 @@ import http.client, json, sys, time, urllib.request
 deadline = time.monotonic() + float(sys.argv[1])
 base = "http://127.0.0.1:8080"
 while time.monotonic() < deadline:
-    order = json.dumps({"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 1}]}).encode()
+    items = [{"productId": "seed-plate", "quantity": 1}]
+    order = json.dumps({"userId": "ada", "items": items, "cardToken": "tok"}).encode()
     order_headers = {"content-type": "application/json", "Idempotency-Key": f"traffic-{time.time_ns()}"}
     paths = ("/api/catalog/products", "/api/dashboard", "/api/inventory/seed-plate")
     requests = [("/api/orders", order, order_headers), *((path, None, {}) for path in paths)]

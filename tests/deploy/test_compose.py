@@ -23,7 +23,7 @@ from tests.deploy.traffic_metrics import has_data, query_prometheus, recorded_ca
 from tests.envoy.harness import ROOT, until
 
 pytestmark = pytest.mark.timeout(420)
-# The first test starts the fixture, which has twenty-two processes.
+# The first test starts the fixture, which has twenty-three processes.
 
 UNAVAILABLE = ("grafana", "jaeger")
 """Services without a program on this machine. All others of the file run."""
@@ -33,7 +33,7 @@ CALL_GRAPH = {
         ("ingress", callee)
         for callee in ("analytics", "catalog", "inventory", "orders", "storefront", "trading")
     ),
-    *(("orders", callee) for callee in ("catalog", "inventory", "analytics")),
+    *(("orders", callee) for callee in ("catalog", "inventory", "payments", "analytics")),
     *(("storefront", callee) for callee in ("catalog", "orders", "trading")),
     ("trading", "analytics"),
 }
@@ -111,7 +111,7 @@ def test_all_sidecars_sync_and_an_order_is_accepted(running: Engine) -> None:
 def place_order(running: Engine) -> str:
     """Send the same order again; the response, or empty if it fails."""
     headers = ("-H", "content-type: application/json", "-H", "Idempotency-Key: one")
-    body = '{"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 2}]}'
+    body = '{"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 2}], "cardToken": "tok"}'
     curl = ("curl", "-sS", "--fail-with-body", "--max-time", "20", *headers, "-d", body)
     done = running.containers["ingress"].run(*curl, "http://127.0.0.1:8080/api/orders")
     if done.returncode:

@@ -23,10 +23,14 @@ HOP_BY_HOP = frozenset(
 
 @dataclass
 class Hold:
-    """Holds calls to a service. The first sets `arrived`; all continue once `release` is set."""
+    """Holds calls to a service whose path ends with `path`. The first sets `arrived`; all continue once
+    `release` is set. With `loses` their answer is lost.
+    """
 
     service: str
     when: Literal["before", "after"]
+    path: str = ""
+    loses: bool = False
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -52,9 +56,11 @@ class ForwardProxy:
         self.calls: list[RecordedCall] = []
         self.url = ""
 
-    def hold(self, service: str, when: Literal["before", "after"]) -> Hold:
+    def hold(
+        self, service: str, when: Literal["before", "after"], path: str = "", *, loses: bool = False
+    ) -> Hold:
         """Hold calls to `service` before they reach it, or after its response."""
-        self.holds.append(Hold(service, when))
+        self.holds.append(Hold(service, when, path, loses))
         return self.holds[-1]
 
     async def forward(self, request: web.Request) -> web.Response:
@@ -63,7 +69,8 @@ class ForwardProxy:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.calls.append(RecordedCall(service, request.method, request.path, headers))
         body = await request.read()
-        await self._wait_for_holds(service, "before")
+        if await self._wait_for_holds(service, request.path, "before"):
+            return web.Response(status=503, text="the request was lost")
         if not self.ports[service]:
             return web.Response(status=503, text="no healthy upstream")
         self._turns[service] += 1
@@ -75,15 +82,21 @@ class ForwardProxy:
                 content = await response.read()
         except aiohttp.ClientError:
             return web.Response(status=503, text="upstream connect error")
-        await self._wait_for_holds(service, "after")
+        if await self._wait_for_holds(service, request.path, "after"):
+            return web.Response(status=503, text="the response was lost")
         returned = {name: value for name, value in response.headers.items() if name.lower() not in HOP_BY_HOP}
         return web.Response(status=response.status, body=content, headers=returned)
 
-    async def _wait_for_holds(self, service: str, when: str) -> None:
-        for hold in self.holds:
-            if (hold.service, hold.when) == (service, when):
+    async def _wait_for_holds(self, service: str, path: str, when: str) -> bool:
+        """Wait for the holds of a call; returns whether it is lost."""
+        holds = [hold for hold in self.holds if (hold.service, hold.when) == (service, when)]
+        is_lost = False
+        for hold in holds:
+            if path.endswith(hold.path):
                 hold.arrived.set()
                 await hold.release.wait()
+                is_lost = is_lost or hold.loses
+        return is_lost
 
 
 @asynccontextmanager

@@ -122,6 +122,16 @@ class Shop:
         self.proxy.ports[service].append(started.port)
         return started
 
+    async def run(self, service: str, *arguments: str) -> tuple[int, str]:
+        """Run a command of a service on its database; returns its exit code and output."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", f"meshwright.services.{service}", *arguments,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=self.folder,
+            env={**os.environ, "DATA_DIR": str(self.folder / "data"), "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        return process.returncode or 0, output.decode()
+
     def remove_from_proxy(self, stopped: ServiceProcess) -> None:
         """Make the proxy stop sending to a process."""
         self.proxy.ports[stopped.service].remove(stopped.port)
@@ -141,13 +151,17 @@ class Shop:
             return Response(response.status, response.headers, json.loads(text) if text else None)
 
     async def order(
-        self, orders: ServiceProcess, key: str, items: dict[str, int], user: str = "ada"
+        self,
+        orders: ServiceProcess,
+        key: str,
+        items: dict[str, int],
+        user: str = "ada",
+        card: str = "tok",
     ) -> Response:
         """Place an order."""
         lines = [{"productId": product, "quantity": quantity} for product, quantity in items.items()]
-        return await self.call(
-            orders, "POST", "/api/orders", {"userId": user, "items": lines}, {"Idempotency-Key": key}
-        )
+        body = {"userId": user, "items": lines, "cardToken": card}
+        return await self.call(orders, "POST", "/api/orders", body, {"Idempotency-Key": key})
 
     async def stock(self, inventory: ServiceProcess, product: str) -> dict[str, int]:
         """The stock of a product."""

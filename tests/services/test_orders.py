@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from typing import Any, Literal
+from typing import Any
 
 from tests.services.processes import Response, ServiceProcess, Shop, until
 
 
 async def start_all(shop: Shop) -> tuple[ServiceProcess, ServiceProcess]:
-    """Start catalog, inventory and orders; returns the latter two."""
-    _, inventory, orders = await asyncio.gather(
-        *(shop.start(name) for name in ("catalog", "inventory", "orders"))
+    """Start catalog, inventory, payments and orders; returns inventory and orders."""
+    _, inventory, _, orders = await asyncio.gather(
+        *(shop.start(name) for name in ("catalog", "inventory", "payments", "orders"))
     )
     return inventory, orders
 
@@ -23,7 +23,12 @@ def query(shop: Shop, sql: str) -> list[Any]:
         return connection.execute(sql).fetchall()
 
 
-async def test_order_is_priced_reserved_and_read_again(shop: Shop) -> None:
+def sagas(shop: Shop) -> dict[str, str]:
+    """The step of each order's saga."""
+    return dict(query(shop, "SELECT order_id, step FROM sagas"))
+
+
+async def test_order_is_priced_paid_and_read_again(shop: Shop) -> None:
     inventory, orders = await start_all(shop)
     placed = await shop.order(orders, "k1", {"cold-wallet": 2, "seed-plate": 1})
     assert placed.status == 201
@@ -33,10 +38,10 @@ async def test_order_is_priced_reserved_and_read_again(shop: Shop) -> None:
         "userId": "ada",
         "items": [{"productId": "cold-wallet", "quantity": 2}, {"productId": "seed-plate", "quantity": 1}],
         "total": 2 * 12_900 + 4_900,
-        "status": "pending",
+        "status": "confirmed",
     }
     assert (await shop.call(orders, "GET", placed.headers["location"])).body == placed.body
-    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 2
+    assert await shop.stock(inventory, "cold-wallet") == {"onHand": 998, "reserved": 0, "available": 998}
     second = await shop.order(orders, "k2", {"seed-plate": 1})
     await shop.order(orders, "k1", {"seed-plate": 1}, user="bob")
     orders_of_ada = await shop.call(orders, "GET", "/api/orders/user/ada")
@@ -47,7 +52,7 @@ async def test_same_key_returns_the_same_order(shop: Shop) -> None:
     inventory, orders = await start_all(shop)
     first = await shop.order(orders, "k", {"cold-wallet": 2})
     assert (await shop.order(orders, "k", {"cold-wallet": 2})).body == first.body
-    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 2
+    assert await shop.stock(inventory, "cold-wallet") == {"onHand": 998, "reserved": 0, "available": 998}
     other_items = await shop.order(orders, "k", {"cold-wallet": 3})
     assert (other_items.status, other_items.code) == (422, "idempotency_key_reused")
 
@@ -60,8 +65,8 @@ async def test_concurrent_requests_with_one_key_create_one_order(shop: Shop) -> 
     )
     assert {response.status for response in responses} == {201}
     assert len({response.body["orderId"] for response in responses}) == 1
-    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 2
-    assert query(shop, "SELECT name FROM events") == [("OrderCreated",)]
+    assert await shop.stock(inventory, "cold-wallet") == {"onHand": 998, "reserved": 0, "available": 998}
+    assert query(shop, "SELECT name FROM events ORDER BY version") == [("OrderCreated",), ("OrderConfirmed",)]
 
 
 async def test_out_of_stock_cancels_the_order_for_good(shop: Shop) -> None:
@@ -77,20 +82,21 @@ async def test_out_of_stock_cancels_the_order_for_good(shop: Shop) -> None:
     assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 0
 
 
-async def test_retry_continues_an_order_once_inventory_is_available(shop: Shop) -> None:
-    _, orders = await asyncio.gather(shop.start("catalog"), shop.start("orders"))
+async def test_order_goes_on_once_inventory_is_available(shop: Shop) -> None:
+    _, _, orders = await asyncio.gather(*(shop.start(name) for name in ("catalog", "payments", "orders")))
     failed = await shop.order(orders, "k", {"cold-wallet": 2})
     assert (failed.status, failed.code) == (503, "inventory_unavailable")
     [order] = (await shop.call(orders, "GET", "/api/orders/user/ada")).body["orders"]
     assert order["status"] == "pending"
     inventory = await shop.start("inventory")
+    await until(lambda: sagas(shop) == {order["orderId"]: "done"})
     placed = await shop.order(orders, "k", {"cold-wallet": 2})
-    assert (placed.status, placed.body) == (201, order)
-    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 2
+    assert (placed.status, placed.body) == (201, {**order, "status": "confirmed"})
+    assert await shop.stock(inventory, "cold-wallet") == {"onHand": 998, "reserved": 0, "available": 998}
 
 
 async def test_order_without_a_price_is_not_created(shop: Shop) -> None:
-    _, orders = await asyncio.gather(shop.start("inventory"), shop.start("orders"))
+    *_, orders = await asyncio.gather(*(shop.start(name) for name in ("inventory", "payments", "orders")))
     failed = await shop.order(orders, "k", {"cold-wallet": 2})
     assert (failed.status, failed.code) == (503, "catalog_unavailable")
     assert query(shop, "SELECT * FROM events") == []
@@ -100,41 +106,19 @@ async def test_order_without_a_price_is_not_created(shop: Shop) -> None:
     assert (await shop.order(orders, "k", {"cold-wallet": 2})).status == 201
 
 
-async def kill_while_reserving(
-    shop: Shop, orders: ServiceProcess, when: Literal["before", "after"]
-) -> ServiceProcess:
-    """Kill orders before or after inventory handles its call, and start it again."""
-    hold = shop.proxy.hold("inventory", when)
-    placing = asyncio.ensure_future(shop.order(orders, "k", {"cold-wallet": 2}))
-    await hold.arrived.wait()
-    await orders.kill()
-    shop.remove_from_proxy(orders)
-    assert isinstance((await asyncio.gather(placing, return_exceptions=True))[0], Exception)
-    hold.release.set()
-    shop.proxy.holds.clear()
-    return await shop.start("orders")
-
-
-async def test_order_survives_a_kill_before_inventory_got_the_call(shop: Shop) -> None:
+async def test_confirmed_order_is_shipped_once(shop: Shop) -> None:
     inventory, orders = await start_all(shop)
-    orders = await kill_while_reserving(shop, orders, "before")
-    await assert_completes_once(shop, inventory, orders)
-
-
-async def test_order_survives_a_kill_after_inventory_reserved(shop: Shop) -> None:
-    inventory, orders = await start_all(shop)
-    orders = await kill_while_reserving(shop, orders, "after")
-    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 2
-    await assert_completes_once(shop, inventory, orders)
-
-
-async def assert_completes_once(shop: Shop, inventory: ServiceProcess, orders: ServiceProcess) -> None:
-    """The same key completes the order, and no step ran twice."""
-    placed = await shop.order(orders, "k", {"cold-wallet": 2})
-    assert placed.status == 201
-    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 2
-    assert query(shop, "SELECT name FROM events") == [("OrderCreated",)]
-    assert query(shop, "SELECT step FROM saga_steps") == [("reserved",)]
+    await shop.set_stock(inventory, "seed-plate", 0)
+    placed = await shop.order(orders, "k1", {"cold-wallet": 1})
+    path = f"/api/orders/{placed.body['orderId']}"
+    for number, status in (("T1", 200), ("T1", 200), ("T2", 409)):
+        shipped = await shop.call(orders, "POST", f"{path}/ship", {"trackingNumber": number})
+        assert shipped.status == status
+    assert (await shop.call(orders, "GET", path)).body["status"] == "shipped"
+    await shop.order(orders, "k2", {"seed-plate": 1})
+    cancelled = (await shop.call(orders, "GET", "/api/orders/user/ada")).body["orders"][0]["orderId"]
+    refused = await shop.call(orders, "POST", f"/api/orders/{cancelled}/ship", {"trackingNumber": "T3"})
+    assert (refused.status, refused.code) == (409, "order_not_confirmed")
 
 
 async def test_stale_read_model_is_rebuilt_from_the_log(shop: Shop) -> None:
@@ -143,8 +127,12 @@ async def test_stale_read_model_is_rebuilt_from_the_log(shop: Shop) -> None:
     await shop.order(orders, "k1", {"cold-wallet": 2})
     await shop.order(orders, "k2", {"seed-plate": 1})
     before = await shop.call(orders, "GET", "/api/orders/user/ada")
-    assert {order["status"] for order in before.body["orders"]} == {"pending", "cancelled"}
+    assert {order["status"] for order in before.body["orders"]} == {"confirmed", "cancelled"}
     assert await orders.stop() == 0
+    query(shop, "DELETE FROM order_views")
+    rebuilt = await shop.run("orders", "rebuild")
+    assert rebuilt == (0, "read model rebuilt: 2 orders\n")
+    assert query(shop, "SELECT count(*) FROM order_views") == [(2,)]
     query(shop, "DELETE FROM order_views")
     restarted = await shop.start("orders")
     assert (await shop.call(restarted, "GET", "/api/orders/user/ada")).body == before.body
@@ -154,20 +142,22 @@ async def test_stale_read_model_is_rebuilt_from_the_log(shop: Shop) -> None:
 async def test_invalid_orders_are_rejected_without_a_call(shop: Shop) -> None:
     orders = await shop.start("orders")
     item = {"productId": "cold-wallet", "quantity": 1}
+    valid = {"userId": "ada", "items": [item], "cardToken": "tok"}
     key = {"Idempotency-Key": "k"}
 
     async def post(body: Any, headers: dict[str, str] | None = None) -> Response:
         return await shop.call(orders, "POST", "/api/orders", body, headers)
 
-    assert (await post({"userId": "ada", "items": [item]})).code == "idempotency_key_missing"
-    assert (await post({"userId": "ada", "items": [item]}, {"Idempotency-Key": "k" * 256})).status == 400
+    assert (await post(valid)).code == "idempotency_key_missing"
+    assert (await post(valid, {"Idempotency-Key": "k" * 256})).status == 400
     for invalid in (
-        {"userId": "ada", "items": []},
+        {**valid, "items": []},
         {"items": [item]},
-        {"userId": "ada", "items": [{**item, "quantity": 0}]},
+        {**valid, "items": [{**item, "quantity": 0}]},
+        {**valid, "cardToken": "4111 1111 1111 1111"},
     ):
         assert (await post(invalid, key)).code == "invalid"
-    assert (await post({"userId": "a" * 70_000, "items": [item]}, key)).status == 413
+    assert (await post({**valid, "userId": "a" * 70_000}, key)).status == 413
     assert (await shop.call(orders, "GET", "/api/orders/nobody")).code == "order_not_found"
     assert shop.proxy.calls == []
 
@@ -176,12 +166,15 @@ async def test_calls_carry_the_trace_and_the_key(shop: Shop) -> None:
     inventory, orders = await start_all(shop)
     trace = "0af7651916cd43dd8448eb211c80319c"
     headers = {"Idempotency-Key": "k", "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
-    body = {"userId": "ada", "items": [{"productId": "cold-wallet", "quantity": 1}]}
-    assert (await shop.call(orders, "POST", "/api/orders", body, headers)).status == 201
-    assert {call.service for call in shop.proxy.calls} == {"catalog", "inventory"}
+    items = [{"productId": "cold-wallet", "quantity": 1}]
+    body = {"userId": "ada", "items": items, "cardToken": "tok"}
+    placed = await shop.call(orders, "POST", "/api/orders", body, headers)
+    assert placed.status == 201
+    assert {call.service for call in shop.proxy.calls} == {"catalog", "inventory", "payments"}
     for call in shop.proxy.calls:
         assert call.headers["traceparent"].split("-")[1] == trace
-        assert call.headers["idempotency-key"] == "k"
+        key = "k" if call.service == "catalog" else placed.body["orderId"]
+        assert call.headers["idempotency-key"] == key
 
     def logged() -> bool:
         served = [record for record in inventory.records() if record["event"] == "request served"]

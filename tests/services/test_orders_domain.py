@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwright.services.orders import domain
-from meshwright.services.orders.domain import OrderCancelled, OrderCreated
+from meshwright.services.orders.domain import OrderCancelled, OrderConfirmed, OrderCreated, OrderShipped
 
 CREATED = OrderCreated("ada", (("pen", 2), ("ink", 1)), 700)
 IDS = st.text("abcxyz0189-._", min_size=1, max_size=20)
@@ -17,7 +17,10 @@ ITEMS: st.SearchStrategy[tuple[tuple[str, int], ...]] = st.lists(
     st.tuples(IDS, st.integers(1, 10_000)), max_size=5
 ).map(tuple)
 EVENTS = st.one_of(
-    st.builds(OrderCreated, IDS, ITEMS, st.integers(0, 10**15)), st.builds(OrderCancelled, IDS)
+    st.builds(OrderCreated, IDS, ITEMS, st.integers(0, 10**15)),
+    st.builds(OrderConfirmed),
+    st.builds(OrderShipped, IDS),
+    st.builds(OrderCancelled, IDS),
 )
 
 
@@ -37,7 +40,22 @@ def test_order_is_created_pending_and_can_be_cancelled_once() -> None:
         domain.apply(cancelled, OrderCancelled("again"), "o")
 
 
-@pytest.mark.parametrize("log", [[OrderCancelled("early")], [CREATED, CREATED]])
+def test_only_a_confirmed_order_is_shipped_and_it_is_not_cancelled() -> None:
+    shipped = domain.replay("o", [CREATED, OrderConfirmed(), OrderShipped("T1")])
+    assert shipped is not None
+    assert (shipped.status, shipped.version, shipped.tracking_number) == ("shipped", 3, "T1")
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        [OrderCancelled("early")],
+        [CREATED, CREATED],
+        [CREATED, OrderShipped("T1")],
+        [CREATED, OrderConfirmed(), OrderConfirmed()],
+        [CREATED, OrderConfirmed(), OrderCancelled("late")],
+    ],
+)
 def test_impossible_logs_are_rejected(log: list[domain.OrderEvent]) -> None:
     with pytest.raises(ValueError, match="cannot follow"):
         domain.replay("o", log)
@@ -56,13 +74,6 @@ def test_id_depends_on_user_and_key_only() -> None:
     assert domain.order_id("ada", "k") == domain.order_id("ada", "k")
     pairs = [("ada", "k"), ("ada", "k2"), ("bob", "k"), ("ad", "ak")]
     assert len({domain.order_id(user, key) for user, key in pairs}) == 4
-
-
-def test_saga_reserves_a_pending_order_once() -> None:
-    order = domain.apply(None, CREATED, "o")
-    assert domain.next_step(order, frozenset()) == "reserved"
-    assert domain.next_step(order, frozenset({"reserved"})) is None
-    assert domain.next_step(domain.apply(order, OrderCancelled("x"), "o"), frozenset()) is None
 
 
 def test_items_are_merged_in_order_of_first_appearance() -> None:

@@ -21,8 +21,8 @@ async def page_missing(shop: Shop, storefront: ServiceProcess, missing: list[str
 
 
 async def test_page_has_all_parts(shop: Shop) -> None:
-    _, _, orders, storefront = await asyncio.gather(
-        *(shop.start(name) for name in ("catalog", "inventory", "orders", "storefront"))
+    *_, orders, storefront = await asyncio.gather(
+        *(shop.start(name) for name in ("catalog", "inventory", "payments", "orders", "storefront"))
     )
     placed = await shop.order(orders, "k", {"cold-wallet": 2})
     page = await page_missing(shop, storefront, [])
