@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from meshwright.services.analytics.app import SERVICE
+from meshwright.services.analytics.commands import execute, parse
 from meshwright.services.kit.server import run
 
 if __name__ == "__main__":
-    run(SERVICE)
+    if parse(sys.argv[1:]).command is None:
+        run(SERVICE)
+    else:
+        sys.exit(execute())

@@ -1,17 +1,18 @@
-"""Analytics' APIs: takes market ticks by gRPC, serves price bars by HTTP.
-
-Daily figures need order events, which no service publishes yet, so there is no route for them.
-"""
+"""Analytics: takes market ticks by gRPC and events of orders, serves bars and daily figures by HTTP."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from pydantic import Field
 
-from meshwright.services.analytics import domain
+from meshwright.services.analytics import daily, domain
+from meshwright.services.analytics.daily_store import DailyStore
 from meshwright.services.analytics.store import TABLES, BarStore, TooManySymbolsError
 from meshwright.services.kit import market, rpc
+from meshwright.services.kit.events import Subscription, open_broker, subscribe
+from meshwright.services.kit.messages import Event
 from meshwright.services.kit.operations import (
     BodyModel,
     HttpError,
@@ -47,11 +48,35 @@ class BarListQuery(QueryModel):
     limit: int = Field(60, ge=1, le=1440)
 
 
+class DayResponse(BodyModel):
+    """A day (UTC): orders by what happened to them, and the revenue of those confirmed, in minor units."""
+
+    day: str
+    created: int
+    confirmed: int
+    cancelled: int
+    shipped: int
+    revenue: int
+
+
+class DailyResponse(BodyModel):
+    """The latest days with orders, oldest first."""
+
+    days: list[DayResponse]
+
+
+class DailyQuery(QueryModel):
+    """The maximum number of days."""
+
+    limit: int = Field(30, ge=1, le=366)
+
+
 class AnalyticsApi:
     """The operations of analytics."""
 
-    def __init__(self, store: BarStore) -> None:
+    def __init__(self, store: BarStore, daily: DailyStore) -> None:
         self._store = store
+        self._daily = daily
 
     def operations(self) -> list[Operation]:
         """All HTTP operations."""
@@ -63,7 +88,15 @@ class AnalyticsApi:
                 self.bars,
                 {200: BarListResponse},
                 query=BarListQuery,
-            )
+            ),
+            Operation(
+                "GET",
+                "/api/analytics/daily",
+                "List daily figures of orders",
+                self.days,
+                {200: DailyResponse},
+                query=DailyQuery,
+            ),
         ]
 
     def rpcs(self) -> list[rpc.RpcMethod]:
@@ -76,6 +109,14 @@ class AnalyticsApi:
         if not bars:
             raise HttpError(404, "symbol_not_found", f"there are no bars of {symbol}")
         return OperationResponse(BarListResponse(symbol=symbol, bars=[_bar_response(bar) for bar in bars]))
+
+    async def days(self, request: OperationRequest[None, DailyQuery]) -> OperationResponse:
+        days = await self._daily.latest(request.query.limit)
+        return OperationResponse(DailyResponse(days=[DayResponse(**asdict(day)) for day in days]))
+
+    async def apply(self, event: Event) -> None:
+        """Count an event of an order once. Raises ValueError for one that is not valid."""
+        await self._daily.apply(event.id, daily.addition(event))
 
     async def record_tick(self, request: market.MarketDataRequest) -> market.MarketDataResponse:
         """Add a tick to its bar. Rejects invalid ticks, and new symbols beyond the limit."""
@@ -95,8 +136,10 @@ def _bar_response(bar: domain.Bar) -> BarResponse:
 
 
 async def build_operations(runtime: Runtime) -> Sequence[Operation]:
-    """Start the gRPC server."""
-    api = AnalyticsApi(BarStore(runtime.database))
+    """Start the gRPC server, and take events in the background."""
+    api = AnalyticsApi(BarStore(runtime.database), DailyStore(runtime.database))
+    if redis := open_broker(runtime):
+        await subscribe(runtime, redis, Subscription(daily.GROUP, tuple(daily.FIGURES), api.apply))
     await runtime.exit_stack.enter_async_context(rpc.serve_rpcs(runtime, api.rpcs()))
     return api.operations()
 

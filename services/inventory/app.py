@@ -11,6 +11,8 @@ from pydantic import Field
 from meshwright.services.inventory import domain
 from meshwright.services.inventory.store import EXPIRED_AT_ONCE, TABLES, ReservationStep, StockStore
 from meshwright.services.kit.background import background, repeat
+from meshwright.services.kit.events import EventHandler, Subscription, open_broker, subscribe
+from meshwright.services.kit.messages import Event
 from meshwright.services.kit.operations import (
     BodyModel,
     HttpError,
@@ -18,6 +20,7 @@ from meshwright.services.kit.operations import (
     Operation,
     OperationRequest,
     OperationResponse,
+    QueryModel,
     WholeNumber,
 )
 from meshwright.services.kit.server import Runtime, ServiceDefinition
@@ -64,6 +67,12 @@ class ReservationResponse(BodyModel):
     order_id: Id
     state: domain.ReservationState
     items: list[ReservationItem]
+
+
+class CancelledOrder(QueryModel):
+    """What inventory needs of the event `order.cancelled`."""
+
+    order_id: Id
 
 
 class InventoryApi:
@@ -187,7 +196,25 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     await runtime.exit_stack.enter_async_context(
         background(repeat("expire reservations", EXPIRY_SECONDS, expire))
     )
+    if redis := open_broker(runtime):
+        handler = _release_cancelled(store)
+        await subscribe(runtime, redis, Subscription("inventory", ("order.cancelled",), handler))
     return InventoryApi(store).operations()
+
+
+def _release_cancelled(store: StockStore) -> EventHandler:
+    """Releases the goods of cancelled orders. The saga does so first; this finds what it may have missed."""
+
+    async def handle(event: Event) -> None:
+        order_id = CancelledOrder.model_validate(dict(event.data)).order_id
+        try:
+            await store.step(
+                order_id, (), lambda stock, current: domain.release(order_id, stock, current), _now()
+            )
+        except domain.StockConflictError as error:
+            log.error("cancelled order not released", order_id=order_id, error=str(error))
+
+    return handle
 
 
 SERVICE = ServiceDefinition("inventory", TABLES, build_operations)

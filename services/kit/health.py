@@ -22,11 +22,20 @@ ReadinessCheck = Callable[[], Awaitable[None]]
 
 
 class HealthEndpoints:
-    """The health of one process, from its named checks. `draining` makes it unready at once."""
+    """The health of one process, from its named checks. `draining` makes it unready at once.
 
-    def __init__(self, settings: ServiceSettings, checks: Mapping[str, ReadinessCheck]) -> None:
+    `reported` are checks that /health has beside those of readiness.
+    """
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        checks: Mapping[str, ReadinessCheck],
+        reported: Mapping[str, ReadinessCheck],
+    ) -> None:
         self._settings = settings
         self._checks = checks
+        self._reported = reported
         self.draining = False
 
     def routes(self) -> list[web.RouteDef]:
@@ -41,12 +50,12 @@ class HealthEndpoints:
         return web.json_response({"status": "alive"})
 
     async def _ready(self, _: web.Request) -> web.Response:
-        ready = not self.draining and _all_healthy(await self._run_checks())
+        ready = not self.draining and _all_healthy(await _run_checks(self._checks))
         status = "ready" if ready else "not ready"
         return web.json_response({"status": status}, status=200 if ready else 503)
 
     async def _report(self, _: web.Request) -> web.Response:
-        results = await self._run_checks()
+        results = await _run_checks({**self._checks, **self._reported})
         healthy = _all_healthy(results)
         body = {
             "status": "healthy" if healthy else "unhealthy",
@@ -57,9 +66,10 @@ class HealthEndpoints:
         }
         return web.json_response(body, status=200 if healthy else 503)
 
-    async def _run_checks(self) -> dict[str, dict[str, Any]]:
-        results = await asyncio.gather(*(_run_check(check) for check in self._checks.values()))
-        return dict(zip(self._checks, results, strict=True))
+
+async def _run_checks(checks: Mapping[str, ReadinessCheck]) -> dict[str, dict[str, Any]]:
+    results = await asyncio.gather(*(_run_check(check) for check in checks.values()))
+    return dict(zip(checks, results, strict=True))
 
 
 def _all_healthy(results: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -45,7 +45,7 @@ class BodyModel(BaseModel):
 
 
 class QueryModel(BaseModel):
-    """Base of query strings: like bodies, but ignores unknown parameters."""
+    """Base of query strings and of others' messages: like bodies, but ignores unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from aiohttp import web
@@ -23,7 +23,7 @@ from meshwright.services.kit import logs, tracing
 from meshwright.services.kit.app import create_app
 from meshwright.services.kit.client import ServiceClient, open_client
 from meshwright.services.kit.database import Database, open_database
-from meshwright.services.kit.health import HealthEndpoints
+from meshwright.services.kit.health import HealthEndpoints, ReadinessCheck
 from meshwright.services.kit.metrics import ServiceMetrics
 from meshwright.services.kit.operations import Operation
 from meshwright.services.kit.resources import open_resources
@@ -42,7 +42,7 @@ class Runtime:
     """What a service works with.
 
     Resources beside HTTP go on `exit_stack`. It closes them, last first, after the HTTP server and before the
-    database.
+    database. `checks` are shown by /health only: readiness is about the service's own database.
     """
 
     settings: ServiceSettings
@@ -51,6 +51,7 @@ class Runtime:
     metrics: ServiceMetrics
     exit_stack: AsyncExitStack
     database_or_none: Database | None
+    checks: dict[str, ReadinessCheck] = field(default_factory=dict)
 
     @property
     def database(self) -> Database:
@@ -130,7 +131,7 @@ async def _serve(service: ServiceDefinition, settings: ServiceSettings) -> None:
 
 async def _serve_http(runtime: Runtime, operations: Sequence[Operation], stop: asyncio.Event) -> None:
     settings, metrics, database = runtime.settings, runtime.metrics, runtime.database_or_none
-    health = HealthEndpoints(settings, {"database": database.check} if database else {})
+    health = HealthEndpoints(settings, {"database": database.check} if database else {}, runtime.checks)
     runner = web.AppRunner(
         create_app(settings, operations, health, metrics),
         access_log=None,

@@ -21,6 +21,7 @@ class ServiceSettings:
     `port` 0 picks a free port, shown in the log line `listening`; so does `grpc_port`, for services with
     gRPC. Responses carry `instance` as `x-served-by` and `version` as `x-service-version`, so that a client
     sees which replica it reached. In-flight requests have `drain_seconds` to finish after SIGTERM.
+    `broker_url` empty: no broker, so events wait in their outboxes.
     `otlp_endpoint` empty: no span export. MESH_TRACES_EXPORTER=jaeger sets `jaeger_endpoint`, which replaces
     it. `keep_queries`: spans hold the query strings of URLs.
     """
@@ -33,6 +34,7 @@ class ServiceSettings:
     version: str = "v1"
     data_dir: Path = Path(".data")
     database_url: str = ""
+    broker_url: str = ""
     log_level: str = "info"
     otlp_endpoint: str = ""
     jaeger_endpoint: str = ""
@@ -42,8 +44,9 @@ class ServiceSettings:
 
 def read_settings(service: str, environ: Mapping[str, str], pid: int) -> ServiceSettings:
     """Settings from `HOST`, `PORT`, `PORT_GRPC`, `INSTANCE`, `SERVICE_VERSION`, `DATA_DIR`, `DATABASE_URL`,
-    `LOG_LEVEL`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `MESH_TRACES_EXPORTER`, `OTEL_EXPORTER_JAEGER_ENDPOINT`,
-    `TRACES_QUERY_STRINGS` and `DRAIN_SECONDS`. Raises SettingsError for the first invalid one.
+    `REDIS_URL` or else `BROKER_ADDRESS` (host:port), `LOG_LEVEL`, `OTEL_EXPORTER_OTLP_ENDPOINT`,
+    `MESH_TRACES_EXPORTER`, `OTEL_EXPORTER_JAEGER_ENDPOINT`, `TRACES_QUERY_STRINGS` and `DRAIN_SECONDS`.
+    Raises SettingsError for the first invalid one.
     """
     level = environ.get("LOG_LEVEL", "").lower() or "info"
     if level not in ("debug", "info", "warning", "error"):
@@ -54,6 +57,7 @@ def read_settings(service: str, environ: Mapping[str, str], pid: int) -> Service
     queries = environ.get("TRACES_QUERY_STRINGS", "").lower() or "redact"
     if queries not in ("redact", "keep"):
         raise SettingsError(f"TRACES_QUERY_STRINGS: {queries!r} is not valid: set redact or keep")
+    address = environ.get("BROKER_ADDRESS", "")
     jaeger = environ.get("OTEL_EXPORTER_JAEGER_ENDPOINT") or DEFAULT_JAEGER_ENDPOINT
     return ServiceSettings(
         service=service,
@@ -64,6 +68,7 @@ def read_settings(service: str, environ: Mapping[str, str], pid: int) -> Service
         version=environ.get("SERVICE_VERSION") or "v1",
         data_dir=Path(environ.get("DATA_DIR") or ".data"),
         database_url=environ.get("DATABASE_URL", ""),
+        broker_url=environ.get("REDIS_URL") or (f"redis://{address}/0" if address else ""),
         log_level=level,
         otlp_endpoint=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         jaeger_endpoint=jaeger if exporter == "jaeger" else "",

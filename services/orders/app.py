@@ -16,6 +16,7 @@ from pydantic import Field
 
 from meshwright.services.kit.background import background, repeat
 from meshwright.services.kit.client import ServiceClient, ServiceUnavailableError
+from meshwright.services.kit.events import open_broker
 from meshwright.services.kit.operations import (
     BodyModel,
     HttpError,
@@ -26,11 +27,12 @@ from meshwright.services.kit.operations import (
     QueryModel,
     WholeNumber,
 )
+from meshwright.services.kit.outbox import publish_outbox
 from meshwright.services.kit.server import Runtime, ServiceDefinition
 from meshwright.services.orders import domain
 from meshwright.services.orders.runner import CALLEES, SagaRunner, read_saga_settings
 from meshwright.services.orders.saga import Saga
-from meshwright.services.orders.store import TABLES, OrderStore, VersionConflictError
+from meshwright.services.orders.store import TABLES, OrderStore, VersionConflictError, outbox
 
 BASE = "/api/orders"
 
@@ -235,6 +237,8 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     await runtime.exit_stack.enter_async_context(
         background(repeat("resume sagas", RESUME_SECONDS, runner.resume))
     )
+    if redis := open_broker(runtime):
+        await publish_outbox(runtime, redis, outbox)
     return OrdersApi(store, runtime.client, runner).operations()
 
 

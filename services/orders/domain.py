@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from meshwright.services.kit.messages import Event
+
 OrderStatus = Literal["pending", "confirmed", "shipped", "cancelled"]
 MAX_QUANTITY = 10_000
 _NAMESPACE = uuid.UUID("3f1d5c0e-6a52-4f0b-9f63-7f5e0a4f8a11")
@@ -105,6 +107,26 @@ def replay(id_: str, events: Iterable[OrderEvent]) -> Order | None:
     for event in events:
         order = apply(order, event, id_)
     return order
+
+
+def published(order: Order, event: OrderEvent, now: int) -> Event:
+    """The event for other services; `order` includes it. Its id is the same when it is sent again."""
+    name, data = _publication(order, event)
+    facts = {"orderId": order.id, **data, "timestamp": now}
+    return Event(f"order.{name}", f"{order.id}:{order.version}", facts)
+
+
+def _publication(order: Order, event: OrderEvent) -> tuple[str, dict[str, Any]]:
+    match event:
+        case OrderCreated():
+            items = [{"productId": product, "quantity": quantity} for product, quantity in order.items]
+            return "created", {"userId": order.user_id, "items": items, "total": order.total}
+        case OrderConfirmed():
+            return "confirmed", {"userId": order.user_id, "total": order.total}
+        case OrderShipped():
+            return "shipped", {"trackingNumber": event.tracking_number}
+        case OrderCancelled():
+            return "cancelled", {"reason": event.reason}
 
 
 def encode(event: OrderEvent) -> tuple[str, dict[str, Any]]:

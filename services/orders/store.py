@@ -2,7 +2,8 @@
 
 The event log is append-only. A writer names the version that it read; the primary key rejects the second of
 two concurrent writers. The read model changes in the event's transaction, and `rebuild` recreates it. A saga
-changes in the transaction of its order's event too, and only from the version that was read.
+changes in the transaction of its order's event too, and only from the version that was read. So does the
+outbox, from which events reach other services.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshwright.services.kit.database import Database
+from meshwright.services.kit.outbox import add_event, outbox_table
 from meshwright.services.orders.domain import (
     Order,
     OrderCreated,
@@ -39,6 +41,7 @@ from meshwright.services.orders.domain import (
     apply,
     decode,
     encode,
+    published,
     replay,
 )
 from meshwright.services.orders.saga import STUCK_ATTEMPTS, Saga
@@ -89,6 +92,7 @@ views = Table(
     Column("items", JSON, nullable=False),
     Index("order_views_by_user", "user_id", "created"),
 )
+outbox = outbox_table(TABLES)
 _LOG = select(events).order_by(events.c.order_id, events.c.version)
 _SAGA_FIELDS = [field.name for field in fields(Saga) if field.name != "order_id"]
 
@@ -257,6 +261,7 @@ async def _append(
     row = {"order_id": order_id, "version": order.version, "name": name, "data": data, "happened": now}
     await connection.execute(insert(events).values(row))
     await _project(connection, order, now)
+    await add_event(connection, outbox, published(order, event, now))
     return order
 
 

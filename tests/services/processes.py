@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.fakes.ports import free_port
 from tests.services.forward_proxy import ForwardProxy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +84,49 @@ class ServiceProcess:
 
 
 @dataclass
+class Broker:
+    """The exchange's broker, with the same port and data after each start."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def start(self) -> None:
+        """Start it and wait until it answers."""
+        environ = {"PORT": str(self.port), "DATA_DIR": str(self.folder / "data"), "PYTHONPATH": str(ROOT)}
+        with (self.folder / "broker.log").open("ab") as output:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "meshwright.services.broker", stdout=output, stderr=output,
+                env={**os.environ, **environ},
+            )  # fmt: skip
+
+        async def answers() -> bool:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                return False
+            writer.close()
+            return True
+
+        await until(answers)
+
+    async def kill(self) -> None:
+        """Send SIGKILL and wait."""
+        assert self.process
+        self.process.kill()
+        await self.process.wait()
+
+    async def aclose(self) -> None:
+        """Kill it if it runs."""
+        if self.process and self.process.returncode is None:
+            await self.kill()
+
+
+@dataclass
 class Shop:
     """The services of one test: their data, their proxy, and a client that calls them directly."""
 
@@ -122,12 +166,12 @@ class Shop:
         self.proxy.ports[service].append(started.port)
         return started
 
-    async def run(self, service: str, *arguments: str) -> tuple[int, str]:
+    async def run(self, service: str, *arguments: str, **environ: str) -> tuple[int, str]:
         """Run a command of a service on its database; returns its exit code and output."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", f"meshwright.services.{service}", *arguments,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=self.folder,
-            env={**os.environ, "DATA_DIR": str(self.folder / "data"), "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "DATA_DIR": str(self.folder / "data"), "PYTHONPATH": str(ROOT), **environ},
         )  # fmt: skip
         output, _ = await process.communicate()
         return process.returncode or 0, output.decode()
