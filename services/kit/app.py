@@ -13,6 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from meshwright.services.kit import openapi
+from meshwright.services.kit.callers import Caller, read_caller
 from meshwright.services.kit.client import ServiceUnavailableError, idempotency_key
 from meshwright.services.kit.health import HealthEndpoints
 from meshwright.services.kit.metrics import ServiceMetrics
@@ -131,12 +132,15 @@ def _error_response(
 
 def _operation_handler(operation: Operation) -> Handler:
     async def handle(request: web.Request) -> web.Response:
+        caller = read_caller(request.headers)
+        _check_access(operation, caller)
         key = _parse_key(request, operation.needs_key)
         operation_request: OperationRequest[Any, Any] = OperationRequest(
             path=dict(request.match_info),
             body=_parse_body(operation.body, await request.read()) if operation.body else None,
             query=_parse_query(operation.query, dict(request.query)) if operation.query else None,
             key=key,
+            caller=caller,
         )
         token = idempotency_key.set(key)
         try:
@@ -145,6 +149,14 @@ def _operation_handler(operation: Operation) -> Handler:
             idempotency_key.reset(token)
 
     return handle
+
+
+def _check_access(operation: Operation, caller: Caller | None) -> None:
+    if caller is None and (operation.needs_caller or operation.roles):
+        raise HttpError(401, "unauthenticated", "this request needs an access token: log in")
+    if caller is not None and operation.roles and not operation.roles & caller.roles:
+        needed = " or ".join(sorted(operation.roles))
+        raise HttpError(403, "forbidden", f"this request needs the role {needed}")
 
 
 def _to_response(response: OperationResponse) -> web.Response:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from meshwright.services.kit.callers import Caller
+
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """All ids: safe in a path, in a log line and in any database."""
 
@@ -65,12 +67,13 @@ class ErrorBody(BodyModel):
 
 @dataclass(frozen=True, slots=True)
 class OperationRequest(Generic[BodyT, QueryT]):
-    """A validated request. `key` is its Idempotency-Key, empty if it has none."""
+    """A validated request. `key` is its Idempotency-Key, empty if it has none. `caller`: who sends it."""
 
     path: Mapping[str, str]
     body: BodyT
     query: QueryT
     key: str = ""
+    caller: Caller | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,8 @@ class Operation:
     """One method on one path.
 
     `responses` maps a status to its body, None for an empty one; errors need no entry. `needs_key`: requests
-    without an Idempotency-Key are rejected.
+    without an Idempotency-Key are rejected. `needs_caller`: so are those without an access token, with 401;
+    `roles`: and those of a caller with none of these roles, with 403.
     """
 
     method: str
@@ -98,3 +102,5 @@ class Operation:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     needs_key: bool = False
+    needs_caller: bool = False
+    roles: frozenset[str] = frozenset()

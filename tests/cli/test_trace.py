@@ -19,7 +19,8 @@ from tests.fakes.ports import free_port
 
 INGRESS_SERVICES = ("analytics", "catalog", "inventory", "orders", "storefront", "trading")
 EDGES = {
-    **{("ingress", to): "http" for to in INGRESS_SERVICES},
+    **{("ingress", to): "http" for to in (*INGRESS_SERVICES, "users")},
+    **{(caller, "broker"): "tcp" for caller in ("orders", "inventory", "analytics", "users")},
     ("orders", "catalog"): "http",
     ("orders", "inventory"): "http",
     ("orders", "payments"): "http",
@@ -27,9 +28,10 @@ EDGES = {
     ("storefront", "orders"): "http",
     ("trading", "analytics"): "grpc",
 }
-"""The edges of the demo with their protocols: prices, stock, payments, the dashboard, the ticks."""
+"""The edges of the demo with their protocols: an order's calls, the dashboard, ticks, events, users."""
 
 ORDER = {"userId": "user-1", "items": [{"productId": "seed-plate", "quantity": 1}], "cardToken": "tok"}
+PASSWORD = "correct horse battery"
 FAULT = """
 apiVersion: meshwright.io/v1
 kind: FaultInjection
@@ -55,6 +57,11 @@ def order(running: Demo, key: str) -> int:
     """Place an order; returns the HTTP status."""
     url = f"{running.url}/api/orders"
     return requests.post(url, json=ORDER, headers={"Idempotency-Key": key}, timeout=20).status_code
+
+
+def post(running: Demo, path: str, **body: str) -> requests.Response:
+    """Post JSON at the ingress."""
+    return requests.post(f"{running.url}{path}", json=body, timeout=20)
 
 
 def reporters(trace: dict[str, Any]) -> set[tuple[str, bool]]:
@@ -95,6 +102,7 @@ def graph(running: Demo) -> dict[str, Any] | None:
 
 def test_topology_shows_the_edges_of_the_demo(running: Demo) -> None:
     state = running.folder / "state"
+    assert post(running, "/api/auth/signup", email="bob@example.com", password=PASSWORD).status_code == 201
     with ThreadPoolExecutor(1) as executor:
         sending = executor.submit(running.counts, "--traffic", "20", "--for", "20")
         result = until(lambda: graph(running), f"{EDGES}, all healthy, under traffic", 60, 1.0)
@@ -130,6 +138,25 @@ def test_the_trace_of_an_order_has_every_proxy_and_service(running: Demo) -> Non
         elif parent and span["proxy"] != parent["proxy"]:
             assert (parent["kind"], span["kind"]) == ("client", "server")
     assert "orders" in running.mesh("trace", trace["id"])
+
+
+def test_a_person_signs_up_at_the_ingress_and_sees_only_their_own_data(running: Demo) -> None:
+    """The ingress verifies the token with the keys of users, and nobody else can say who the caller is."""
+    user = post(running, "/api/auth/signup", email="ada@example.com", password=PASSWORD).json()
+    tokens = post(running, "/api/auth/login", email="ada@example.com", password=PASSWORD).json()
+    token = {"authorization": f"Bearer {tokens['access_token']}"}
+    url = f"{running.url}/api/users/{user['id']}"
+
+    def status(url: str, headers: dict[str, str]) -> int:
+        return requests.get(url, headers=headers, timeout=20).status_code
+
+    until(lambda: status(url, token) == 200, "the ingress has the keys of users", 60)
+    forged = {"x-user-id": user["id"], "x-user-roles": "WyJhZG1pbiJd"}  # ["admin"]
+    assert status(url, forged) == 401
+    assert status(f"{url}/roles", {**token, **forged}) == 403
+    assert status(f"{running.url}/api/users/somebody", token) == 403
+    assert post(running, "/api/auth/logout", refresh_token=tokens["refresh_token"]).status_code == 204
+    assert status(url, token) == 401
 
 
 def test_the_waterfall_explains_a_failure(running: Demo) -> None:

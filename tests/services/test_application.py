@@ -52,11 +52,26 @@ def test_routes_connect_the_gateway_with_services_of_the_application(application
     assert set(backends) == services - INTERNAL
 
 
-def test_only_orders_can_be_written_from_outside() -> None:
-    routes = [document["spec"] for document in documents() if document["kind"] == "HTTPRoute"]
-    matches = [match for route in routes for rule in route["rules"] for match in rule["matches"]]
-    writable = [match["path"] for match in matches if match.get("method") != "GET"]
-    assert writable == [{"type": "Exact", "value": "/api/orders"}]
+def test_only_orders_and_sessions_can_be_written_without_a_token() -> None:
+    protected = {
+        (ref["name"], ref["sectionName"])
+        for document in documents()
+        if document["kind"] == "JWTAuthentication"
+        for ref in document["spec"]["targetRefs"]
+    }
+    writable = {
+        match["path"]["value"]
+        for document in documents()
+        if document["kind"] == "HTTPRoute"
+        for rule in document["spec"]["rules"]
+        if (document["metadata"]["name"], rule["name"]) not in protected
+        for match in rule["matches"]
+        if match.get("method") != "GET"
+    }
+    assert writable == {
+        "/api/orders",
+        *(f"/api/auth/{name}" for name in ("signup", "login", "refresh", "logout")),
+    }
 
 
 def test_every_service_has_a_breaker_that_is_explained_and_tried_by_a_probe(

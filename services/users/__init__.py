@@ -1,0 +1,1 @@
+"""Users: people, their sessions and roles, and the keys that sign their tokens."""

@@ -1,0 +1,59 @@
+"""The command that makes the first admin: `python -m meshwright.services.users admin EMAIL`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from meshwright.services.kit.database import open_database
+from meshwright.services.kit.settings import SettingsError, read_settings
+from meshwright.services.users.domain import normal_email
+from meshwright.services.users.store import TABLES, UserStore
+
+EPILOG = """examples:
+  python -m meshwright.services.users                          serve until SIGTERM
+  python -m meshwright.services.users admin ada@example.com    make a person who has signed up an admin
+
+DATA_DIR and DATABASE_URL name the database, as for the service itself."""
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line. `command` is None to serve."""
+    parser = argparse.ArgumentParser(
+        "python -m meshwright.services.users",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    admin = commands.add_parser("admin", help="make a person who has signed up an admin")
+    admin.add_argument("email", metavar="EMAIL")
+    return parser.parse_args(arguments)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Execute a command; returns the exit code."""
+    try:
+        return asyncio.run(_make_admin(options.email))
+    except (SettingsError, SQLAlchemyError, OSError) as error:
+        sys.stderr.write(f"users: {error}\n")
+        return 1
+
+
+async def _make_admin(email: str) -> int:
+    settings = read_settings("users", os.environ, os.getpid())
+    database = await open_database("users", settings.database_url, settings.data_dir, TABLES)
+    try:
+        store = UserStore(database)
+        if not (found := await store.find(normal_email(email))):
+            sys.stderr.write(f"users: nobody has signed up with {email}: sign up first\n")
+            return 1
+        await store.set_role(found[0].id, "admin", granted=True)
+    finally:
+        await database.close()
+    sys.stdout.write(f"{email} is an admin from the next login or refresh on\n")
+    return 0
