@@ -135,7 +135,7 @@ def test_prometheus_discovers_and_scrapes_all_targets(running: Engine) -> None:
         "meshwright-control-plane": 2,
         "meshwright-proxy": number,
         "meshwright-agent": number,
-        "meshwright-app": number - 1,  # the ingress has no app
+        "meshwright-app": number - 2,  # the ingress has no app, and the broker no metrics
         "prometheus": 1,
     }
 
