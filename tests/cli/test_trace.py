@@ -123,7 +123,8 @@ def test_the_trace_of_an_order_has_every_proxy_and_service(running: Demo) -> Non
     assert order(running, "a-traced-order") == 201
     services = ("orders", "catalog", "inventory", "payments")
     expected = {("ingress", True), *((s, p) for s in services for p in (True, False))}
-    trace = newest_trace(running, 33, "--service", "orders", by=expected)
+    expected.add(("analytics", False))  # the order's events continue its trace
+    trace = newest_trace(running, 35, "--service", "orders", by=expected)
     spans = {span["id"]: span for span in trace["tree"]}
     roots = [span for span in trace["tree"] if not span["parent"]]
     assert [(root["service"], root["proxy"]) for root in roots] == [("ingress", True)]
@@ -131,7 +132,9 @@ def test_the_trace_of_an_order_has_every_proxy_and_service(running: Demo) -> Non
     assert reporters(trace) == expected
     for span in trace["tree"]:
         parent = spans.get(span["parent"])
-        if parent and parent["service"] != span["service"]:
+        if span["kind"] == "consumer":
+            assert parent and (parent["service"], span["service"]) == ("orders", "analytics")
+        elif parent and parent["service"] != span["service"]:
             assert (parent["kind"], parent["proxy"]) == ("client", True)
             assert (span["kind"], span["proxy"]) == ("server", True)
             assert parent["attributes"]["upstream_cluster.name"] == span["service"]
