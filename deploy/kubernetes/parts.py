@@ -11,6 +11,8 @@ UID = 10001
 
 IMAGE = "meshwright"
 STATE = "/var/lib/meshwright"
+SECRETS = "/run/secrets/mesh"
+TMP = "/tmp"  # noqa: S108  a volume of the pod
 
 
 def metadata(name: str, **more: Any) -> Json:

@@ -11,8 +11,8 @@ from meshwright.services.analytics import daily, domain
 from meshwright.services.analytics.daily_store import DailyStore
 from meshwright.services.analytics.store import TABLES, BarStore, TooManySymbolsError
 from meshwright.services.kit import market, rpc
-from meshwright.services.kit.events import Subscription, open_broker, subscribe
-from meshwright.services.kit.messages import Event
+from meshwright.services.kit.events import EventSubscription, open_broker, subscribe
+from meshwright.services.kit.messages import ServiceEvent
 from meshwright.services.kit.operations import (
     BodyModel,
     HttpError,
@@ -114,7 +114,7 @@ class AnalyticsApi:
         days = await self._daily.latest(request.query.limit)
         return OperationResponse(DailyResponse(days=[DayResponse(**asdict(day)) for day in days]))
 
-    async def apply(self, event: Event) -> None:
+    async def apply(self, event: ServiceEvent) -> None:
         """Count an event of an order once. Raises ValueError for one that is not valid."""
         await self._daily.apply(event.id, daily.addition(event))
 
@@ -139,7 +139,7 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     """Start the gRPC server, and take events in the background."""
     api = AnalyticsApi(BarStore(runtime.database), DailyStore(runtime.database))
     if redis := open_broker(runtime):
-        await subscribe(runtime, redis, Subscription(daily.GROUP, tuple(daily.FIGURES), api.apply))
+        await subscribe(runtime, redis, EventSubscription(daily.GROUP, tuple(daily.FIGURES), api.apply))
     await runtime.exit_stack.enter_async_context(rpc.serve_rpcs(runtime, api.rpcs()))
     return api.operations()
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
-from meshwright.services.kit.messages import Event
+from meshwright.services.kit.messages import ServiceEvent
 
 GROUP = "analytics"
 FIGURES = {
@@ -39,7 +39,7 @@ class DailyAddition:
     revenue: int
 
 
-def addition(event: Event) -> DailyAddition:
+def addition(event: ServiceEvent) -> DailyAddition:
     """What an event adds. Raises ValueError for one that is not an event of an order."""
     figure = FIGURES.get(event.name)
     if figure is None:

@@ -11,8 +11,8 @@ from pydantic import Field
 from meshwright.services.inventory import domain
 from meshwright.services.inventory.store import EXPIRED_AT_ONCE, TABLES, ReservationStep, StockStore
 from meshwright.services.kit.background import background, repeat
-from meshwright.services.kit.events import EventHandler, Subscription, open_broker, subscribe
-from meshwright.services.kit.messages import Event
+from meshwright.services.kit.events import EventHandler, EventSubscription, open_broker, subscribe
+from meshwright.services.kit.messages import ServiceEvent
 from meshwright.services.kit.operations import (
     BodyModel,
     HttpError,
@@ -198,14 +198,14 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     )
     if redis := open_broker(runtime):
         handler = _release_cancelled(store)
-        await subscribe(runtime, redis, Subscription("inventory", ("order.cancelled",), handler))
+        await subscribe(runtime, redis, EventSubscription("inventory", ("order.cancelled",), handler))
     return InventoryApi(store).operations()
 
 
 def _release_cancelled(store: StockStore) -> EventHandler:
     """Releases the goods of cancelled orders. The saga does so first; this finds what it may have missed."""
 
-    async def handle(event: Event) -> None:
+    async def handle(event: ServiceEvent) -> None:
         order_id = CancelledOrder.model_validate(dict(event.data)).order_id
         try:
             await store.step(

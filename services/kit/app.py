@@ -13,7 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from meshwright.services.kit import openapi
-from meshwright.services.kit.callers import Caller, read_caller
+from meshwright.services.kit.callers import Requester, read_caller
 from meshwright.services.kit.client import ServiceUnavailableError, idempotency_key
 from meshwright.services.kit.health import HealthEndpoints
 from meshwright.services.kit.metrics import ServiceMetrics
@@ -151,7 +151,7 @@ def _operation_handler(operation: Operation) -> Handler:
     return handle
 
 
-def _check_access(operation: Operation, caller: Caller | None) -> None:
+def _check_access(operation: Operation, caller: Requester | None) -> None:
     if caller is None and (operation.needs_caller or operation.roles):
         raise HttpError(401, "unauthenticated", "this request needs an access token: log in")
     if caller is not None and operation.roles and not operation.roles & caller.roles:

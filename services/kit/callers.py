@@ -16,7 +16,7 @@ USER, EMAIL, ROLES, SESSION = "x-user-id", "x-user-email", "x-user-roles", "x-se
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Requester:
     """A person with a valid access token."""
 
     user_id: str
@@ -25,11 +25,13 @@ class Caller:
     session_id: str = ""
 
 
-def read_caller(headers: Mapping[str, str]) -> Caller | None:
+def read_caller(headers: Mapping[str, str]) -> Requester | None:
     """The person who sends a request with these headers; None for a request without a token."""
     if not (user_id := headers.get(USER, "")):
         return None
-    return Caller(user_id, headers.get(EMAIL, ""), _roles(headers.get(ROLES, "")), headers.get(SESSION, ""))
+    return Requester(
+        user_id, headers.get(EMAIL, ""), _roles(headers.get(ROLES, "")), headers.get(SESSION, "")
+    )
 
 
 def _roles(encoded: str) -> frozenset[str]:

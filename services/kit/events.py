@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from meshwright.services.kit.background import background, repeat
-from meshwright.services.kit.messages import Event, from_fields
+from meshwright.services.kit.messages import ServiceEvent, from_fields
 from meshwright.services.kit.server import Runtime
 
 DEAD_LETTERS = "dead-letters"
@@ -44,7 +44,7 @@ log = structlog.get_logger()
 tracer = trace.get_tracer("meshwright.services.kit.events")
 
 
-EventHandler = Callable[[Event], Awaitable[None]]
+EventHandler = Callable[[ServiceEvent], Awaitable[None]]
 """Raises ValueError for an event that it will never understand."""
 
 
@@ -81,7 +81,7 @@ async def replay(redis: Redis, group: str, names: Sequence[str]) -> int:
     return count
 
 
-async def subscribe(runtime: Runtime, redis: Redis, subscription: Subscription) -> None:
+async def subscribe(runtime: Runtime, redis: Redis, subscription: EventSubscription) -> None:
     """Handle events in the background, for as long as the service runs."""
     consumer = EventConsumer(redis, subscription, runtime.settings.instance, runtime.metrics.registry)
     await runtime.exit_stack.enter_async_context(
@@ -98,7 +98,7 @@ async def _create_group(redis: Redis, group: str, name: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class EventSubscription:
     """What a group of consumers wants: the events called `names`, given to `handler`."""
 
     group: str
@@ -112,7 +112,7 @@ class EventConsumer:
     def __init__(
         self,
         redis: Redis,
-        subscription: Subscription,
+        subscription: EventSubscription,
         consumer: str,
         registry: CollectorRegistry,
         *,
@@ -141,16 +141,16 @@ class EventConsumer:
                 self._has_groups = True
             for name in self._names:
                 await self._retry(name)
-            streams: Any = dict.fromkeys(self._names, ">")
-            found: Any = await self._redis.xreadgroup(
-                self._group, self._consumer, streams, count=BATCH, block=BLOCK_MS
+            names: Any = dict.fromkeys(self._names, ">")
+            streams: Any = await self._redis.xreadgroup(
+                self._group, self._consumer, names, count=BATCH, block=BLOCK_MS
             )
         except ResponseError as error:
             self._has_groups = False
             if not str(error).startswith("NOGROUP"):  # the broker has lost its data
                 raise
             return True
-        for name, entries in found:
+        for name, entries in streams:
             for entry, fields in entries:
                 await self._handle(name, entry, fields)
         return True

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ServiceEvent:
     """Something that happened. `id` is the same each time it is delivered."""
 
     name: str
@@ -17,14 +17,14 @@ class Event:
     data: Mapping[str, Any]
 
 
-def to_fields(event: Event, trace_parent: str = "") -> dict[str, str]:
+def to_fields(event: ServiceEvent, trace_parent: str = "") -> dict[str, str]:
     """The fields of an event's entry in its stream."""
     return {"id": event.id, "data": json.dumps(event.data), "traceparent": trace_parent}
 
 
-def from_fields(name: str, fields: Mapping[str, str]) -> Event:
+def from_fields(name: str, fields: Mapping[str, str]) -> ServiceEvent:
     """The inverse of `to_fields`. Raises ValueError."""
     data = json.loads(fields.get("data", ""))
     if not isinstance(data, dict) or not fields.get("id"):
         raise ValueError("an event has an id and a JSON object")
-    return Event(name, fields["id"], data)
+    return ServiceEvent(name, fields["id"], data)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from meshwright.services.kit.callers import Caller
+from meshwright.services.kit.callers import Requester
 
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """All ids: safe in a path, in a log line and in any database."""
@@ -73,7 +73,7 @@ class OperationRequest(Generic[BodyT, QueryT]):
     body: BodyT
     query: QueryT
     key: str = ""
-    caller: Caller | None = None
+    caller: Requester | None = None
 
 
 @dataclass(frozen=True, slots=True)

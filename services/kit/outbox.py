@@ -29,7 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meshwright.services.kit.background import background, repeat
 from meshwright.services.kit.database import Database
 from meshwright.services.kit.events import MAX_EVENTS
-from meshwright.services.kit.messages import Event, to_fields
+from meshwright.services.kit.messages import ServiceEvent, to_fields
 from meshwright.services.kit.server import Runtime
 
 BATCH = 100
@@ -54,7 +54,7 @@ def outbox_table(tables: MetaData) -> Table:
     )
 
 
-async def add_event(connection: AsyncConnection, outbox: Table, event: Event) -> None:
+async def add_event(connection: AsyncConnection, outbox: Table, event: ServiceEvent) -> None:
     """Add an event to the outbox, with the trace of what is being done."""
     carrier: dict[str, str] = {}
     inject(carrier)
@@ -85,7 +85,7 @@ class OutboxPublisher:
             return False
         async with self._redis.pipeline(transaction=False) as pipeline:
             for row in batch:
-                fields: Any = to_fields(Event(row.name, row.event_id, row.data), row.traceparent)
+                fields: Any = to_fields(ServiceEvent(row.name, row.event_id, row.data), row.traceparent)
                 pipeline.xadd(row.name, fields, maxlen=MAX_EVENTS, approximate=True)
             await pipeline.execute()
         async with self._database.write() as connection:

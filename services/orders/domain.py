@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from meshwright.services.kit.messages import Event
+from meshwright.services.kit.messages import ServiceEvent
 
 OrderStatus = Literal["pending", "confirmed", "shipped", "cancelled"]
 MAX_QUANTITY = 10_000
@@ -109,11 +109,11 @@ def replay(id_: str, events: Iterable[OrderEvent]) -> Order | None:
     return order
 
 
-def published(order: Order, event: OrderEvent, now: int) -> Event:
+def published(order: Order, event: OrderEvent, now: int) -> ServiceEvent:
     """The event for other services; `order` includes it. Its id is the same when it is sent again."""
     name, data = _publication(order, event)
     facts = {"orderId": order.id, **data, "timestamp": now}
-    return Event(f"order.{name}", f"{order.id}:{order.version}", facts)
+    return ServiceEvent(f"order.{name}", f"{order.id}:{order.version}", facts)
 
 
 def _publication(order: Order, event: OrderEvent) -> tuple[str, dict[str, Any]]:

@@ -161,9 +161,9 @@ class OrderStore:
         """The orders of sagas that are due at `now`; no other replica gets them before `until`."""
         query = select(sagas).where(sagas.c.due <= now).order_by(sagas.c.due).limit(limit)
         async with self._database.read() as connection:
-            found = [_saga_from_row(row) for row in await connection.execute(query)]
+            due_sagas = [_saga_from_row(row) for row in await connection.execute(query)]
         claimed = []
-        for saga in found:
+        for saga in due_sagas:
             try:
                 async with self._database.write() as connection:
                     await _change_saga(connection, saga, replace(saga, due=until, version=saga.version + 1))

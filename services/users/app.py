@@ -15,7 +15,7 @@ import structlog
 from pydantic import Field, StringConstraints
 
 from meshwright.services.kit.background import background, repeat
-from meshwright.services.kit.callers import Caller
+from meshwright.services.kit.callers import Requester
 from meshwright.services.kit.events import open_broker
 from meshwright.services.kit.operations import (
     BodyModel,
@@ -176,11 +176,11 @@ class UsersApi:
         return OperationResponse(_response(user), 201, {"Location": f"/api/users/{user.id}"})
 
     async def log_in(self, request: OperationRequest[LoginRequest, None]) -> OperationResponse:
-        found = await self._store.find(domain.normal_email(request.body.email))
-        is_right = await verify_password(request.body.password, found[1] if found else None)
-        if found is None or not is_right:
+        user_and_hash = await self._store.find(domain.normal_email(request.body.email))
+        is_right = await verify_password(request.body.password, user_and_hash[1] if user_and_hash else None)
+        if user_and_hash is None or not is_right:
             raise HttpError(401, "login_failed", "the email address or the password is wrong")
-        user, session_id, refresh_token = found[0], uuid.uuid4().hex, tokens.new_refresh_token()
+        user, session_id, refresh_token = user_and_hash[0], uuid.uuid4().hex, tokens.new_refresh_token()
         await self._store.open_session(user.id, session_id, tokens.digest(refresh_token), _now())
         return await self._tokens(user, session_id, refresh_token)
 
@@ -262,7 +262,7 @@ class UsersApi:
         return OperationResponse(KeySetResponse.model_validate(public))
 
 
-def _is_allowed(caller: Caller, user_id: str, *, change: bool) -> bool:
+def _is_allowed(caller: Requester, user_id: str, *, change: bool) -> bool:
     rule = domain.may_change if change else domain.may_read
     return rule(caller.user_id, caller.roles, user_id)
 

@@ -49,10 +49,10 @@ async def _make_admin(email: str) -> int:
     database = await open_database("users", settings.database_url, settings.data_dir, TABLES)
     try:
         store = UserStore(database)
-        if not (found := await store.find(normal_email(email))):
+        if not (user_and_hash := await store.find(normal_email(email))):
             sys.stderr.write(f"users: nobody has signed up with {email}: sign up first\n")
             return 1
-        await store.set_role(found[0].id, "admin", granted=True)
+        await store.set_role(user_and_hash[0].id, "admin", granted=True)
     finally:
         await database.close()
     sys.stdout.write(f"{email} is an admin from the next login or refresh on\n")

@@ -1,4 +1,4 @@
-"""Rules of users: roles, tokens' lifetimes, when signing keys change, who may see and change whom. Pure."""
+"""Rules of users: roles, tokens' lifetimes, when signing keys change, who may change a user. Pure."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def normal_email(email: str) -> str:
 
 def signing_key(keys: Sequence[SigningKey], now: int) -> SigningKey:
     """The key that signs at `now`: the newest that every proxy knows, else the oldest. Needs one key."""
-    known = [key for key in keys if key.created <= now - 1000 * PUBLISH_SECONDS]
-    if known:
-        return max(known, key=lambda key: (key.created, key.kid))
+    published_keys = [key for key in keys if key.created <= now - 1000 * PUBLISH_SECONDS]
+    if published_keys:
+        return max(published_keys, key=lambda key: (key.created, key.kid))
     return min(keys, key=lambda key: (key.created, key.kid))
 
 

@@ -20,17 +20,17 @@ class KeyStore:
     async def rotate(self, now: int) -> list[SigningKey]:
         """Make a new key if it is time, delete retired ones; `now` in ms. Returns the keys to publish."""
         async with self._database.exclusive() as connection:
-            found = [
+            all_keys = [
                 SigningKey(row.kid, row.created, row.pem) for row in await connection.execute(select(keys))
             ]
-            if domain.needs_key(found, now):
+            if domain.needs_key(all_keys, now):
                 key = new_key(now)
                 await connection.execute(insert(keys).values(kid=key.kid, created=key.created, pem=key.pem))
-                found.append(key)
-            retired = {key.kid for key in domain.retired_keys(found, now)}
+                all_keys.append(key)
+            retired = {key.kid for key in domain.retired_keys(all_keys, now)}
             if retired:
                 await connection.execute(delete(keys).where(keys.c.kid.in_(retired)))
-        return [key for key in found if key.kid not in retired]
+        return [key for key in all_keys if key.kid not in retired]
 
     async def read(self) -> list[SigningKey]:
         """All keys."""

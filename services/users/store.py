@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshwright.services.kit.database import Database
-from meshwright.services.kit.messages import Event
+from meshwright.services.kit.messages import ServiceEvent
 from meshwright.services.kit.outbox import add_event, outbox_table
 from meshwright.services.users.domain import SESSION_SECONDS, Role, User
 
@@ -91,7 +91,7 @@ class UserStore:
                 await connection.execute(
                     insert(users).values(**row, roles=list(user.roles), created=user.created)
                 )
-                await add_event(connection, outbox, Event("user.created", f"user:{user.id}", data))
+                await add_event(connection, outbox, ServiceEvent("user.created", f"user:{user.id}", data))
         except IntegrityError:
             raise EmailTakenError(user.email) from None
 
@@ -162,10 +162,10 @@ class UserStore:
                 await _end(connection, row.session_id, now)
             else:
                 await connection.execute(insert(refresh_tokens).values(digest=new, session_id=row.session_id))
-            found = (await connection.execute(select(users).where(users.c.id == row.user_id))).one()
+            user_row = (await connection.execute(select(users).where(users.c.id == row.user_id))).one()
         if is_reused:
             raise RefreshRefusedError("refresh_token_reused")
-        return _user(found), row.session_id
+        return _user(user_row), row.session_id
 
     async def end_session_of(self, token: str, now: int) -> None:
         """End the session of a refresh token's digest, if there is one."""

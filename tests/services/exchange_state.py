@@ -54,8 +54,8 @@ async def settled(shop: Shop, stock: dict[str, int]) -> Counter[str]:
             committed.update(dict(query(shop, "inventory", lines, order_id)))
     for product, on_hand in stock.items():
         levels = "SELECT on_hand, reserved FROM stock WHERE product_id = ?"
-        found = query(shop, "inventory", levels, product)
-        assert found == [(on_hand - committed[product], 0)], product
+        level = query(shop, "inventory", levels, product)
+        assert level == [(on_hand - committed[product], 0)], product
     ends = dict(query(shop, "orders", "SELECT name, count(*) FROM events WHERE version = 2 GROUP BY name"))
     assert ends == {f"Order{status.capitalize()}": count for status, count in statuses.items()}
     assert query(shop, "orders", "SELECT count(*) FROM sagas WHERE card_token != ''") == [(0,)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshwright.services.analytics.daily import DailyAddition, addition
-from meshwright.services.kit.messages import Event, from_fields, to_fields
+from meshwright.services.kit.messages import ServiceEvent, from_fields, to_fields
 
 DAY = 1_767_225_600_000
 """2026-01-01 00:00 UTC."""
@@ -13,27 +13,27 @@ DAY = 1_767_225_600_000
 
 def test_event_counts_for_the_day_of_its_timestamp() -> None:
     data = {"orderId": "o", "total": 700, "timestamp": DAY - 1}
-    assert addition(Event("order.created", "o:1", data)) == DailyAddition("2025-12-31", "created", 0)
-    confirmed = Event("order.confirmed", "o:2", {**data, "timestamp": DAY})
+    assert addition(ServiceEvent("order.created", "o:1", data)) == DailyAddition("2025-12-31", "created", 0)
+    confirmed = ServiceEvent("order.confirmed", "o:2", {**data, "timestamp": DAY})
     assert addition(confirmed) == DailyAddition("2026-01-01", "confirmed", 700)
 
 
 @pytest.mark.parametrize(
     "event",
     [
-        Event("order.eaten", "o:1", {"timestamp": DAY}),
-        Event("order.created", "o:1", {}),
-        Event("order.confirmed", "o:1", {"timestamp": DAY, "total": -1}),
-        Event("order.created", "o:1", {"timestamp": 2**60}),
+        ServiceEvent("order.eaten", "o:1", {"timestamp": DAY}),
+        ServiceEvent("order.created", "o:1", {}),
+        ServiceEvent("order.confirmed", "o:1", {"timestamp": DAY, "total": -1}),
+        ServiceEvent("order.created", "o:1", {"timestamp": 2**60}),
     ],
 )
-def test_event_that_is_not_valid_is_refused(event: Event) -> None:
+def test_event_that_is_not_valid_is_refused(event: ServiceEvent) -> None:
     with pytest.raises(ValueError, match=r"."):
         addition(event)
 
 
 def test_event_survives_its_stream() -> None:
-    event = Event("order.created", "o:1", {"items": [{"productId": "ä", "quantity": 2}]})
+    event = ServiceEvent("order.created", "o:1", {"items": [{"productId": "ä", "quantity": 2}]})
     assert from_fields(event.name, to_fields(event)) == event
     for fields in ({}, {"id": "x", "data": "[]"}, {"id": "", "data": "{}"}):
         with pytest.raises(ValueError, match=r"."):

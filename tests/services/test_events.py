@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from meshwright.services.kit.background import background, repeat
-from meshwright.services.kit.events import DEAD_LETTERS, EventConsumer, Subscription, connect, replay
-from meshwright.services.kit.messages import Event, to_fields
+from meshwright.services.kit.events import DEAD_LETTERS, EventConsumer, EventSubscription, connect, replay
+from meshwright.services.kit.messages import ServiceEvent, to_fields
 from tests.services.exchange_state import is_quiet, query, settled
 from tests.services.processes import Broker, Shop, until
 
@@ -38,7 +38,7 @@ async def redis(broker: Broker) -> AsyncIterator[Redis]:
 
 def consumer(redis: Redis, name: str, handler: Any) -> EventConsumer:
     return EventConsumer(
-        redis, Subscription("group", ("a", "b"), handler), name, CollectorRegistry(), retry_ms=1
+        redis, EventSubscription("group", ("a", "b"), handler), name, CollectorRegistry(), retry_ms=1
     )
 
 
@@ -46,13 +46,13 @@ async def test_poisoned_event_is_buried_and_blocks_nobody(redis: Redis) -> None:
     """What fails again and again is buried too, once another consumer has failed as well."""
     seen: list[str] = []
 
-    async def handle(event: Event) -> None:
+    async def handle(event: ServiceEvent) -> None:
         seen.append(event.id)
         if event.id == "poison":
             raise RuntimeError("boom")
 
     for stream, event_id in (("a", "poison"), ("a", "good"), ("b", "other")):
-        await redis.xadd(stream, to_fields(Event(stream, event_id, {"n": 1})))  # type: ignore[arg-type]
+        await redis.xadd(stream, to_fields(ServiceEvent(stream, event_id, {"n": 1})))  # type: ignore[arg-type]
     await redis.xadd("a", {"id": "garbage", "data": "not JSON"})
     consumers = [consumer(redis, name, handle) for name in ("one", "two")]
 
@@ -62,8 +62,8 @@ async def test_poisoned_event_is_buried_and_blocks_nobody(redis: Redis) -> None:
         return await redis.xlen(DEAD_LETTERS) == 2
 
     await until(buried)
-    found: Any = await redis.xrange(DEAD_LETTERS)
-    letters = {fields["id"]: fields for _, fields in found}
+    entries: Any = await redis.xrange(DEAD_LETTERS)
+    letters = {fields["id"]: fields for _, fields in entries}
     assert letters.keys() == {"poison", "garbage"}
     assert letters["poison"]["stream"] == "a"
     assert letters["poison"]["error"] == "failed 8 times"
@@ -75,13 +75,13 @@ async def test_poisoned_event_is_buried_and_blocks_nobody(redis: Redis) -> None:
 async def test_event_of_a_consumer_that_vanished_goes_to_another(redis: Redis) -> None:
     seen: list[str] = []
 
-    async def handle(event: Event) -> None:
+    async def handle(event: ServiceEvent) -> None:
         seen.append(event.id)
 
-    await redis.xadd("a", to_fields(Event("a", "e1", {})))  # type: ignore[arg-type]
+    await redis.xadd("a", to_fields(ServiceEvent("a", "e1", {})))  # type: ignore[arg-type]
     survivor = consumer(redis, "survivor", handle)
     await survivor.run_once()
-    await redis.xadd("a", to_fields(Event("a", "e2", {})))  # type: ignore[arg-type]
+    await redis.xadd("a", to_fields(ServiceEvent("a", "e2", {})))  # type: ignore[arg-type]
     await redis.xreadgroup("group", "vanished", {"a": ">"})
 
     async def got_it() -> bool:
@@ -94,7 +94,7 @@ async def test_event_of_a_consumer_that_vanished_goes_to_another(redis: Redis) -
     assert seen == ["e1", "e2", "e1", "e2"]
     await redis.flushall()  # the broker has lost its data, groups included
     await survivor.run_once()
-    await redis.xadd("a", to_fields(Event("a", "e3", {})))  # type: ignore[arg-type]
+    await redis.xadd("a", to_fields(ServiceEvent("a", "e3", {})))  # type: ignore[arg-type]
     async with background(repeat("consume", 0.1, survivor.run_once)):
         await until(lambda: seen[-1] == "e3")
 

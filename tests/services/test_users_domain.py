@@ -1,4 +1,4 @@
-"""When signing keys change, and who may see whom."""
+"""When signing keys change, and who may see or change a user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwright.services.kit.callers import Caller, read_caller
+from meshwright.services.kit.callers import Requester, read_caller
 from meshwright.services.users import domain
 from meshwright.services.users.domain import SigningKey
 
@@ -28,14 +28,14 @@ def test_every_token_is_verified_by_proxies_with_an_old_key_set(pauses: list[int
             keys.append(SigningKey(f"k{now}", now, ""))
         retired = domain.retired_keys(keys, now)
         keys = [key for key in keys if key not in retired]
-        known = {key.kid for key in keys}
+        published = {key.kid for key in keys}
         signed = [(expiry, kid) for expiry, kid in signed if expiry > now]
-        assert {kid for _, kid in signed} <= known
+        assert {kid for _, kid in signed} <= published
         signer = domain.signing_key(keys, now)
         if fetched is not None and pause <= 5:
             assert signer.kid in fetched
         signed.append((now + 1000 * domain.ACCESS_SECONDS, signer.kid))
-        fetched = known
+        fetched = published
         assert len(keys) <= 3
 
 
@@ -63,10 +63,10 @@ def test_caller_is_read_from_the_headers_of_the_gateway() -> None:
         "x-user-roles": encoded(["admin"]),
         "x-session-id": "s",
     }
-    assert read_caller(headers) == Caller("ada", "a@b", frozenset({"admin"}), "s")
+    assert read_caller(headers) == Requester("ada", "a@b", frozenset({"admin"}), "s")
     assert read_caller({"x-user-roles": encoded(["admin"])}) is None
 
 
 @pytest.mark.parametrize("roles", ["admin", "%%%", encoded("admin"), encoded([1]), "é"])
 def test_roles_that_cannot_be_read_are_none(roles: str) -> None:
-    assert read_caller({"x-user-id": "ada", "x-user-roles": roles}) == Caller("ada")
+    assert read_caller({"x-user-id": "ada", "x-user-roles": roles}) == Requester("ada")
