@@ -64,9 +64,11 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         *(grpc_or_tcp_service("tcp", "ledger", version) for version in ("v1", "v2")),
     ]
     with running_mesh(tmp_path_factory.mktemp("examples"), services) as running:
-        running.apply(CONTEXT)
+        running.apply(f"{CONTEXT}---\n{registry.example('ExternalService')}")
         for caller, host in (("catalog-1", "catalog"), ("catalog-1", "inventory"), ("orders-1", "inventory")):
             assert running.get(caller, f"http://{host}/echo").status_code == 200
+        # Nobody answers there, but it makes the Envoy of the caller subscribe to the cluster.
+        running.get("orders-1", "http://api.cards.example/")
         # Not a gRPC call, but it makes the Envoy of the caller subscribe to analytics.
         running.get("catalog-1", "http://analytics/fake.Echo/Echo", "POST")
         yield running

@@ -64,6 +64,13 @@ WORLDS = {
 """Documents added to the small exchange, by the golden's name."""
 
 
+EXTERNAL = """
+apiVersion: meshwright.io/v1
+kind: ExternalService
+metadata: {name: cards}
+spec: {hosts: [api.cards.example], ports: [{port: 80, targetPort: 443}]}
+"""
+
 ADDED = {"GRPCRoute": service("analytics", ports=(GRPC,)), "TCPRoute": service("ledger", ports=(TCP,))}
 """Services that an example needs besides those of the small exchange."""
 
@@ -106,6 +113,8 @@ def test_example_matches_its_golden_diff(kind: str) -> None:
     more = [ADDED[kind]] if kind in ADDED else []
     of = more[0].name if more else "inventory"
     context = subset(f"{of}-v2", of) if kind != "Subset" and "kind: Subset" in example else ""
+    if "kind: ExternalService" in example and kind != "ExternalService":
+        context = EXTERNAL
     if kind == "Gateway":
         context = route("orders", "{backendRefs: [{name: orders}]}", INGRESS)
     before, after = (

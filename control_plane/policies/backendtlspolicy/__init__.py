@@ -1,0 +1,1 @@
+"""BackendTLSPolicy: TLS to a host outside the mesh, as the Gateway API writes it."""
