@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from meshwright.control_plane.api.spiffe import NAME_PATTERN
+
 XDS = "/xds"
 """The control plane's xDS endpoint."""
 
@@ -33,6 +35,9 @@ EXTERNAL_NODE = "external"
 
 _APP = "/app/"
 
+
+NODE_PATTERN = rf"({EXTERNAL_NODE}/)?{NAME_PATTERN}"
+"""The name of a node that is called: a service, an ExternalService, or all other hosts outside."""
 
 TCP_PORT = "tcp-"
 """How the port of an ExternalService's cluster begins, if it carries connections instead of requests."""
@@ -69,6 +74,11 @@ def external_cluster(name: str, port: str = "") -> str:
 def external_node(name: str) -> str:
     """What the topology calls an ExternalService: it may have the name of a service."""
     return f"{EXTERNAL_NODE}/{name}"
+
+
+def displayed(cluster: str) -> str:
+    """A cluster's name as people see it: that of a host outside the mesh begins like its node."""
+    return cluster.removeprefix("/") if cluster.startswith(EXTERNAL) else cluster
 
 
 def is_external_node(node: str) -> bool:

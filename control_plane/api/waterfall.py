@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from meshwright.control_plane.api.cluster_names import is_app_cluster
+from meshwright.control_plane.api.cluster_names import displayed, is_app_cluster
 
 Span = Mapping[str, Any]
 
@@ -142,7 +142,7 @@ def _operation(span: Span) -> str:
         return str(span["operation"])
     if span["kind"] == "client":
         cluster = str(attributes.get("upstream_cluster.name", attributes.get("upstream_cluster", "?")))
-        return "→ app" if is_app_cluster(cluster) else f"→ {cluster}"
+        return "→ app" if is_app_cluster(cluster) else f"→ {displayed(cluster)}"
     try:
         path = str(urlsplit(attributes.get("http.url", "")).path)
     except ValueError:

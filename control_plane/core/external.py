@@ -96,7 +96,8 @@ def virtual_host(*, allowed: bool) -> v3.VirtualHost:
             route.match.headers.append(_authority(_SINGLE_LABEL))
             text = (
                 "the mesh has no such service, and calls to hosts outside the mesh are denied "
-                "(outbound: deny): set outbound: allow, or add the host to NO_PROXY\n"
+                "(outbound: deny): declare the host by an ExternalService, set outbound: allow, or add it to "
+                "NO_PROXY\n"
             )
             route.direct_response.status = DENIED_STATUS
             route.direct_response.body.inline_string = text

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from meshwright.control_plane.api.cluster_names import displayed
 from meshwright.control_plane.api.models.proxies import ProxyReport
 from meshwright.control_plane.api.models.topology import Breaker
 from meshwright.control_plane.core.translate import Translation
@@ -79,6 +80,6 @@ def _ejected(world: World, reports: Iterable[ProxyReport]) -> dict[EdgeKey, froz
     for caller, cluster in clusters:
         for address in cluster.ejected_addresses:
             # An address without an instance is reported as it is.
-            callee, host = by_address.get(address, (cluster.cluster, address))
+            callee, host = by_address.get(address, (displayed(cluster.cluster), address))
             ejected.setdefault((caller, callee), set()).add(host)
     return {edge: frozenset(hosts) for edge, hosts in ejected.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from meshwright.control_plane.api.cluster_names import is_external_node
 from meshwright.control_plane.api.models.policies import (
     AttachedPolicy,
     AttachmentLevelName,
@@ -15,6 +16,7 @@ from meshwright.control_plane.core.attachment import (
     AttachmentLevel,
     AttachmentPoint,
     PolicyPrecedence,
+    edge_point,
     effective_policies,
     implementing,
 )
@@ -54,6 +56,8 @@ def service_policies(
     if translation is None:
         return None
     world, resolver = translation.world, translation.resolver
+    if is_external_node(name):
+        return _external_policies(resolver, name, caller, statuses)
     is_gateway = name in world.gateways or name in resolver.gateways()
     if name not in world.services and not is_gateway:
         return None
@@ -63,6 +67,22 @@ def service_policies(
     resources = _resources(world.documents, name, caller, states)
     ordered = sorted((*targeted, *resources), key=_most_specific_first)
     return ServicePolicies(service=name, from_=caller, policies=tuple(ordered))
+
+
+def _external_policies(
+    resolver: Resolver, node: str, caller: str, statuses: Iterable[PolicyStatus]
+) -> ServicePolicies | None:
+    """The policies that target an ExternalService, by the name of its node."""
+    name = node.partition("/")[2]
+    if name not in resolver.externals.services:
+        return None
+    states: States = {(status.kind, status.name): status.state for status in statuses}
+    callers = [caller] if caller else ["", *sorted(resolver.attachments.callers_of_external(name))]
+    edges = ((edge_point(node, each),) for each in callers)
+    policies = [_attached(entry, states) for entry in _merge(resolver, edges)]
+    return ServicePolicies(
+        service=node, from_=caller, policies=tuple(sorted(policies, key=_most_specific_first))
+    )
 
 
 def _gateway_edges(resolver: Resolver, gateway: str) -> Iterator[Edge]:

@@ -281,6 +281,9 @@ def test_policies_of_an_external_host_are_in_force(mesh: Mesh, outside: World, a
         return any((item["to"], item["state"]) == ("external/cards", "partial") for item in breakers)
 
     until(ejected, "the failing address to be ejected")
+    targeting = api(mesh, "/api/v1/services/external%2Fcards/policies").json()["policies"]
+    assert [item["kind"] for item in targeting] == ["CircuitBreaker", "HeaderPolicy", "Retry"]
+    assert api(mesh, "/api/v1/topology/front/external%2Fcards").json()["points"]
     first.statuses.clear()
     before = len(first.requests)
     assert {server_of(call(mesh)) for _ in range(10)} == {second.address}

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pydantic import ConfigDict, Field
 
 from meshwright.control_plane.admin.route import NoBody, NoParams, RequestParams, Route
+from meshwright.control_plane.api.cluster_names import NODE_PATTERN
 from meshwright.control_plane.api.models.policies import ServicePolicies
 from meshwright.control_plane.api.models.topology import ForgottenService, ServiceHistory, ServiceList
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
@@ -17,7 +18,11 @@ class ServiceParams(RequestParams):
     name: str = Field(pattern=f"^{NAME_PATTERN}$", description="The service or gateway.")
 
 
-class ServicePoliciesParams(ServiceParams):
+class NodeParams(RequestParams):
+    name: str = Field(pattern=f"^{NODE_PATTERN}$", description="The service, gateway or `external/NAME`.")
+
+
+class ServicePoliciesParams(NodeParams):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=False)
 
     from_: str | None = Field(
@@ -53,7 +58,7 @@ class ServicesRouter:
             ),
             Route(
                 "GET", "/services/{name}/history", "service_history", "The history of a service",
-                self.history, ServiceHistory, params=ServiceParams, errors=(404,), read_only=True,
+                self.history, ServiceHistory, params=NodeParams, errors=(404,), read_only=True,
             ),
             Route(
                 "GET", "/services/{name}/policies", "service_policies", "Policies of a service or an edge",
@@ -70,7 +75,7 @@ class ServicesRouter:
         await self._forget(params.name)
         return ForgottenService(name=params.name)
 
-    async def history(self, params: ServiceParams, _body: NoBody) -> ServiceHistory:
+    async def history(self, params: NodeParams, _body: NoBody) -> ServiceHistory:
         """The last 15 minutes of all requests to a service, or from a gateway; no points without traffic."""
         history = self._service_history(params.name)
         if history is None:

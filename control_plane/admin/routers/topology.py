@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pydantic import Field
 
 from meshwright.control_plane.admin.route import NoBody, NoParams, RequestParams, Route
+from meshwright.control_plane.api.cluster_names import NODE_PATTERN
 from meshwright.control_plane.api.models.topology import EdgeHistory, Topology
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
 from meshwright.control_plane.errors import NotFoundError
@@ -14,7 +15,7 @@ from meshwright.control_plane.errors import NotFoundError
 
 class EdgeParams(RequestParams):
     caller: str = Field(pattern=f"^{NAME_PATTERN}$", description="The calling service or gateway.")
-    callee: str = Field(pattern=f"^{NAME_PATTERN}$", description="The called service.")
+    callee: str = Field(pattern=f"^{NODE_PATTERN}$", description="The called node, such as `external/cards`.")
 
 
 class TopologyRouter:
