@@ -40,10 +40,12 @@ COMMANDS = {
     "prometheus": CommandEntry(
         "export", "prometheus", "Export the Prometheus rules and a scrape configuration."
     ),
+    "logs": CommandEntry("logs", "logs", "Show the logs of apps and Envoys, of all instances by time."),
     "proxies": CommandEntry("proxies", "proxies", "List every proxy, unhealthy ones first."),
     "proxy": CommandEntry(
         "proxy", "proxy", "Inspect a sidecar: configuration, statistics, logs; or evict it."
     ),
+    "ps": CommandEntry("ps", "ps", "List the instances: state, restarts, age, host and process."),
     "restart": CommandEntry("restart", "restart", "Restart a service, one instance at a time."),
     "rollback": CommandEntry("revisions", "rollback", "Restore the policies of an old revision."),
     "run": CommandEntry("run", "run", "Run a process as part of a running mesh."),

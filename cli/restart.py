@@ -12,10 +12,10 @@ import typer
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.http import call_api
+from meshwright.cli.instances import select_instances
 from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import SIGNS, colorize, echo, flush, print_data, sanitize
 from meshwright.control_plane.api import calls, errors
-from meshwright.control_plane.errors import NotFoundError
 
 POLL_INTERVAL = 0.2
 
@@ -63,12 +63,9 @@ def restart(
 
 def _instances(service: str, state: Path | None) -> list[dict[str, Any]]:
     """The instances to restart, those first that do not serve anyway; raises NotFoundError."""
-    everything = call_api(calls.instances(), state)["instances"]
-    instances = [item for item in everything if item["service"] == service]
-    if not instances:
-        names = ", ".join(sorted({item["service"] for item in everything})) or "none"
-        raise NotFoundError(f"{service}: no such service with instances: the mesh has {names}")
-    return sorted(instances, key=lambda item: (item["health"] == "healthy", item["name"]))
+    return sorted(
+        select_instances(state, [service]), key=lambda item: (item["health"] == "healthy", item["name"])
+    )
 
 
 def _restart_one(proxy: str, label: str, timeout: float, state: Path | None, *, show: bool) -> None:

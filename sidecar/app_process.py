@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import aiohttp
+import psutil
 
+from meshwright.control_plane.api.models.instances import InstanceProcess
 from meshwright.sidecar.child_process import Program
 from meshwright.sidecar.config import Workload
 from meshwright.sidecar.health_probe import monitor_health, probe_for
@@ -55,6 +59,7 @@ class AppProcess:
         self._monitor: asyncio.Task[None] | None = None
         self._checks = HealthState()
         self._listening = False
+        self._info = InstanceProcess()
         self.last_exit = ""
         """How its process last ended by itself; empty: it never did."""
         self.failure = ""
@@ -140,6 +145,14 @@ class AppProcess:
         return self._checks.healthy is False and self._listening
 
     @property
+    def info(self) -> InstanceProcess:
+        """Where it runs. Determined once for each process: every renewal of the lease carries it."""
+        pid = self.process.pid or 0
+        if pid != self._info.pid or not self._info.host:
+            self._info = InstanceProcess(host=socket.gethostname(), pid=pid, started=_start_time(pid))
+        return self._info
+
+    @property
     def restarts(self) -> int:
         """How often this agent has started it again."""
         return max(0, self.process.starts - 1)
@@ -153,3 +166,10 @@ class AppProcess:
         if self._workload.attached and self.process.exit_code is not None:
             self.failure = reason if self.process.exit_code and not self._state().stopping else ""
             self._on_exit()
+
+
+def _start_time(pid: int) -> float:
+    """When a process started, in seconds since the epoch; 0 without one."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).create_time() if pid else 0.0
+    return 0.0

@@ -287,6 +287,7 @@ class Sidecar:
             last_resort=health == "unhealthy" and self._state.proxy_ready and app.last_resort,
             restarts=app.restarts,
             last_exit=app.last_exit[:REASON_LIMIT],
+            process=app.info,
         )
 
     def _unhealthy_reason(self) -> str:

@@ -107,6 +107,7 @@ def _instance(registration: Registration) -> Instance:
         registration.last_resort,
         registration.restarts,
         registration.last_exit,
+        registration.process,
         registration.health_path,
     )
 

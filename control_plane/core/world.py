@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from meshwright.control_plane.api.models.instances import ZONE_LABEL, InstanceHealth, Port
+from meshwright.control_plane.api.models.instances import ZONE_LABEL, InstanceHealth, InstanceProcess, Port
 from meshwright.control_plane.policies.base import Policy
+
+NO_PROCESS = InstanceProcess()
+"""That of an instance whose agent says nothing about it."""
 
 Labels = tuple[tuple[str, str], ...]
 """Key-value pairs, sorted."""
@@ -32,6 +35,7 @@ class Instance:
     last_resort: bool = False
     restarts: int = 0
     last_exit: str = ""
+    process: InstanceProcess = NO_PROCESS
     health_path: str = ""
 
     @property

@@ -158,6 +158,7 @@ def instance_statuses(world: World) -> tuple[InstanceStatus, ...]:
             last_resort=instance.last_resort,
             restarts=instance.restarts,
             last_exit=instance.last_exit,
+            process=instance.process,
         )
         for service in world.services.values()
         for instance in service.instances

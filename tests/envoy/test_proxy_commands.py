@@ -6,17 +6,19 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.envoy.test_why import tapping
+from tests.envoy.test_why import mesh_process, tapping
 
 TIMEOUT = 60
 """Seconds within which a missing response is reported: an agent has ten."""
@@ -93,6 +95,42 @@ def test_logs_of_envoy_and_app_can_be_read_and_followed(mesh: Mesh) -> None:
         "Envoy logs the admin request",
     )
     until(lambda: api(mesh, "back-1/log-level").json()["resets_in"] is None, "it has been reset")
+
+
+def test_logs_of_services_are_merged_followed_and_searched(mesh: Mesh) -> None:
+    shown = mesh.run("logs", "front", "back", "-n", "1", "-o", "json").stdout.splitlines()
+    assert {json.loads(line)["instance"] for line in shown} <= {"front-1", "back-1"}
+    log = mesh.state / "logs" / "back-1.log"
+    with log.open("a") as file:
+        file.write("2020-12-02T08:30:05Z ERROR stock is gone\n  for product 7\n")
+    matched = mesh.run("logs", "back", "--source", "app", "--grep", "stock|product").stdout
+    assert matched == "back-1 | 2020-12-02T08:30:05Z ERROR stock is gone\nback-1 |   for product 7\n"
+    assert not mesh.run("logs", "front", "--grep", "stock is gone").stdout
+    assert not mesh.run("logs", "back", "--grep", "stock is gone", "--since", "1s").stdout
+    with mesh_process(mesh, "logs", "--trace", "4BF92F35", "-f") as process, log.open("a") as file:
+        file.write("2020-12-02T08:30:06Z other\n2020-12-02T08:30:06Z trace_id=4bf92f35 sold\n")
+        file.flush()
+        assert process.stdout
+        assert process.stdout.readline() == "back-1 | 2020-12-02T08:30:06Z trace_id=4bf92f35 sold\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    for arguments, message in (
+        (("bakc",), "bakc: no such service with instances: did you mean back?"),
+        (("--grep", "("), "--grep: not a regular expression: missing ), unterminated subpattern"),
+    ):
+        wrong = mesh.run("logs", *arguments, check=False)
+        assert (wrong.returncode, message in wrong.stderr) == (2, True), wrong.stderr
+
+
+def test_instances_are_listed_with_host_and_process(mesh: Mesh) -> None:
+    header, row = (line.split() for line in mesh.run("ps", "back").stdout.splitlines())
+    assert header[:7] == ["INSTANCE", "SERVICE", "STATE", "RESTARTS", "AGE", "HOST", "PID"]
+    assert row[:5] == ["back-1", "back", "●", "healthy", "0"]
+    process = json.loads(mesh.run("ps", "back", "-o", "json").stdout)["items"][0]["process"]
+    assert process["pid"] == mesh.pid("back-1")
+    assert process["host"] == socket.gethostname()
+    assert abs(process["started"] - psutil.Process(process["pid"]).create_time()) < 5
+    assert f" {process['pid']} " in mesh.run("ps").stdout
 
 
 def test_a_log_level_is_reset_after_its_time_and_is_an_event(mesh: Mesh) -> None:

@@ -224,20 +224,27 @@ def test_a_client_error_is_not_a_failure_anywhere(mesh: Mesh) -> None:
 
 
 @contextmanager
-def tapping(mesh: Mesh, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """`mesh tap ARGUMENTS` once every proxy is tapped; ended by SIGINT."""
-    command = [sys.executable, "-m", "meshwright.cli", "tap", *arguments, "--state", str(mesh.state)]
+def mesh_process(mesh: Mesh, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`mesh ARGUMENTS` that runs beside the block; ended by SIGINT."""
+    command = [sys.executable, "-m", "meshwright.cli", *arguments, "--state", str(mesh.state)]
     process = subprocess.Popen(
         command, env=mesh.environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        assert process.stderr is not None
-        assert re.match(r"tapping \w+: (\d+) of \1 proxies", process.stderr.readline())
         yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         process.wait(20)
+
+
+@contextmanager
+def tapping(mesh: Mesh, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`mesh tap ARGUMENTS` once every proxy is tapped; ended by SIGINT."""
+    with mesh_process(mesh, "tap", *arguments) as process:
+        assert process.stderr is not None
+        assert re.match(r"tapping \w+: (\d+) of \1 proxies", process.stderr.readline())
+        yield process
 
 
 def lines(process: subprocess.Popen[str], count: int) -> list[str]:

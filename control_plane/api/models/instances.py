@@ -27,6 +27,14 @@ class Port(ApiModel):
     number: int = Field(0, ge=0, le=65535)
 
 
+class InstanceProcess(ApiModel):
+    """The process of an instance on its host. `pid` is 0 and `started` unknown where its agent did not start it."""
+
+    host: str = Field("", max_length=255, description="Name of its host.")
+    pid: int = Field(0, ge=0, description="Process id there; 0: none, or something else started it.")
+    started: float = Field(0.0, ge=0, description="When it started, seconds since the epoch; 0: unknown.")
+
+
 class InstanceCondition(ApiModel):
     """How an instance is, as its agent sees it."""
 
@@ -43,6 +51,7 @@ class InstanceCondition(ApiModel):
     )
     restarts: int = Field(0, ge=0, le=1_000_000, description="How often its agent has restarted the process.")
     last_exit: Reason = Field("", description="How the process last ended by itself; empty: it never did.")
+    process: InstanceProcess = InstanceProcess()
 
 
 class Registration(InstanceCondition):

@@ -1,0 +1,36 @@
+"""The instances that a command is about, by the services that its arguments name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from meshwright.cli.http import call_api
+from meshwright.control_plane.api import calls
+from meshwright.control_plane.errors import NotFoundError
+
+ServicesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SERVICE", help="Only these services.", show_default=False),
+]
+
+
+def select_instances(state: Path | None, services: Collection[str]) -> list[dict[str, Any]]:
+    """The instances of `services`, of all if none is named; raises NotFoundError for one without any."""
+    everything: list[dict[str, Any]] = call_api(calls.instances(), state)["instances"]
+    require_services(services, {item["service"] for item in everything})
+    return [item for item in everything if not services or item["service"] in services]
+
+
+def require_services(services: Iterable[str], present: Collection[str]) -> None:
+    """Raise NotFoundError for the first service that is not there, with the closest name."""
+    for service in services:
+        if service not in present:
+            from meshwright.control_plane.policies.validation_messages import suggestion
+
+            names = ", ".join(sorted(present)) or "none"
+            advice = suggestion(service, sorted(present), f"the mesh has {names}")
+            raise NotFoundError(f"{service}: no such service with instances: {advice}")
