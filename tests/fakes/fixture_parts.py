@@ -25,7 +25,7 @@ from meshwright.control_plane.api.models.topology import (
 )
 from tests.fakes.mesh_fixture import NOW, STEP, STEPS, MeshFixture
 
-POLICIES = Path(__file__).resolve().parents[2] / "services" / "policies"
+POLICIES = Path(__file__).with_name("fixture_policies.yaml")
 
 
 def edge(
@@ -153,13 +153,8 @@ def instances(nodes: Sequence[TopologyNode]) -> tuple[InstanceStatus, ...]:
 
 
 def documents() -> tuple[dict[str, Any], ...]:
-    """The policies of the exchange, with the circuit breaker of the scenario in place of its own."""
-    documents: list[dict[str, Any]] = []
-    for path in sorted(POLICIES.glob("*.yaml")):
-        loaded = YAML(typ="safe").load_all(path.read_text())
-        documents += [
-            dict(document) for document in loaded if document and document["kind"] != "CircuitBreaker"
-        ]
+    """The policies of a shop, with the circuit breaker of the scenario."""
+    documents = [dict(document) for document in YAML(typ="safe").load_all(POLICIES.read_text())]
     limits = {
         "apiVersion": "meshwright.io/v1",
         "kind": "CircuitBreaker",

@@ -28,7 +28,7 @@ class Port(ApiModel):
 
 
 class InstanceProcess(ApiModel):
-    """The process of an instance on its host. `pid` is 0 and `started` unknown where its agent did not start it."""
+    """The process of an instance, if its agent started it, and its host."""
 
     host: str = Field("", max_length=255, description="Name of its host.")
     pid: int = Field(0, ge=0, description="Process id there; 0: none, or something else started it.")
