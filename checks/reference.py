@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import get_args
 
 from meshwright.cli import application
 from meshwright.cli.exit_codes import EXIT_CODES
@@ -22,7 +23,7 @@ from meshwright.control_plane.api.yaml import parser as yaml
 from meshwright.control_plane.ca import token_signing
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.policies import loader, re2
-from meshwright.control_plane.policies.base import Policy
+from meshwright.control_plane.policies.base import Policy, TargetedSpec, TargetKind
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.control_plane.telemetry.export import queue as export
 from meshwright.control_plane.telemetry.ingest import queue as ingest
@@ -40,9 +41,10 @@ HEAD = """# Reference
 
 PRECEDENCE = """
 *override*: the most specific policy applies; fields are not merged. From most to least specific: rule of a
-route, route, service with `from`, service, gateway, mesh. Between two of equal rank the older one applies,
-and `mesh status` shows the other as Conflicted. *all*: every policy applies. *resource*: it is a route, or
-something that routes refer to. `mesh schema KIND --explain` documents every field and prints an example.
+route, route, service with `from`, service, listener, gateway, mesh. Between two of equal rank the older one
+applies, and `mesh status` shows the other as Conflicted. *all*: every policy applies. *resource*: it is a
+route, or something that routes refer to. `mesh schema KIND --explain` documents every field and prints an
+example.
 """
 
 
@@ -88,9 +90,21 @@ def _exit_codes() -> Iterator[Sequence[str]]:
 
 
 def _kinds() -> Iterator[Sequence[str]]:
-    yield "kind", "does", "combines by"
+    yield "kind", "does", "targets", "combines by"
     for name, kind in kinds().items():
-        yield f"`{name}`", _summary(kind), kind.combine
+        yield f"`{name}`", _summary(kind), ", ".join(_targets(kind)), kind.combine
+
+
+def _targets(kind: type[Policy]) -> Iterator[str]:
+    """What a policy of this kind may be attached to."""
+    spec = kind.model_fields["spec"].annotation
+    if not (isinstance(spec, type) and issubclass(spec, TargetedSpec)):
+        return
+    for target in get_args(TargetKind):
+        if target in spec.target_kinds:
+            yield f"`{target}`"
+        if target == "Gateway" and spec.gateway_sections:
+            yield "listener"
 
 
 def _summary(kind: type[Policy]) -> str:

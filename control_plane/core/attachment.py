@@ -1,8 +1,8 @@
 """Which policy is in force where: attachment, precedence and conflicts, from the documents of a World.
 
-For an `override` kind the most specific policy applies: a rule of a route, the route, the service, the
-gateway, the mesh; at each level one with `from` beats one without. At equal rank the document created first
-wins, then the name; the other one is Conflicted. Policies of an `all` kind all apply.
+For an `override` kind the most specific policy applies: a rule of a route, the route, the service, a listener
+of the gateway, the gateway, the mesh; at each level one with `from` beats one without. At equal rank the
+document created first wins, then the name; the other one is Conflicted. Policies of an `all` kind all apply.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ class AttachmentLevel(IntEnum):
 
     MESH = 0
     GATEWAY = 1
-    SERVICE = 2
-    ROUTE = 3
-    RULE = 4
+    LISTENER = 2
+    SERVICE = 3
+    ROUTE = 4
+    RULE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class TargetedPolicyRef:
                 return AttachmentLevel.SERVICE if point.external and name == point.external else None
             case "Gateway":
                 matches = point.gateway and name == point.gateway and section in ("", point.listener)
-                return AttachmentLevel.GATEWAY if matches else None
+                level = AttachmentLevel.LISTENER if section else AttachmentLevel.GATEWAY
+                return level if matches else None
             case "Service":
                 return AttachmentLevel.SERVICE if point.service and name == point.service else None
         if not point.route or f"{self.target.kind}/{name}" != point.route:

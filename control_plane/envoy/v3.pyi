@@ -194,6 +194,42 @@ class BoolValue(Message):
         value: bool | None = ...,
     ) -> None: ...
 
+class Brotli(Message):
+    EncoderMode: ClassVar[_Enum]
+    DEFAULT: ClassVar[int]
+    GENERIC: ClassVar[int]
+    TEXT: ClassVar[int]
+    FONT: ClassVar[int]
+    @property
+    def quality(self) -> UInt32Value: ...
+    encoder_mode: int
+    @property
+    def window_bits(self) -> UInt32Value: ...
+    @property
+    def input_block_bits(self) -> UInt32Value: ...
+    @property
+    def chunk_size(self) -> UInt32Value: ...
+    disable_literal_context_modeling: bool
+    def __init__(
+        self,
+        *,
+        quality: UInt32Value | None = ...,
+        encoder_mode: int | None = ...,
+        window_bits: UInt32Value | None = ...,
+        input_block_bits: UInt32Value | None = ...,
+        chunk_size: UInt32Value | None = ...,
+        disable_literal_context_modeling: bool | None = ...,
+    ) -> None: ...
+
+class Buffer(Message):
+    @property
+    def max_request_bytes(self) -> UInt32Value: ...
+    def __init__(
+        self,
+        *,
+        max_request_bytes: UInt32Value | None = ...,
+    ) -> None: ...
+
 class CaresDnsResolverConfig(Message):
     @property
     def resolvers(self) -> _Messages[Address]: ...
@@ -968,6 +1004,80 @@ class ComparisonFilter(Message):
         *,
         op: int | None = ...,
         value: RuntimeUInt32 | None = ...,
+    ) -> None: ...
+
+class Compressor(Message):
+    class CommonDirectionConfig(Message):
+        @property
+        def enabled(self) -> _envoy_config_core_v3_RuntimeFeatureFlag: ...
+        @property
+        def min_content_length(self) -> UInt32Value: ...
+        @property
+        def content_type(self) -> _Scalars[str]: ...
+        def __init__(
+            self,
+            *,
+            enabled: _envoy_config_core_v3_RuntimeFeatureFlag | None = ...,
+            min_content_length: UInt32Value | None = ...,
+            content_type: _Many[str] | None = ...,
+        ) -> None: ...
+
+    class RequestDirectionConfig(Message):
+        @property
+        def common_config(self) -> Compressor.CommonDirectionConfig: ...
+        def __init__(
+            self,
+            *,
+            common_config: Compressor.CommonDirectionConfig | None = ...,
+        ) -> None: ...
+
+    class ResponseDirectionConfig(Message):
+        @property
+        def common_config(self) -> Compressor.CommonDirectionConfig: ...
+        disable_on_etag_header: bool
+        weaken_etag_on_compress: bool
+        remove_accept_encoding_header: bool
+        @property
+        def uncompressible_response_codes(self) -> _Scalars[int]: ...
+        status_header_enabled: bool
+        def __init__(
+            self,
+            *,
+            common_config: Compressor.CommonDirectionConfig | None = ...,
+            disable_on_etag_header: bool | None = ...,
+            weaken_etag_on_compress: bool | None = ...,
+            remove_accept_encoding_header: bool | None = ...,
+            uncompressible_response_codes: _Many[int] | None = ...,
+            status_header_enabled: bool | None = ...,
+        ) -> None: ...
+
+    @property
+    def content_length(self) -> UInt32Value: ...
+    @property
+    def content_type(self) -> _Scalars[str]: ...
+    disable_on_etag_header: bool
+    remove_accept_encoding_header: bool
+    @property
+    def runtime_enabled(self) -> _envoy_config_core_v3_RuntimeFeatureFlag: ...
+    @property
+    def compressor_library(self) -> TypedExtensionConfig: ...
+    @property
+    def request_direction_config(self) -> Compressor.RequestDirectionConfig: ...
+    @property
+    def response_direction_config(self) -> Compressor.ResponseDirectionConfig: ...
+    choose_first: bool
+    def __init__(
+        self,
+        *,
+        content_length: UInt32Value | None = ...,
+        content_type: _Many[str] | None = ...,
+        disable_on_etag_header: bool | None = ...,
+        remove_accept_encoding_header: bool | None = ...,
+        runtime_enabled: _envoy_config_core_v3_RuntimeFeatureFlag | None = ...,
+        compressor_library: TypedExtensionConfig | None = ...,
+        request_direction_config: Compressor.RequestDirectionConfig | None = ...,
+        response_direction_config: Compressor.ResponseDirectionConfig | None = ...,
+        choose_first: bool | None = ...,
     ) -> None: ...
 
 class ConfigHeaderMutation(Message):
@@ -1975,6 +2085,44 @@ class GrpcStatusFilter(Message):
         *,
         statuses: _Many[int] | None = ...,
         exclude: bool | None = ...,
+    ) -> None: ...
+
+class Gzip(Message):
+    CompressionLevel: ClassVar[_Enum]
+    DEFAULT_COMPRESSION: ClassVar[int]
+    BEST_SPEED: ClassVar[int]
+    COMPRESSION_LEVEL_1: ClassVar[int]
+    COMPRESSION_LEVEL_2: ClassVar[int]
+    COMPRESSION_LEVEL_3: ClassVar[int]
+    COMPRESSION_LEVEL_4: ClassVar[int]
+    COMPRESSION_LEVEL_5: ClassVar[int]
+    COMPRESSION_LEVEL_6: ClassVar[int]
+    COMPRESSION_LEVEL_7: ClassVar[int]
+    COMPRESSION_LEVEL_8: ClassVar[int]
+    COMPRESSION_LEVEL_9: ClassVar[int]
+    BEST_COMPRESSION: ClassVar[int]
+    CompressionStrategy: ClassVar[_Enum]
+    DEFAULT_STRATEGY: ClassVar[int]
+    FILTERED: ClassVar[int]
+    HUFFMAN_ONLY: ClassVar[int]
+    RLE: ClassVar[int]
+    FIXED: ClassVar[int]
+    @property
+    def memory_level(self) -> UInt32Value: ...
+    compression_level: int
+    compression_strategy: int
+    @property
+    def window_bits(self) -> UInt32Value: ...
+    @property
+    def chunk_size(self) -> UInt32Value: ...
+    def __init__(
+        self,
+        *,
+        memory_level: UInt32Value | None = ...,
+        compression_level: int | None = ...,
+        compression_strategy: int | None = ...,
+        window_bits: UInt32Value | None = ...,
+        chunk_size: UInt32Value | None = ...,
     ) -> None: ...
 
 class HTTPFault(Message):
@@ -6007,6 +6155,36 @@ class XffTrustedCidrs(Message):
         self,
         *,
         cidrs: Iterable[CidrRange] | None = ...,
+    ) -> None: ...
+
+class Zstd(Message):
+    Strategy: ClassVar[_Enum]
+    DEFAULT: ClassVar[int]
+    FAST: ClassVar[int]
+    DFAST: ClassVar[int]
+    GREEDY: ClassVar[int]
+    LAZY: ClassVar[int]
+    LAZY2: ClassVar[int]
+    BTLAZY2: ClassVar[int]
+    BTOPT: ClassVar[int]
+    BTULTRA: ClassVar[int]
+    BTULTRA2: ClassVar[int]
+    @property
+    def compression_level(self) -> UInt32Value: ...
+    enable_checksum: bool
+    strategy: int
+    @property
+    def dictionary(self) -> DataSource: ...
+    @property
+    def chunk_size(self) -> UInt32Value: ...
+    def __init__(
+        self,
+        *,
+        compression_level: UInt32Value | None = ...,
+        enable_checksum: bool | None = ...,
+        strategy: int | None = ...,
+        dictionary: DataSource | None = ...,
+        chunk_size: UInt32Value | None = ...,
     ) -> None: ...
 
 class _envoy_config_accesslog_v3_LogTypeFilter(Message):

@@ -37,6 +37,8 @@ class FilterPhase(IntEnum):
     """Behind discovery: a host that is not in the mesh by now is outside."""
     STATISTICS = 200
     """Outside everything that may respond in place of the upstream: it counts what the caller sees."""
+    COMPRESSION = 250
+    """Outside everything that may respond or change a response: it compresses what the client gets."""
     CORS = 300
     """Before everything that may respond or fail: a page can read a response only with CORS headers."""
     AUTHENTICATION = 350
@@ -52,6 +54,8 @@ class FilterPhase(IntEnum):
     Before faults, which delay requests."""
     FAULT = 400
     """Before anything changes the request: faults match the headers that the caller sent."""
+    BODY = 550
+    """Behind everything that may refuse a request by its headers: only then its body is taken in."""
     HEADERS = 600
     """Last before routing: header changes apply to exactly the requests that are forwarded."""
     ADDRESS = 900

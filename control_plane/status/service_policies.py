@@ -40,6 +40,7 @@ Route = HTTPRoute | GRPCRoute | TCPRoute
 _LEVELS: Mapping[AttachmentLevel, AttachmentLevelName] = {
     AttachmentLevel.MESH: "mesh",
     AttachmentLevel.GATEWAY: "gateway",
+    AttachmentLevel.LISTENER: "listener",
     AttachmentLevel.SERVICE: "service",
     AttachmentLevel.ROUTE: "route",
     AttachmentLevel.RULE: "rule",

@@ -1,4 +1,4 @@
-"""HeaderPolicy under traffic: headers changed between callers, gateway and application."""
+"""HeaderPolicy, CORS, RequestLimits and Compression under traffic, at callers, gateway and application."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ GATEWAY = "{kind: Gateway, name: ingress}"
 SENT = {"x-set": "old", "x-add": "some", "x-removed": "here", "x-other": "same"}
 
 
-def policy(name: str, target: str, spec: str) -> str:
-    """A HeaderPolicy for one target."""
+def policy(name: str, target: str, spec: str, kind: str = "HeaderPolicy") -> str:
+    """A policy for one target."""
     return (
-        f"---\n{{apiVersion: meshwright.io/v1, kind: HeaderPolicy, metadata: {{name: {name}}},"
+        f"---\n{{apiVersion: meshwright.io/v1, kind: {kind}, metadata: {{name: {name}}},"
         f" spec: {{targetRefs: [{target}], {spec}}}}}\n"
     )
 
@@ -36,16 +36,16 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 @pytest.fixture
 def applied(mesh: Mesh) -> Iterator[Any]:
-    """Apply a HeaderPolicy; it is deleted after the test."""
-    names: list[str] = []
+    """Apply a policy; it is deleted after the test."""
+    names: list[tuple[str, str]] = []
 
-    def apply(name: str, target: str, spec: str) -> None:
-        mesh.apply(policy(name, target, spec))
-        names.append(name)
+    def apply(name: str, target: str, spec: str, kind: str = "HeaderPolicy") -> None:
+        mesh.apply(policy(name, target, spec, kind))
+        names.append((kind, name))
 
     yield apply
-    for name in names:
-        mesh.delete("HeaderPolicy", name)
+    for kind, name in names:
+        mesh.delete(kind, name)
 
 
 def call(mesh: Mesh, caller: str = "front-1") -> requests.Response:
@@ -105,3 +105,77 @@ def test_applying_and_deleting_keeps_the_callers_connection(mesh: Mesh) -> None:
     mesh.delete("HeaderPolicy", "mark")
     assert "x-mark" not in received(session.get("http://back/echo", timeout=20))
     assert connections() == before
+
+
+PAGE = "https://shop.exchange.example"
+PREFLIGHT = {"origin": PAGE, "access-control-request-method": "PUT"}
+
+
+def test_cors_of_a_service_is_overridden_by_the_route_and_its_own_filter(mesh: Mesh, applied: Any) -> None:
+    spec = "allowOrigins: ['https://*.exchange.example'], allowMethods: [PUT]"
+    applied("web", SERVICE, spec, "CORS")
+    mesh.reset("back-1")
+    preflight = mesh.outside("/echo", "OPTIONS", headers=PREFLIGHT)
+    assert preflight.headers["access-control-allow-origin"] == PAGE
+    assert "PUT" in preflight.headers["access-control-allow-methods"]
+    assert mesh.counts("back-1") == {}, "the gateway answers preflight requests"
+    assert mesh.outside("/echo", headers={"origin": PAGE}).headers["access-control-allow-origin"] == PAGE
+    stranger = mesh.outside("/echo", headers={"origin": "https://evil.example"})
+    assert stranger.status_code == 200
+    assert "access-control-allow-origin" not in stranger.headers
+    inside = mesh.get("front-1", "http://back/echo", headers={"origin": PAGE})
+    assert inside.headers["access-control-allow-origin"] == PAGE
+    route = "{kind: HTTPRoute, name: public}"
+    applied("route", route, "allowOrigins: ['*'], exposeHeaders: [x-total]", "CORS")
+    response = mesh.outside("/echo", headers={"origin": "https://any.example"})
+    assert response.headers["access-control-allow-origin"] == "https://any.example"
+    assert response.headers["access-control-expose-headers"] == "x-total"
+
+
+def chunks(*sizes: int) -> Iterator[bytes]:
+    """A body whose length is not declared."""
+    return (bytes(size) for size in sizes)
+
+
+def test_bodies_beyond_the_limit_get_413_and_others_stream(mesh: Mesh, applied: Any) -> None:
+    limits = "maxBody: 2Mi, maxBodyWithoutLength: 64Ki"
+    applied("uploads", GATEWAY, limits, "RequestLimits")
+    applied("small", SERVICE, "maxBody: 3Mi", "RequestLimits")
+    mesh.reset("back-1")
+    declared = mesh.outside("/echo", "POST", data=bytes(2**21 + 1))
+    assert (declared.status_code, "2Mi that RequestLimits/uploads" in declared.text) == (413, True)
+    chunked = mesh.outside("/echo", "POST", data=chunks(2**16, 1))
+    assert (chunked.status_code, '["RequestLimits/uploads"]' in chunked.text) == (413, True), chunked.text
+    assert mesh.counts("back-1") == {}, "neither reached the application"
+    assert mesh.outside("/echo", "POST", data=bytes(2**21)).json()["body_len"] == 2**21
+    assert mesh.outside("/echo", "POST", data=chunks(2**15, 2**15)).json()["body_len"] == 2**16
+    assert mesh.outside("/echo").status_code == 200
+    inside = mesh.get("front-1", "http://back/echo", "POST", data=bytes(3 * 2**20 + 1))
+    assert (inside.status_code, "3Mi that RequestLimits/small" in inside.text) == (413, True)
+    assert mesh.get("front-1", "http://back/echo", "POST", data=bytes(3 * 2**20)).status_code == 200
+
+
+def test_responses_are_compressed_as_clients_accept(mesh: Mesh, applied: Any) -> None:
+    applied("browsers", GATEWAY, "algorithms: [zstd, br, gzip], minSize: 1Ki", "Compression")
+    padding = {"x-padding": "a" * 2000}
+
+    def encoded(accepted: str, path: str = "/echo", **headers: str) -> requests.Response:
+        sent = {"accept-encoding": accepted, **headers}
+        return mesh.outside(path, headers=sent, stream=True)
+
+    for accepted, encoding in {
+        "gzip": "gzip",
+        "br": "br",
+        "zstd": "zstd",
+        "gzip, br, zstd": "zstd",
+        "br;q=1.0, zstd;q=0.5": "br",
+        "identity": None,
+    }.items():
+        response = encoded(accepted, **padding)
+        assert response.headers.get("content-encoding") == encoding, accepted
+        assert "accept-encoding" in response.headers["vary"].lower(), accepted
+    assert encoded("gzip", **padding).json()["headers"]["accept-encoding"] == "gzip"
+    assert "content-encoding" not in encoded("gzip").headers, "the response is small"
+    assert "content-encoding" not in encoded("gzip", "/big?mb=1").headers, "of another type"
+    inside = mesh.get("front-1", "http://back/echo", headers={"accept-encoding": "gzip", **padding})
+    assert "content-encoding" not in inside.headers

@@ -34,7 +34,7 @@ that needs it. `unknown`: an older control plane did not send a state.
 
 POLICY_STATES: tuple[PolicyState, ...] = get_args(PolicyState)
 
-AttachmentLevelName = Literal["mesh", "gateway", "service", "route", "rule"]
+AttachmentLevelName = Literal["mesh", "gateway", "listener", "service", "route", "rule"]
 """How specific a policy's target is, the least specific first."""
 
 

@@ -26,6 +26,7 @@ from meshwright.control_plane.policies.hooks import (
     Symptom,
 )
 from meshwright.control_plane.policies.reply_reason import Reason
+from meshwright.control_plane.policies.requestlimits.envoy import BODY_LIMIT_KEY
 
 PLACE = "meshwright.external_authorization"
 
@@ -109,6 +110,8 @@ class ExternalAuthorizationHooks(Hooks[ExternalAuthorizationSpec]):
         filter_chain.add(route, PLACE, self.ref, self._filter())
         fields = route.metadata.filter_metadata[METADATA_KEY].fields
         fields[AUTHORIZERS_KEY].list_value.values.add(string_value=self.ref)
+        if self.spec.body and not self.spec.body.allow_partial:
+            fields[BODY_LIMIT_KEY].list_value.values.add(string_value=self.ref)
         return [*exempt, route]
 
     def _remove_forged_headers(self, route: v3.Route) -> None:

@@ -19,12 +19,15 @@ def apply(filters: Iterable[HTTPRouteFilter], route: v3.Route) -> None:
     """Configure Envoy's filter for a route, if one of the filters is CORS; the last one counts."""
     for item in filters:
         if item.cors is not None:
-            route.typed_per_filter_config[NAME].CopyFrom(codec.pack(_policy(item.cors)))
+            route.typed_per_filter_config[NAME].CopyFrom(codec.pack(policy(item.cors)))
 
 
-def _policy(cors: HTTPCORSFilter) -> v3.CorsPolicy:
-    """Requests of an origin that may not call pass unchanged, preflight requests too: browsers refuse the
-    response, since it has no CORS headers."""
+def policy(cors: HTTPCORSFilter) -> v3.CorsPolicy:
+    """The filter's configuration of a route.
+
+    Requests of an origin that may not call pass unchanged, preflight requests too: browsers refuse the
+    response, since it has no CORS headers.
+    """
     return v3.CorsPolicy(
         allow_origin_string_match=[_origin(origin) for origin in cors.allow_origins],
         allow_methods=_METHODS if ANY in cors.allow_methods else ", ".join(cors.allow_methods),

@@ -46,7 +46,8 @@ def restored(route: v3.Route) -> v3.Route:
     copy.CopyFrom(route)
     copy.name = f"{route.name}-mirrored"
     copy.match.headers.append(v3.HeaderMatcher(name=_MARK, present_match=True))
-    copy.route.idle_timeout.FromTimedelta(IDLE_TIMEOUT)
+    if copy.HasField("route"):
+        copy.route.idle_timeout.FromTimedelta(IDLE_TIMEOUT)
     copy.request_headers_to_remove.extend(("x-forwarded-for", "x-envoy-internal"))
     copy.request_headers_to_add.append(_set("x-forwarded-for", f"%REQ({_ADDRESS.upper()})%"))
     return copy

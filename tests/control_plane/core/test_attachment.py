@@ -54,6 +54,17 @@ def test_effective_at_more_specific_policy_wins_whatever_its_age(
     assert in_force(*old, *new) == in_force(*new, *old) == ["Timeout/narrow"]
 
 
+def test_effective_at_listener_wins_over_its_gateway() -> None:
+    def limits(name: str, target: str, created: int) -> tuple[PolicyDocument, ...]:
+        return documents(mesh("RequestLimits", name, "maxBody: 1Mi", target), created)
+
+    wide = limits("wide", "{kind: Gateway, name: g}", 1)
+    narrow = limits("narrow", "{kind: Gateway, name: g, sectionName: l}", 2)
+    at = {name: AttachmentPoint(gateway="g", listener=name) for name in ("l", "other")}
+    assert in_force(*wide, *narrow, point=at["l"]) == ["RequestLimits/narrow"]
+    assert in_force(*wide, *narrow, point=at["other"]) == ["RequestLimits/wide"]
+
+
 def test_effective_at_inline_policy_of_the_rule_wins_over_all() -> None:
     inline = EffectivePolicy("Timeout", 200, TimeoutSpec(), "HTTPRoute/r")
     point = AttachmentPoint("s", "c", "g", "HTTPRoute/r", "x", (inline,))

@@ -18,14 +18,14 @@ from meshwright.control_plane.policies.timeout.envoy import TimeoutHooks
 from tests.control_plane.core.worlds import exchange, mesh
 
 AUTHORIZATION = ["authorization.1-deny", "authorization.2-allow"]
-EXTERNAL_AUTHORIZATION = "meshwright.external_authorization"
+EXTERNAL_AUTHORIZATION, BODY = "meshwright.external_authorization", "meshwright.body"
 LIMITS = ("local_ratelimit", "meshwright.local_ratelimit.audit")
 
 
 @pytest.mark.parametrize(
     ("direction", "expected"),
     [
-        ("inbound", ["jwt_authn", EXTERNAL_AUTHORIZATION, *AUTHORIZATION, *LIMITS, "router"]),
+        ("inbound", ["jwt_authn", EXTERNAL_AUTHORIZATION, *AUTHORIZATION, *LIMITS, BODY, "router"]),
         (
             "outbound",
             [
@@ -36,8 +36,8 @@ LIMITS = ("local_ratelimit", "meshwright.local_ratelimit.audit")
         (
             "ingress",
             [
-                *("grpc_stats", "cors", "jwt_authn", EXTERNAL_AUTHORIZATION, *AUTHORIZATION, *LIMITS),
-                *("fault", "header_mutation", "router"),
+                *("grpc_stats", "meshwright.compression", "cors", "jwt_authn", EXTERNAL_AUTHORIZATION),
+                *(*AUTHORIZATION, *LIMITS, "fault", BODY, "header_mutation", "router"),
             ],
         ),
     ],

@@ -1,0 +1,1 @@
+"""Compression: gateways compress responses for clients that accept it."""

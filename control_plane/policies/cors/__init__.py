@@ -1,0 +1,1 @@
+"""CORS: which pages of other origins may call."""

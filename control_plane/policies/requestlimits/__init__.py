@@ -1,0 +1,1 @@
+"""RequestLimits: how large requests may be."""
