@@ -107,6 +107,31 @@ def test_applying_and_deleting_keeps_the_callers_connection(mesh: Mesh) -> None:
     assert connections() == before
 
 
+def test_variables_tell_who_calls_and_cannot_be_forged(mesh: Mesh, applied: Any) -> None:
+    applied(
+        "caller",
+        SERVICE,
+        "request: {set: [{name: x-caller, variable: source.principal}]},"
+        " response: {set: [{name: x-id, variable: request.id}]}",
+    )
+    forged = {"x-caller": "spiffe://mesh.local/service/admin", "X_Caller": "admin"}
+    got = received(mesh.get("front-1", "http://back/echo", headers=forged))
+    assert got["x-caller"] == "spiffe://mesh.local/service/front"
+    assert "x_caller" not in got
+    assert received(mesh.get("side-1", "http://back/echo"))["x-caller"].endswith("/service/side")
+    response = mesh.outside("/echo")
+    assert received(response)["x-caller"] == "spiffe://mesh.local/gateway/ingress"
+    assert response.headers["x-id"] == response.headers["x-request-id"]
+
+
+def test_gateway_tells_the_clients_address_and_the_request(mesh: Mesh, applied: Any) -> None:
+    variables = {"x-client": "source.address", "x-path": "request.path", "x-scheme": "request.scheme"}
+    changes = ", ".join(f"{{name: {name}, variable: {variable}}}" for name, variable in variables.items())
+    applied("client", GATEWAY, f"request: {{set: [{changes}]}}")
+    got = received(mesh.outside("/echo?a=b", headers={"x-client": "1.2.3.4"}))
+    assert [got[name] for name in variables] == ["127.0.0.1", "/echo?a=b", "http"]
+
+
 PAGE = "https://shop.exchange.example"
 PREFLIGHT = {"origin": PAGE, "access-control-request-method": "PUT"}
 

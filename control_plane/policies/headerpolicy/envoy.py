@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from meshwright.control_plane.envoy import codec, v3
-from meshwright.control_plane.policies.headerpolicy.spec import HeaderChanges, HeaderPolicySpec
+from meshwright.control_plane.policies import trusted_headers
+from meshwright.control_plane.policies.headerpolicy.spec import (
+    Header,
+    HeaderChanges,
+    HeaderPolicySpec,
+    Variable,
+)
 from meshwright.control_plane.policies.hooks import FilterEntry, FilterPhase, Hooks, ListenerDirection
-from meshwright.control_plane.policies.httproute.envoy_filters import header_options
+from meshwright.control_plane.policies.httproute.envoy_filters import header_options, literal
+from meshwright.control_plane.policies.httproute.filters import HTTPHeader
 
 NAME = "envoy.filters.http.header_mutation"
 
@@ -29,11 +36,38 @@ class HeaderPolicyHooks(Hooks[HeaderPolicySpec]):
         route.typed_per_filter_config[NAME].CopyFrom(codec.pack(config))
         return [route]
 
+    def patch_inbound_route(self, route: v3.Route) -> list[v3.Route]:
+        """State the caller's identity, in place of what a caller may send under that name."""
+        if route.HasField("route"):
+            for name in self.spec.principal_headers:
+                route.request_headers_to_remove.extend(trusted_headers.spellings(name))
+                route.request_headers_to_add.add().header.MergeFrom(
+                    v3.HeaderValue(key=name, value="%DOWNSTREAM_PEER_URI_SAN%")
+                )
+        return [route]
+
+
+_VARIABLES: Mapping[Variable, str] = {
+    "source.address": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+    "source.principal": "",  # see patch_inbound_route
+    "request.id": "%REQ(X-REQUEST-ID)%",
+    "request.host": "%REQ(:AUTHORITY)%",
+    "request.method": "%REQ(:METHOD)%",
+    "request.path": "%REQ(:PATH)%",
+    "request.scheme": "%REQ(:SCHEME)%",
+    "request.protocol": "%PROTOCOL%",
+}
+
+
+def _template(header: HTTPHeader) -> str:
+    variable = header.variable if isinstance(header, Header) else None
+    return _VARIABLES[variable] if variable else literal(header.value)
+
 
 def _mutations(changes: HeaderChanges | None) -> Iterator[v3.ConfigHeaderMutation]:
     if changes is None:
         return
     for name in changes.remove:
         yield v3.ConfigHeaderMutation(remove=name)
-    for option in header_options(changes):
+    for option in header_options(changes, _template):
         yield v3.ConfigHeaderMutation(append=option)

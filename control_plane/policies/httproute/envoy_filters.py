@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.httproute.filters import (
+    HTTPHeader,
     HTTPHeaderFilter,
     HTTPPathModifier,
     HTTPRequestRedirectFilter,
@@ -39,19 +40,27 @@ def apply_header_modifiers(
             target.response_headers_to_remove.extend(item.response_header_modifier.remove)
 
 
-def header_options(modifier: HTTPHeaderFilter) -> Iterable[v3.HeaderValueOption]:
-    """The headers to set and to add; those to remove are a field of their own in Envoy."""
+def header_options(
+    modifier: HTTPHeaderFilter, template: Callable[[HTTPHeader], str] = lambda header: literal(header.value)
+) -> Iterable[v3.HeaderValueOption]:
+    """The headers to set and to add; those to remove are a field of their own in Envoy.
+
+    `template`: the value of a header as Envoy's format; a header without a value is left out.
+    """
     for headers, action in (
         (modifier.set, v3.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD),
         (modifier.add, v3.HeaderValueOption.APPEND_IF_EXISTS_OR_ADD),
     ):
         for header in headers:
-            yield v3.HeaderValueOption(header=literal_header(header.name, header.value), append_action=action)
+            if value := template(header):
+                yield v3.HeaderValueOption(
+                    header=v3.HeaderValue(key=header.name, value=value), append_action=action
+                )
 
 
-def literal_header(name: str, value: str) -> v3.HeaderValue:
-    """A header with a literal value: Envoy reads % as a format command, %% as a plain percent sign."""
-    return v3.HeaderValue(key=name, value=value.replace("%", "%%"))
+def literal(value: str) -> str:
+    """A literal value: Envoy reads % as a format command, %% as a plain percent sign."""
+    return value.replace("%", "%%")
 
 
 def apply_rewrite(filters: Iterable[HTTPRouteFilter], match: HTTPPathMatch, action: v3.RouteAction) -> None:

@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 from google.protobuf.message import Message
 
 from meshwright.control_plane.envoy import codec, v3
-from meshwright.control_plane.policies import exempt_matches, outside_cluster
+from meshwright.control_plane.policies import exempt_matches, outside_cluster, trusted_headers
 from meshwright.control_plane.policies.called_url import parse_url
 from meshwright.control_plane.policies.hooks import (
     METADATA_KEY,
@@ -179,11 +179,9 @@ class JWTAuthenticationHooks(Hooks[JWTAuthenticationSpec]):
         return route
 
     def _claim_headers(self, *, verified: bool) -> Iterator[str]:
-        """The names by which an application may read a claim; CGI takes an underscore for a hyphen."""
+        """The names by which an application may read a claim."""
         for entry in self.spec.claim_headers:
-            parts = entry.header.split("-")
-            for separators in product("-_", repeat=len(parts) - 1):
-                name = parts[0] + "".join(map("".join, zip(separators, parts[1:], strict=True)))
+            for name in trusted_headers.spellings(entry.header):
                 if not (verified and name == entry.header):
                     yield name
 

@@ -12,11 +12,9 @@ from meshwright.control_plane.policies.duration import Duration
 from meshwright.control_plane.policies.exempt_request import ExemptRequest
 from meshwright.control_plane.policies.field_types import HOP_BY_HOP, HeaderName, check_distinct
 from meshwright.control_plane.policies.jwtauthentication.jwks import JWKS
+from meshwright.control_plane.policies.trusted_headers import check_spelling
 
 DEFAULT_CLOCK_SKEW = timedelta(seconds=60)
-
-MAX_HYPHENS = 4
-"""Hyphens in the name of a claim's header: each spelling with underscores is removed, 2 to this power."""
 
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
 _Token = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.~-]+$")]
@@ -84,9 +82,7 @@ class ClaimHeader(Spec):
     def _removable(cls, header: str) -> str:
         if header.lower() in HOP_BY_HOP | {"host", "authorization", "cookie", "content-type"}:
             raise ValueError(f"header {header!r} has a meaning of its own: use another name")
-        if "_" in header or header.count("-") > MAX_HYPHENS:
-            raise ValueError(f"header {header!r}: use hyphens, no underscores, and at most {MAX_HYPHENS}")
-        return header.lower()
+        return check_spelling(header)
 
 
 class JWTAuthenticationSpec(TargetedSpec):

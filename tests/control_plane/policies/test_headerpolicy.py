@@ -16,6 +16,9 @@ from meshwright.control_plane.policies.hooks import FilterPhase
 TARGET = {"targetRefs": [{"kind": "Service", "name": "inventory"}]}
 
 
+PRINCIPAL = {"name": "X-Caller", "variable": "source.principal"}
+
+
 def header(name: str, value: str = "1") -> dict[str, str]:
     return {"name": name, "value": value}
 
@@ -78,8 +81,44 @@ def test_hop_by_hop_header_is_rejected_in_any_case(name: str, change: str) -> No
         ({"request": {"set": [header(":path")]}}, "pattern"),
         ({"response": {"add": [header("a", "x\r\ny: z")]}}, "pattern"),
         ({"request": {"replace": []}}, "Extra inputs"),
+        ({"request": {"set": [{"name": "a"}]}}, "set one of value and variable"),
+        ({"request": {"set": [PRINCIPAL | {"value": "b"}]}}, "set one of value and variable"),
+        ({"request": {"set": [{"name": "a", "variable": "source.port"}]}}, "Input should be"),
+        ({"request": {"add": [PRINCIPAL]}}, "no caller can forge it"),
+        ({"response": {"set": [PRINCIPAL]}}, "no caller can forge it"),
+        ({"request": {"set": [PRINCIPAL]}, "from": ["orders"]}, "leave from out"),
+        ({"request": {"set": [PRINCIPAL | {"name": "x_caller"}]}}, "no underscores"),
     ],
 )
 def test_invalid_spec_is_rejected(spec: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         HeaderPolicySpec.model_validate(TARGET | spec)
+
+
+def test_variables_are_envoys_formats_and_the_principal_is_set_inbound_only() -> None:
+    changes = {"set": [PRINCIPAL, {"name": "x-id", "variable": "request.id"}]}
+    (mutation,) = mutations(request=changes)["request_mutations"]
+    assert mutation["append"]["header"] == {"key": "x-id", "value": "%REQ(X-REQUEST-ID)%"}
+    hooks = HeaderPolicyHooks(HeaderPolicySpec.model_validate(TARGET | {"request": changes}))
+    (inbound,) = hooks.patch_inbound_route(v3.Route(route=v3.RouteAction(cluster="/app/http")))
+    assert list(inbound.request_headers_to_remove) == ["x-caller", "x_caller"]
+    (option,) = inbound.request_headers_to_add
+    assert (option.header.key, option.header.value) == ("x-caller", "%DOWNSTREAM_PEER_URI_SAN%")
+
+
+@pytest.mark.parametrize(
+    ("variable", "kind", "advice"),
+    [
+        ("source.principal", "Gateway", "target the Service"),
+        ("source.principal", "Service", ""),
+        ("source.address", "Service", "target the Gateway"),
+        ("source.address", "HTTPRoute", ""),
+        ("request.id", "Mesh", ""),
+    ],
+)
+def test_variable_that_a_target_does_not_know_is_inapplicable(variable: str, kind: str, advice: str) -> None:
+    ref = {"kind": kind} | ({} if kind == "Mesh" else {"name": "x"})
+    changes = {"set": [{"name": "x-a", "variable": variable}]}
+    spec = HeaderPolicySpec.model_validate({"targetRefs": [ref], "request": changes})
+    assert advice in spec.inapplicable_reason(spec.target_refs[0])
+    assert bool(spec.inapplicable_reason(spec.target_refs[0])) == bool(advice)
