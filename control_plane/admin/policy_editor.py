@@ -9,6 +9,7 @@ from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog
 from meshwright.control_plane.api.models.policies import ApplyResponse, EditRequest
 from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import RevisionConflictError
+from meshwright.control_plane.policies.secret_source import redacted
 
 COMMIT_ATTEMPTS = 20
 """How often an edit without a base is tried while others commit: each time one of them has succeeded."""
@@ -73,6 +74,11 @@ class PolicyEditor:
     ) -> ApplyResponse:
         document_diff, affected = await self._preview.dry_run(plain(before), plain(after))
         return response.model_copy(update={"document_diff": document_diff, "affected_proxies": affected})
+
+
+def shown(documents: Sequence[RevisionDocument]) -> list[dict[str, object]]:
+    """The documents as anybody may read them, without their secrets."""
+    return [redacted(document.document) for document in documents]
 
 
 def plain(documents: Sequence[RevisionDocument]) -> list[dict[str, object]]:

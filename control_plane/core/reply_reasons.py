@@ -153,6 +153,9 @@ def mapper(entry: Reason) -> v3.ResponseMapper:
     built = v3.ResponseMapper(filter=matches(condition), headers_to_add=_request_id())
     if entry.body:
         built.body_format_override.CopyFrom(_text(entry.body))
+    for name, value in entry.headers:
+        header = v3.HeaderValue(key=name, value=value)
+        built.headers_to_add.add(header=header, append_action=v3.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD)
     if entry.text:
         built.body.inline_string = entry.text
     if entry.status:

@@ -169,6 +169,49 @@ class Any(Message, well_known_types.Any):
         value: bytes | None = ...,
     ) -> None: ...
 
+class ApiKeyAuth(Message):
+    @property
+    def credentials(self) -> _Messages[_envoy_extensions_filters_http_api_key_auth_v3_Credential]: ...
+    @property
+    def key_sources(self) -> _Messages[_envoy_extensions_filters_http_api_key_auth_v3_KeySource]: ...
+    @property
+    def forwarding(self) -> ApiKeyForwarding: ...
+    def __init__(
+        self,
+        *,
+        credentials: Iterable[_envoy_extensions_filters_http_api_key_auth_v3_Credential] | None = ...,
+        key_sources: Iterable[_envoy_extensions_filters_http_api_key_auth_v3_KeySource] | None = ...,
+        forwarding: ApiKeyForwarding | None = ...,
+    ) -> None: ...
+
+class ApiKeyAuthPerRoute(Message):
+    @property
+    def credentials(self) -> _Messages[_envoy_extensions_filters_http_api_key_auth_v3_Credential]: ...
+    @property
+    def key_sources(self) -> _Messages[_envoy_extensions_filters_http_api_key_auth_v3_KeySource]: ...
+    @property
+    def allowed_clients(self) -> _Scalars[str]: ...
+    @property
+    def forwarding(self) -> ApiKeyForwarding: ...
+    def __init__(
+        self,
+        *,
+        credentials: Iterable[_envoy_extensions_filters_http_api_key_auth_v3_Credential] | None = ...,
+        key_sources: Iterable[_envoy_extensions_filters_http_api_key_auth_v3_KeySource] | None = ...,
+        allowed_clients: _Many[str] | None = ...,
+        forwarding: ApiKeyForwarding | None = ...,
+    ) -> None: ...
+
+class ApiKeyForwarding(Message):
+    header: str
+    hide_credentials: bool
+    def __init__(
+        self,
+        *,
+        header: str | None = ...,
+        hide_credentials: bool | None = ...,
+    ) -> None: ...
+
 class BasicAuth(Message):
     @property
     def users(self) -> DataSource: ...
@@ -184,6 +227,15 @@ class BasicAuth(Message):
         authentication_header: str | None = ...,
         allow_missing: bool | None = ...,
         emit_dynamic_metadata: bool | None = ...,
+    ) -> None: ...
+
+class BasicAuthPerRoute(Message):
+    @property
+    def users(self) -> DataSource: ...
+    def __init__(
+        self,
+        *,
+        users: DataSource | None = ...,
     ) -> None: ...
 
 class BoolValue(Message):
@@ -7539,6 +7591,28 @@ class _envoy_extensions_filters_common_fault_v3_FaultRateLimit(Message):
         fixed_limit: _envoy_extensions_filters_common_fault_v3_FaultRateLimit.FixedLimit | None = ...,
         header_limit: _envoy_extensions_filters_common_fault_v3_FaultRateLimit.HeaderLimit | None = ...,
         percentage: FractionalPercent | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_api_key_auth_v3_Credential(Message):
+    key: str
+    client: str
+    def __init__(
+        self,
+        *,
+        key: str | None = ...,
+        client: str | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_api_key_auth_v3_KeySource(Message):
+    header: str
+    query: str
+    cookie: str
+    def __init__(
+        self,
+        *,
+        header: str | None = ...,
+        query: str | None = ...,
+        cookie: str | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_filters_http_dynamic_forward_proxy_v3_SubClusterConfig(Message):

@@ -78,6 +78,8 @@ class Policy(BaseModel):
 
     combine: ClassVar[Combine] = "override"
     order: ClassVar[int] = 0
+    secret_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields of the spec that hold secrets (see secret_source.py)."""
 
     api_version: str
     kind: str

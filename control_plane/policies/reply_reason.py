@@ -13,7 +13,8 @@ class Reason:
     """What `text` explains: responses whose details begin with one of `details`, if `only_if` holds (CEL).
 
     An empty `text` keeps Envoy's own in the body, an empty `body` the response as it is. `status` replaces
-    Envoy's, 0 keeps it. `causes` are more exact texts for `mesh why`, by a part of the details.
+    Envoy's, 0 keeps it. `headers` are set in the response; their values and `body` are in Envoy's access log
+    format. `causes` are more exact texts for `mesh why`, by a part of the details.
     """
 
     details: tuple[str, ...]
@@ -21,6 +22,7 @@ class Reason:
     only_if: str = ""
     status: int = 0
     body: str = BODY
+    headers: tuple[tuple[str, str], ...] = ()
     causes: tuple[tuple[str, str], ...] = ()
 
     def explain(self, details: str) -> str:

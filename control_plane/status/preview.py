@@ -16,8 +16,12 @@ from meshwright.control_plane.core.snapshot import Bindings, ResourceKey, Snapsh
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.core.world import PolicyDocument, World
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.secret_source import REDACTED, redacted_change
 from meshwright.control_plane.status import conditions
 from meshwright.control_plane.status.references import GatewayPorts
+
+_SECRETS = {"BasicAuth": "users", "BasicAuthPerRoute": "users", "ApiKeyAuthPerRoute": "credentials"}
+# Messages of Envoy with credentials, and the field that holds them.
 
 DocumentBody = Mapping[str, Any]
 """A policy document as plain JSON."""
@@ -63,12 +67,12 @@ def dry_run(
     viewers: Iterable[Viewer],
 ) -> tuple[str, dict[Viewer, frozenset[ResourceKey]]]:
     """What differs between two sets of documents: a unified diff of YAML, and `changed_resources`."""
-    return unified_diff(before, after), changed_resources(world, before, after, viewers)
+    return unified_diff(*redacted_change(before, after)), changed_resources(world, before, after, viewers)
 
 
 def diff(world: World, before: Sequence[DocumentBody], after: Sequence[DocumentBody]) -> tuple[str, str]:
     """What differs between two sets of documents, as unified diffs of YAML: documents, Envoy's resources."""
-    return unified_diff(before, after), resource_diff(world, before, after)
+    return unified_diff(*redacted_change(before, after)), resource_diff(world, before, after)
 
 
 def resource_diff(world: World, before: Sequence[DocumentBody], after: Sequence[DocumentBody]) -> str:
@@ -86,7 +90,17 @@ def resource_yaml(resource: Resource) -> str:
     """A resource in YAML, as in Envoy's documentation."""
     response = v3.DeltaDiscoveryResponse.FromString(resource.wire)
     body = response.resources[0].resource
-    return dump_yaml([codec.to_dict(codec.decode(body.type_url, body.value))])
+    return dump_yaml([_without_secrets(codec.to_dict(codec.decode(body.type_url, body.value)))])
+
+
+def _without_secrets(value: Any) -> Any:
+    """Part of a resource, without the credentials in configurations of filters."""
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    secret = _SECRETS.get(str(value.get("@type", "")).rpartition(".")[2], "")
+    return {name: REDACTED if name == secret else _without_secrets(member) for name, member in value.items()}
 
 
 def _snapshot(world: World, bodies: Iterable[DocumentBody]) -> Snapshot:

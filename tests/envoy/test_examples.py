@@ -74,7 +74,11 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield running
 
 
-REFUSING = {"JWTAuthentication": ("users", 401)}
+REFUSING = {
+    "JWTAuthentication": ("users", 401),
+    "BasicAuthentication": ("operators", 401),
+    "APIKeyAuthentication": ("partners", 401),
+}
 """Kinds whose example refuses calls without credentials, with the example's name and the status."""
 
 

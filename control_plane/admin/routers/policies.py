@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshwright.control_plane.admin import policy_merge
-from meshwright.control_plane.admin.policy_editor import PolicyEditor, plain
+from meshwright.control_plane.admin.policy_editor import PolicyEditor, plain, shown
 from meshwright.control_plane.admin.policy_validation import check_namespace, kind_of, validate
 from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog
 from meshwright.control_plane.admin.route import NoBody, NoParams, RequestParams, Route
@@ -125,4 +125,4 @@ def _documents(revision: PolicyRevision, kind: str = "", name: str = "") -> Docu
         for document in revision.documents
         if kind in {"", document.key[0]} and name in {"", document.key[1]}
     ]
-    return DocumentList(revision=revision.info.revision, documents=tuple(plain(selected)))
+    return DocumentList(revision=revision.info.revision, documents=tuple(shown(selected)))

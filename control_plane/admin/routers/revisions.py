@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from meshwright.control_plane.admin import policy_merge
-from meshwright.control_plane.admin.policy_editor import PolicyEditor, plain
+from meshwright.control_plane.admin.policy_editor import PolicyEditor, shown
 from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog
 from meshwright.control_plane.admin.route import NoBody, RequestParams, Route
 from meshwright.control_plane.api.models.policies import ApplyResponse, RollbackRequest
@@ -56,7 +56,7 @@ class RevisionsRouter:
     async def revision(self, params: RevisionParams, _body: NoBody) -> RevisionDetail:
         """One revision: its entry in the history and all documents of the mesh at that revision."""
         revision = await self._revisions.get(params.revision)
-        return RevisionDetail(info=revision.info, documents=tuple(plain(revision.documents)))
+        return RevisionDetail(info=revision.info, documents=tuple(shown(revision.documents)))
 
     async def rollback(self, params: RevisionParams, body: RollbackRequest) -> ApplyResponse:
         """Commit the documents of a revision as a new one; nothing happens if they are current already."""

@@ -79,6 +79,7 @@ class AuthorizationHooks(Hooks[AuthorizationSpec]):
                     f"{METHOD_OVERRIDE}]",
                 )
             ),
+            body="%LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)",
             causes=_REASONS,
         ),
     )

@@ -16,6 +16,7 @@ from meshwright.control_plane.core.attachment import AttachmentPoint, Attachment
 from meshwright.control_plane.core.world import PolicyDocument
 from meshwright.control_plane.policies.hook_registry import kinds_explaining
 from meshwright.control_plane.policies.httproute.spec import INLINE_POLICIES
+from meshwright.control_plane.policies.secret_source import redacted
 
 CLOCK_SKEW = 0.5
 """Seconds that a proxy's clock may be behind the store's."""
@@ -132,7 +133,7 @@ def _excerpt(document: PolicyDocument | None, flag: str, kind: str, details: str
     if document is None:
         return None
     policy = document.policy
-    spec = policy.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    spec = redacted(policy.model_dump(mode="json", by_alias=True, exclude_none=True))["spec"]
     if policy.kind in ROUTE_KINDS and kind in INLINE_POLICIES:
         field = INLINE_POLICIES[kind]
         values = (rule[field] for rule in spec["rules"] if rule.get(field))

@@ -80,8 +80,12 @@ def is_refused(record: RequestRecord) -> bool:
 
 
 def attribute(taken: Iterable[tuple[RequestRecord, int]], policies: PolicyAttribution) -> tuple[Refusal, ...]:
-    """What was taken from a counter, with the policies responsible."""
-    return tuple(_refusal(record, count, policies) for record, count in taken)
+    """What was taken from a counter, with the policies responsible; without what no policy refused.
+
+    The core uses some of the filters that kinds use.
+    """
+    refusals = (_refusal(record, count, policies) for record, count in taken)
+    return tuple(refusal for refusal in refusals if refusal.policies or refusal.reason)
 
 
 def count(refusals: Iterable[Refusal]) -> None:

@@ -17,6 +17,7 @@ from meshwright.control_plane.policies.telemetry.envoy import TelemetryHooks
 from meshwright.control_plane.policies.timeout.envoy import TimeoutHooks
 from tests.control_plane.core.worlds import exchange, mesh
 
+AUTHENTICATION = ["api_key_auth", "basic_auth", "jwt_authn"]
 AUTHORIZATION = ["authorization.1-deny", "authorization.2-allow"]
 EXTERNAL_AUTHORIZATION, BODY = "meshwright.external_authorization", "meshwright.body"
 LIMITS = ("local_ratelimit", "meshwright.local_ratelimit.audit")
@@ -25,7 +26,7 @@ LIMITS = ("local_ratelimit", "meshwright.local_ratelimit.audit")
 @pytest.mark.parametrize(
     ("direction", "expected"),
     [
-        ("inbound", ["jwt_authn", EXTERNAL_AUTHORIZATION, *AUTHORIZATION, *LIMITS, BODY, "router"]),
+        ("inbound", [*AUTHENTICATION, EXTERNAL_AUTHORIZATION, *AUTHORIZATION, *LIMITS, BODY, "router"]),
         (
             "outbound",
             [
@@ -36,7 +37,7 @@ LIMITS = ("local_ratelimit", "meshwright.local_ratelimit.audit")
         (
             "ingress",
             [
-                *("grpc_stats", "meshwright.compression", "cors", "jwt_authn", EXTERNAL_AUTHORIZATION),
+                *("grpc_stats", "meshwright.compression", "cors", *AUTHENTICATION, EXTERNAL_AUTHORIZATION),
                 *(*AUTHORIZATION, *LIMITS, "fault", BODY, "header_mutation", "router"),
             ],
         ),

@@ -1,0 +1,1 @@
+"""APIKeyAuthentication: only requests with the key of a client get through."""

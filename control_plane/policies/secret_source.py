@@ -1,0 +1,103 @@
+"""Secrets of a policy: text in the document or in a file beside it, shown to nobody who reads the document.
+
+`mesh apply` reads the file and sends its content, which the store keeps with the revision: proxies need it.
+The admin API, diffs and explanations show REDACTED in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, ValidationInfo, model_validator
+
+from meshwright.control_plane.policies.base import Spec
+from meshwright.control_plane.policies.registry import kinds
+
+REDACTED = "<redacted>"
+CHANGED = "<redacted, changed>"
+"""What a diff shows for a secret that differs from that before."""
+
+MAX_SECRET_BYTES = 64 * 1024
+
+
+class SecretSource(Spec):
+    """Set one of inline and file. A subclass checks the content."""
+
+    max_bytes: ClassVar[int] = MAX_SECRET_BYTES
+
+    inline: str = Field("", max_length=MAX_SECRET_BYTES, description="The content itself.")
+    file: str = Field(
+        "",
+        max_length=1024,
+        description="A file with the content, relative to the policy's own. `mesh apply` reads it and stores "
+        "the content, so apply again when the file has changed.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_file(cls, value: Any, info: ValidationInfo) -> Any:
+        """Put the file's content in its place, where the caller can read files."""
+        read = (info.context or {}).get("read_file")
+        if read is None or not isinstance(value, Mapping) or not isinstance(value.get("file"), str):
+            return value
+        others = {name: member for name, member in value.items() if name != "file"}
+        return others | {"inline": read(value["file"], cls.max_bytes)}
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.file:
+            raise ValueError("file: only `mesh apply` reads files: put the content into inline")
+        if not self.inline:
+            raise ValueError("set one of inline and file")
+        if self.inline.strip() in (REDACTED, CHANGED):
+            raise ValueError("the secret is redacted: give it again, by inline or file")
+        return self
+
+    def lines(self) -> list[str]:
+        """The lines that are neither empty nor comments (#)."""
+        lines = (line.strip() for line in self.inline.splitlines())
+        return [line for line in lines if line and not line.startswith("#")]
+
+
+def redacted(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document as it may be shown, without its secrets."""
+    return _replaced(document, _secret_fields(document), REDACTED)
+
+
+def redacted_change(
+    before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Two sets of documents as a diff may show them: a secret that differs differs there as well."""
+    old = {_key(document): document for document in before}
+    shown = []
+    for document in after:
+        fields = _secret_fields(document)
+        previous = old.get(_key(document))
+        differs = previous is not None and _secrets(previous, fields) != _secrets(document, fields)
+        shown.append(_replaced(document, fields, CHANGED if differs else REDACTED))
+    return [redacted(document) for document in old.values()], shown
+
+
+def _secret_fields(document: Mapping[str, Any]) -> tuple[str, ...]:
+    kind = kinds().get(str(document.get("kind", "")))
+    return kind.secret_fields if kind else ()
+
+
+def _secrets(document: Mapping[str, Any], fields: tuple[str, ...]) -> list[Any]:
+    spec = document.get("spec", {})
+    return [spec.get(field, {}).get("inline") for field in fields]
+
+
+def _replaced(document: Mapping[str, Any], fields: tuple[str, ...], text: str) -> dict[str, Any]:
+    if not fields:
+        return dict(document)
+    spec = dict(document.get("spec", {}))
+    for field in fields:
+        if isinstance(spec.get(field), Mapping):
+            spec[field] = {**spec[field], "inline": text}
+    return {**document, "spec": spec}
+
+
+def _key(document: Mapping[str, Any]) -> tuple[str, str]:
+    return str(document.get("kind")), str(document.get("metadata", {}).get("name"))
