@@ -14,6 +14,7 @@ from meshwright.control_plane.policies.field_types import HOP_BY_HOP, Hostname
 from meshwright.control_plane.policies.gateway.edge import Network
 from meshwright.control_plane.policies.httproute.matches import HTTPHeaderMatch
 
+MAX_HEADER_VALUE = 256
 MAX_ENTRIES = 64
 """Entries of any list of a match."""
 
@@ -167,6 +168,8 @@ class RequestMatch(Spec):
                 raise ValueError("header 'host': use hosts")
             if header.name.lower() in HOP_BY_HOP:
                 raise ValueError(f"header {header.name!r} is hop-by-hop: proxies consume it")
+            if header.type == "Exact" and len(header.value) > MAX_HEADER_VALUE:
+                raise ValueError(f"header {header.name!r}: a value has at most {MAX_HEADER_VALUE} characters")
         return headers
 
     @model_validator(mode="after")

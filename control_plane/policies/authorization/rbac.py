@@ -167,17 +167,28 @@ def _hosts(hosts: Sequence[str], *, broad: bool) -> v3.Permission:
 
 
 def _header(match: HTTPHeaderMatch, *, broad: bool) -> v3.Permission:
-    regex = re.escape(match.value) if match.type == "Exact" else f"(?:{match.value})"
+    """A header. RBAC takes each value of one that is sent several times; narrow, there may be no other."""
+    name = match.name.lower()
     if broad:
-        return _header_regex(match.name.lower(), _element(regex))
-    if match.type == "Exact":
-        matcher = v3.HeaderMatcher(name=match.name.lower(), string_match=v3.StringMatcher(exact=match.value))
-        return v3.Permission(header=matcher)
-    return _header_regex(match.name.lower(), match.value)
+        regex = re.escape(match.value) if match.type == "Exact" else f"(?:{match.value})"
+        return _header_regex(name, _element(regex))
+    if match.type == "RegularExpression":
+        return _header_regex(name, match.value)
+    exact = v3.HeaderMatcher(name=name, string_match=v3.StringMatcher(exact=match.value))
+    other = v3.Permission(not_rule=_header_regex(name, _other_than(match.value)))
+    return v3.Permission(and_rules=v3.Permission.Set(rules=[v3.Permission(header=exact), other]))
+
+
+def _other_than(text: str) -> str:
+    """Every text but this one. RE2 has no negation."""
+    regex = r"\C+"
+    for char in reversed(text):
+        regex = rf"(?:|[^\x{{{ord(char):x}}}]{_ANY}|{re.escape(char)}{regex})"
+    return regex
 
 
 def _element(regex: str) -> str:
-    """One element of a header: Envoy joins the values of one that is sent twice with commas."""
+    """One element of a header: intermediaries join the values of one that is sent twice with commas."""
     return rf"{regex}|(?:{_ANY},)?[ \t]*{regex}[ \t]*(?:,{_ANY})?"
 
 

@@ -3,8 +3,9 @@
 `mesh authz check` shows it, and tests compare it with what real Envoys do.
 
 A rule that refuses matches broadly, one that lets through narrowly: paths and methods are compared without
-regard to case by the one and exactly by the other, and of a header sent twice the one takes each value, the
-other none. What an application might take for a refused request is refused.
+regard to case by the one and exactly by the other, and of a header sent twice the one needs any value, the
+other every one (where it is compared exactly). What an application might take for a refused request is
+refused.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Call:
 
     `caller` is None without a certificate. `tokens` are the claims of each verified token. `address`: at a
     gateway the client's, at a service that of the host that connects. `path` has no query. `port` is the name
-    of the service's port. `headers` as sent, names in any case.
+    of the service's port, empty at a gateway. `headers` as sent, names in any case.
     """
 
     caller: Identity | None = None
@@ -222,12 +223,17 @@ def _names_host(host: str, value: str) -> bool:
 
 def _has_header(match: HTTPHeaderMatch, call: Call, *, broad: bool) -> bool:
     values = call.header(match.name)
-    if not values:
-        return False
-    joined = ",".join(values)
-    candidates = [joined, *(item.strip(" \t") for item in joined.split(","))] if broad else [joined]
+    if not broad and match.type == "Exact":
+        return bool(values) and all(value == match.value for value in values)
+    if not broad:
+        return any(_is_value(match, value) for value in values)
+    elements = [item.strip(" \t") for value in values for item in value.split(",")]
+    return any(_is_value(match, value) for value in (*values, *elements))
+
+
+def _is_value(match: HTTPHeaderMatch, value: str) -> bool:
     if match.type == "Exact":
-        return match.value in candidates
+        return value == match.value
     import re2  # noqa: PLC0415  takes 50 ms to load, and few rules have a regular expression
 
-    return any(re2.fullmatch(match.value, value) is not None for value in candidates)
+    return re2.fullmatch(match.value, value) is not None
