@@ -116,9 +116,24 @@ class GatewayEntry(EdgeSettings):
 
     name: Name = Field(description="Name of the gateway, as in the parentRefs of routes.")
     port: PortNumber = Field(8080, description="Port of its http listener.")
+    listeners: dict[Name, PortNumber] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="Ports of other listeners of its Gateway document, by name, such as https: 8443. Without "
+        "an entry a listener has the port of the document.",
+    )
     concurrency: WorkerThreads | None = Field(
         None, description="Worker threads of its Envoy. Default: one for each core."
     )
+
+    @model_validator(mode="after")
+    def _distinct_ports(self) -> Self:
+        if "http" in self.listeners:
+            raise ValueError("the port of listener http is `port`: leave it out of listeners")
+        ports = [self.port, *self.listeners.values()]
+        if len(set(ports)) < len(ports):
+            raise ValueError("two listeners have the same port: give each its own")
+        return self
 
 
 class ApplicationSpec(Spec):
@@ -238,7 +253,7 @@ def workloads(
             role="gateway",
             service=gateway.name,
             token_file=tokens / gateway.name,
-            gateway_ports={"http": gateway.port},
+            gateway_ports={"http": gateway.port, **gateway.listeners},
             concurrency=gateway.concurrency or 0,
             edge=_edge(gateway),
         )

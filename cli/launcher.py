@@ -160,6 +160,7 @@ class MeshLauncher:
             otlp=os.environ.get("MESH_OTLP", ""),
             proxy_credential=settings.proxy_credential == "on",
             drain_delay=settings.drain_delay,
+            certificates=settings.certificate_folder,
             workloads=items,
         )
         path = self._state / "agent-config.json"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meshwright.control_plane.api.hosts import valid_host
+from meshwright.control_plane.api.state_dir import CERTIFICATES_FOLDER
 from meshwright.control_plane.errors import InputError
 
 
@@ -57,6 +58,9 @@ class Settings:
     drain_delay: float = _setting(
         3.0, "How long a gateway that stops fails its readiness before it closes its ports."
     )
+    certificates: str = _setting(
+        "", "The folder with the certificates of this host's gateways. If empty, `STATE/certificates`."
+    )
     ca_certificate: str = _setting("", "A PEM file with the root certificate. If empty, one is created.")
     ca_key: str = _setting("", "A PEM file with its key.")
     ca_tokens_key: str = _setting(
@@ -73,6 +77,11 @@ class Settings:
         "`deny`: sidecars refuse calls to hosts outside the mesh, except of applications that allow them.",
     )
     log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`.")
+
+    @property
+    def certificate_folder(self) -> Path:
+        """Where the files of Certificates are that have relative names."""
+        return Path(self.certificates).absolute() if self.certificates else self.state / CERTIFICATES_FOLDER
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:

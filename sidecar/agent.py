@@ -23,6 +23,7 @@ from meshwright.sidecar.control_client import CONTROL_SOCKET
 from meshwright.sidecar.control_socket import serve_control_socket
 from meshwright.sidecar.files import write_private
 from meshwright.sidecar.metrics_endpoint import METRICS_SOCKET, serve_metrics
+from meshwright.sidecar.node_secrets import NodeSecrets
 from meshwright.sidecar.orphans import reap_orphans
 from meshwright.sidecar.ports import PortAllocator
 from meshwright.sidecar.proxy_env import app_environment
@@ -58,6 +59,7 @@ class Agent:
         base = dict(os.environ)
         interpreter = str(Path(sys.executable).parent)
         self._changed = asyncio.Event()
+        self._secrets = NodeSecrets(config.certificate_folder)
         self._sidecars = {
             workload.name: Sidecar(
                 workload,
@@ -66,6 +68,7 @@ class Agent:
                 session=session,
                 address=address,
                 app_environment=partial(app_environment, base, "" if workload.attached else interpreter),
+                certificates=partial(self._secrets.reports, workload.name),
                 on_change=self._changed.set,
                 on_app_exit=on_app_exit,
             )
@@ -100,7 +103,7 @@ class Agent:
         private_folder(path.parent)
         control = await serve_control_socket(path, self.handle_request)
         metrics = await serve_metrics(
-            socket_path(self._config.state, METRICS_SOCKET), self.status, self._answer_check
+            socket_path(self._config.state, METRICS_SOCKET), self.status, self._answer_check, self._secret
         )
         await stop.wait()
         log.info("stopping")
@@ -132,6 +135,11 @@ class Agent:
 
     async def _answer_check(self, name: str, host: str, headers: Mapping[str, str]) -> int:
         return await self._sidecars[name].answer_check(host, headers)
+
+    async def _secret(self, name: str, secret: str, version: str) -> dict[str, Any] | None:
+        """A secret for a workload's Envoy (see NodeSecrets.fetch); raises KeyError for an unknown one."""
+        workload = self._sidecars[name].workload
+        return await self._secrets.fetch(workload.name, secret, version)
 
     async def _take_over(self) -> None:
         """Go on with the processes of an earlier agent, and stop those whose settings have changed."""

@@ -12,7 +12,7 @@ from meshwright.control_plane.api.models.base import LabelKey, LabelValue, Name
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.api.private_files import read_named
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
-from meshwright.control_plane.api.state_dir import MeshAddresses
+from meshwright.control_plane.api.state_dir import CERTIFICATES_FOLDER, MeshAddresses
 from meshwright.sidecar.health_settings import HealthField, HealthSettings
 
 CONNECT_TIMEOUT = 120.0
@@ -110,7 +110,8 @@ class AgentConfig(ConfigModel):
 
     `otlp` is the `host:port` of an OTLP/gRPC collector for spans, without TLS. Empty: spans go to the control
     plane if its addresses include an OTLP port; otherwise nothing is traced. `drain_delay`: seconds for which
-    a gateway that stops is not ready before it closes its ports.
+    a gateway that stops is not ready before it closes its ports. `certificates`: the folder with the
+    certificates of gateways; without it, that of `state`.
     """
 
     addresses: MeshAddresses
@@ -121,8 +122,14 @@ class AgentConfig(ConfigModel):
     trust_domain: str = "mesh.local"
     otlp: str = ""
     drain_delay: float = Field(3.0, ge=0, le=30)
+    certificates: Path | None = None
     proxy_credential: bool = True
     workloads: tuple[Workload, ...] = ()
+
+    @property
+    def certificate_folder(self) -> Path:
+        """Where the files of Certificates are that have relative names."""
+        return self.certificates or self.state / CERTIFICATES_FOLDER
 
     @property
     def tracing(self) -> bool:

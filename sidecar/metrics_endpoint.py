@@ -1,15 +1,18 @@
-"""What the agent serves to the Envoys beside it, on a unix socket: metrics, and answers to health checks.
+"""What the agent serves to the Envoys beside it, on a unix socket: metrics, health checks, secrets.
 
 Each sidecar's Envoy forwards scrapes of its own workload: Prometheus reads them at the sidecar's ready port,
-like Envoy's own, so the agent needs no port. The checks are those of ejected instances (trial_gate).
+like Envoy's own, so the agent needs no port. The checks are those of ejected instances (trial_gate). Secrets
+are the certificates of gateways (node_secrets).
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 from aiohttp import web
@@ -17,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from meshwright.control_plane.api.node_certificates import SECRETS_PATH
 from meshwright.sidecar.control_socket import listen_unix
 from meshwright.sidecar.metrics import workload_metrics
 from meshwright.sidecar.status import AgentStatus, WorkloadStatus
@@ -38,8 +42,17 @@ AnswerCheck = Callable[[str, str, Mapping[str, str]], Awaitable[int]]
 """The status that decides a check, by workload, host and headers. Raises ValueError, KeyError."""
 
 
+FetchSecret = Callable[[str, str, str], Awaitable[dict[str, Any] | None]]
+"""A DiscoveryResponse, by workload, secret and present version; None: nothing new.
+
+Raises ValueError, KeyError."""
+
+MAX_REQUEST_BYTES = 1 << 20
+"""Envoy describes itself in each request for a secret, in about 80 KiB."""
+
+
 async def serve_metrics(
-    path: Path, status: Callable[[], AgentStatus], answer_check: AnswerCheck
+    path: Path, status: Callable[[], AgentStatus], answer_check: AnswerCheck, fetch_secret: FetchSecret
 ) -> web.AppRunner:
     """Listen at `path` (mode 0600) in a private folder. The caller cleans up the runner."""
 
@@ -59,7 +72,17 @@ async def serve_metrics(
         registry.register(_WorkloadCollector(workload))
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    app = web.Application(client_max_size=1024)
+    async def secret(request: web.Request) -> web.Response:
+        try:
+            body = json.loads(await request.read())
+            names, node = body["resource_names"], body["node"]["id"]
+            response = await fetch_secret(node, names[0], body.get("version_info", ""))
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            return web.Response(status=400, text=f"{error}\n")
+        return web.Response(status=304) if response is None else web.json_response(response)
+
+    app = web.Application(client_max_size=MAX_REQUEST_BYTES)
+    app.router.add_post(SECRETS_PATH, secret)
     app.router.add_get("/metrics/{name}", serve)
     app.router.add_get("/trials/{name}", check)
     # A check that Envoy gives up must not wait on, and with a trial that nobody asks for.

@@ -11,7 +11,12 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from meshwright.control_plane.api.models.proxies import ClusterReport, ProxyReport
+from meshwright.control_plane.api.models.proxies import (
+    MAX_CERTIFICATES,
+    CertificateReport,
+    ClusterReport,
+    ProxyReport,
+)
 from meshwright.sidecar import envoy_stats
 from meshwright.sidecar.config import Workload
 from meshwright.sidecar.envoy_admin import EnvoyAdminClient, EnvoyAdminError
@@ -28,7 +33,7 @@ class Reporter:
     """Reports one proxy. `pid` and `svid_expiry` return the present values.
 
     `send` delivers a report and returns whether it arrived. `metrics_address` returns the `host:port` of the
-    proxy's metrics, or nothing while it is unknown.
+    proxy's metrics, or nothing while it is unknown. `certificates` returns the state of those it serves.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class Reporter:
         send: Callable[[ProxyReport], Awaitable[bool]],
         metrics_address: Callable[[], str],
         gate: TrialGate,
+        certificates: Callable[[], tuple[CertificateReport, ...]] = tuple,
     ) -> None:
         self._workload = workload
         self._admin = admin
@@ -49,6 +55,7 @@ class Reporter:
         self._send = send
         self._metrics_address = metrics_address
         self._gate = gate
+        self._certificates = certificates
         self._process = _ProcessState(None)
 
     async def run(self) -> None:
@@ -94,6 +101,7 @@ class Reporter:
             metrics=self._metrics_address(),
             app_metrics=self._workload.metrics is not None,
             clusters=process.clusters,
+            certificates=self._certificates()[:MAX_CERTIFICATES],
         )
 
     async def _update(self, process: _ProcessState, text: str) -> None:

@@ -14,6 +14,7 @@ import structlog
 
 from meshwright.control_plane.api.models.commands import RESTART_BEGIN, InstanceRestart
 from meshwright.control_plane.api.models.instances import REASON_LIMIT, InstanceCondition, InstanceHealth
+from meshwright.control_plane.api.models.proxies import CertificateReport
 from meshwright.control_plane.api.private_files import private_folder
 from meshwright.sidecar.addresses import format_address
 from meshwright.sidecar.advertised_address import AdvertisedAddress
@@ -52,13 +53,13 @@ class Sidecar:
         session: aiohttp.ClientSession,
         address: AdvertisedAddress,
         app_environment: Callable[[Workload, WorkloadPorts, ProxyCredential | None], Mapping[str, str]],
+        certificates: Callable[[], tuple[CertificateReport, ...]],
         on_change: Callable[[], None],
         on_app_exit: Callable[[], None],
     ) -> None:
         self.workload = workload
         self.stopped = asyncio.Event()
-        self._config = config
-        self._on_change = on_change
+        self._config, self._certificates, self._on_change = config, certificates, on_change
         self._log = log.bind(workload=workload.name)
         self._state = LifecycleState()
         self._events: asyncio.Queue[LifecycleEvent] = asyncio.Queue()
@@ -308,6 +309,7 @@ class Sidecar:
             send=self._membership.report,
             metrics_address=self._metrics_address,
             gate=self._gate,
+            certificates=self._certificates,
         )
         self._tasks.keep(reporter.run)
         handler = CommandHandler(

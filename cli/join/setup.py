@@ -80,6 +80,7 @@ def join_mesh(
             otlp=os.environ.get("MESH_OTLP", ""),
             proxy_credential=settings.proxy_credential == "on",
             drain_delay=settings.drain_delay,
+            certificates=settings.certificate_folder,
             workloads=(workload,),
         )
     finally:

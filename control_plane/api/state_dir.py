@@ -11,6 +11,7 @@ logs/NAME.log    its output, rotated
 tokens/NAME      join token of a service, 0600
 sidecars/NAME/   bootstrap.json, identity.json, bundle.json; Envoy's working directory, 0700
 instances/NAME/  the same for a process that joined by itself: run, logs, sidecars, agent.json, its token
+certificates/    certificates and keys of gateways, by default (MESH_CERTIFICATES)
 agent.json       what each of the agent's workloads is doing
 ```
 """
@@ -38,6 +39,9 @@ IDENTITY_FILE = "./identity.json"
 
 BUNDLE_FILE = "./bundle.json"
 """SDS file of the secret `bundle`: Envoy rejects a file with two secrets ("Expected sum is 1", 1.40)."""
+
+
+CERTIFICATES_FOLDER = "certificates"
 
 
 class MeshAddresses(ApiModel):

@@ -7,10 +7,18 @@ windows are bounded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from meshwright.control_plane.core import authority, connection_filters, edge, routes, shared_filters, tcp
+from meshwright.control_plane.core import (
+    authority,
+    connection_filters,
+    edge,
+    routes,
+    secure_gateway,
+    shared_filters,
+    tcp,
+)
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.connection_filters import ConnectionPoint
 from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
@@ -40,11 +48,29 @@ def listeners(
     """The listeners of one proxy; `ports` says where the node binds them, by listener name."""
     settings = replace(view.settings, tracing=tracing, request_log=request_log)
     return tuple(
-        _tcp_listener(view, settings, listener, address, bound_port(listener, ports))
-        if listener.tcp
-        else _http_listener(view, settings, listener, address, bound_port(listener, ports))
+        _listener(view, settings, listener, address, bound_port(listener, ports))
         for listener in view.listeners
     )
+
+
+def _listener(
+    gateway: GatewayView, settings: ListenerSettings, view: ListenerView, address: str, port: int
+) -> Resource:
+    if view.tcp:
+        return _tcp_listener(gateway, settings, view, address, port)
+    if view.secure:
+        return _secure_listener(gateway, settings, view, address, port)
+    return _http_listener(gateway, settings, view, address, port)
+
+
+def resource_keys(view: GatewayView) -> set[tuple[str, str]]:
+    """Type and name of every listener and route configuration."""
+    keys = set()
+    for listener in view.listeners:
+        name = listener_name(view.name, listener.name)
+        keys |= {(LDS, name), (RDS, name)}
+        keys |= {(RDS, secure_gateway.section_name(view.name, secure)) for secure in listener.secure}
+    return keys
 
 
 def bound_port(listener: ListenerView, ports: Mapping[str, int]) -> int:
@@ -72,12 +98,40 @@ def _tcp_listener(
 
 def filters(view: GatewayView) -> tuple[Resource, ...]:
     """The filters whose configuration travels by itself."""
-    points = tuple(
+    points = [
         ConnectionPoint(listener_name(view.name, listener.name), gateway=True, policies=listener.policies)
         for listener in view.listeners
         if listener.tcp
+    ]
+    points += [
+        ConnectionPoint(
+            secure_gateway.section_name(view.name, secure), gateway=True, policies=secure.policies
+        )
+        for listener in view.listeners
+        for secure in listener.secure
+        if not secure.takes_requests
+    ]
+    return (*shared_filters.resources("ingress", view.filters), *connection_filters.resources(tuple(points)))
+
+
+def _secure_listener(
+    gateway: GatewayView, settings: ListenerSettings, view: ListenerView, address: str, port: int
+) -> Resource:
+    name = listener_name(gateway.name, view.name)
+    chains = secure_gateway.filter_chains(gateway, settings, view, port)
+    message = http.listener(name, address, port, chains)
+    message.listener_filters.append(secure_gateway.tls_inspector())
+    upstreams = [upstream for secure in view.secure for _, upstream in secure.upstreams]
+    clusters = [*settings.required_clusters]
+    clusters += [cluster for upstream in upstreams for cluster in tcp.clusters_of(upstream)]
+    refs = (
+        *((gateway.document,) if gateway.document else ()),
+        *(ref for secure in view.secure for ref in secure.certificates),
+        *(ref for upstream in upstreams for ref in upstream.policies),
+        *settings.refs,
     )
-    return (*shared_filters.resources("ingress", view.filters), *connection_filters.resources(points))
+    required = tuple(dict.fromkeys(clusters))
+    return encode(LDS, name, message, required_clusters=required, policies=tuple(dict.fromkeys(refs)))
 
 
 def _http_listener(
@@ -95,32 +149,42 @@ def _http_listener(
 
 
 def route_configurations(view: GatewayView, ports: Mapping[str, int]) -> tuple[Resource, ...]:
-    """One route configuration per HTTP listener; unknown hosts and paths get 404.
+    """One route configuration per HTTP or HTTPS listener; unknown hosts and paths get 404.
 
     `ports` as for `listeners`.
     """
     resources = []
     for listener in view.listeners:
-        if listener.tcp:
-            continue
-        name = listener_name(view.name, listener.name)
         port = listener.port or bound_port(listener, ports)
-        hosts = [(host, routes.build_routes(_at_port(host, port), gateway=True)) for host in listener.hosts]
-        message = v3.RouteConfiguration(
-            name=name,
-            ignore_port_in_host_matching=True,
-            most_specific_header_mutations_wins=routes.MOST_SPECIFIC_HEADERS_WIN,
-            response_headers_to_remove=[app_failure.HEADER],
-            request_headers_to_add=[edge.client_address()],
-            virtual_hosts=authority.checked(
-                v3.VirtualHost(name=host.name, domains=host.domains, routes=built.routes)
-                for host, built in hosts
-            ),
-        )
-        clusters = tuple(dict.fromkeys(cluster for _, built in hosts for cluster in built.clusters))
-        refs = tuple(dict.fromkeys(ref for _, built in hosts for ref in built.policies))
-        resources.append(encode(RDS, name, message, required_clusters=clusters, policies=refs))
+        for secure in listener.secure:
+            if secure.takes_requests:
+                name = secure_gateway.section_name(view.name, secure)
+                others = secure_gateway.misdirected(secure)
+                resources.append(_route_configuration(name, secure.hosts, port, others))
+        if not listener.secure and not listener.tcp:
+            name = listener_name(view.name, listener.name)
+            resources.append(_route_configuration(name, listener.hosts, port))
     return tuple(resources)
+
+
+def _route_configuration(
+    name: str, views: Iterable[HostView], port: int, more: Iterable[v3.VirtualHost] = ()
+) -> Resource:
+    hosts = [(host, routes.build_routes(_at_port(host, port), gateway=True)) for host in views]
+    virtual_hosts = [
+        v3.VirtualHost(name=host.name, domains=host.domains, routes=built.routes) for host, built in hosts
+    ]
+    message = v3.RouteConfiguration(
+        name=name,
+        ignore_port_in_host_matching=True,
+        most_specific_header_mutations_wins=routes.MOST_SPECIFIC_HEADERS_WIN,
+        response_headers_to_remove=[app_failure.HEADER],
+        request_headers_to_add=[edge.client_address()],
+        virtual_hosts=authority.checked((*virtual_hosts, *more)),
+    )
+    clusters = tuple(dict.fromkeys(cluster for _, built in hosts for cluster in built.clusters))
+    refs = tuple(dict.fromkeys(ref for _, built in hosts for ref in built.policies))
+    return encode(RDS, name, message, required_clusters=clusters, policies=refs)
 
 
 def _at_port(host: HostView, port: int) -> HostView:

@@ -9,18 +9,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from meshwright.control_plane.core.hostnames import intersect_hostnames, most_specific
-from meshwright.control_plane.policies.gateway.spec import SERVED_PROTOCOLS, Gateway, Listener
-from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
-from meshwright.control_plane.policies.httproute.parents import (
-    DEFAULT_NAMESPACE,
-    ParentReference,
-    RoutePolicy,
+from meshwright.control_plane.policies.gateway.spec import (
+    SERVED_PROTOCOLS,
+    TLS_PROTOCOLS,
+    Gateway,
+    Listener,
 )
+from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
+from meshwright.control_plane.policies.httproute.parents import ParentReference, RoutePolicy
 from meshwright.control_plane.policies.httproute.spec import HTTPRoute
+from meshwright.control_plane.policies.own_namespace import DEFAULT_NAMESPACE
+from meshwright.control_plane.policies.tlsroute.spec import TLSRoute
 
 GROUP = "gateway.networking.k8s.io"
 
-_KINDS: Mapping[str, tuple[str, ...]] = {"HTTP": ("HTTPRoute", "GRPCRoute"), "TCP": ("TCPRoute",)}
+_REQUESTS = ("HTTPRoute", "GRPCRoute")
+_KINDS: Mapping[str, tuple[str, ...]] = {
+    "HTTP": _REQUESTS,
+    "HTTPS": _REQUESTS,
+    "TLS": ("TLSRoute", "TCPRoute"),
+    "TCP": ("TCPRoute",),
+}
 
 ListenerPorts = Mapping[str, int]
 """Where a gateway's node binds its listeners, by name."""
@@ -54,7 +63,7 @@ def implied_listener(port: int) -> Listener:
 
 def supported_kinds(listener: Listener) -> tuple[str, ...]:
     """The kinds of routes that the listener accepts."""
-    possible = _KINDS.get(listener.protocol, ())
+    possible = ("TLSRoute",) if listener.passes_through else _KINDS.get(listener.protocol, ())
     allowed = [entry.kind for entry in listener.allowed_routes.kinds if entry.group == GROUP]
     return tuple(kind for kind in possible if kind in allowed or not listener.allowed_routes.kinds)
 
@@ -69,18 +78,36 @@ def unsupported_kinds(listener: Listener) -> tuple[str, ...]:
     )
 
 
-def port_rivals(listener: Listener, others: Iterable[Listener]) -> tuple[str, ...]:
-    """Names of listeners with which this one cannot share its port: two protocols over TCP, or two of TCP."""
-    if listener.protocol not in SERVED_PROTOCOLS:
-        return ()
-    return tuple(
-        other.name
-        for other in others
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Why a listener cannot share its port with others: a reason of the Gateway API, and their names."""
+
+    reason: str
+    names: tuple[str, ...]
+
+
+def port_conflict(listener: Listener, listeners: Iterable[Listener]) -> Conflict | None:
+    """The conflict of a listener with others of its port; None if there is none.
+
+    Listeners of HTTP share a port by the host of each request, those of HTTPS and TLS by that of each
+    connection.
+    """
+    others = [
+        other
+        for other in listeners
         if other is not listener
         and other.port == listener.port
-        and other.protocol in SERVED_PROTOCOLS
-        and (other.protocol, listener.protocol) != ("HTTP", "HTTP")
-    )
+        and {other.protocol, listener.protocol} <= set(SERVED_PROTOCOLS)
+    ]
+    if rivals := tuple(other.name for other in others if not _share_port(listener, other)):
+        return Conflict("ProtocolConflict", rivals)
+    same = tuple(other.name for other in others if other.hostname == listener.hostname)
+    return Conflict("HostnameConflict", same) if same else None
+
+
+def _share_port(listener: Listener, other: Listener) -> bool:
+    protocols = {listener.protocol, other.protocol}
+    return protocols == {"HTTP"} or protocols <= set(TLS_PROTOCOLS)
 
 
 def served(listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
@@ -88,7 +115,7 @@ def served(listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
     return tuple(
         listener
         for listener in listeners
-        if listener.protocol in SERVED_PROTOCOLS and not port_rivals(listener, listeners)
+        if listener.protocol in SERVED_PROTOCOLS and port_conflict(listener, listeners) is None
     )
 
 
@@ -122,12 +149,10 @@ def attach(route: RoutePolicy, parent: ParentReference, listeners: tuple[Listene
 
 def _hosts(route: RoutePolicy, listener: Listener, listeners: Iterable[Listener]) -> tuple[str, ...]:
     """The hosts of the route that belong to the listener and not to a more specific one of its port."""
-    if not isinstance(route, HTTPRoute | GRPCRoute):
-        return ("",)
+    if not isinstance(route, HTTPRoute | GRPCRoute | TLSRoute):
+        return (listener.hostname,)
     rivals = [
-        other.hostname
-        for other in listeners
-        if other.port == listener.port and other.protocol == listener.protocol
+        other.hostname for other in listeners if other.port == listener.port and _share_port(listener, other)
     ]
     common = intersect_hostnames(listener.hostname, route.spec.hostnames)
     return tuple(host for host in common if most_specific(rivals, host) == listener.hostname)

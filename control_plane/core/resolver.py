@@ -32,6 +32,7 @@ from meshwright.control_plane.core.ports import (
     with_clusters,
 )
 from meshwright.control_plane.core.route_resolver import RouteResolver
+from meshwright.control_plane.core.secure_listeners import SecureListenerResolver
 from meshwright.control_plane.core.shared_filters import SharedFilterView
 from meshwright.control_plane.core.tcp_routes import TcpRouteResolver
 from meshwright.control_plane.core.views import (
@@ -48,6 +49,7 @@ from meshwright.control_plane.core.views import (
 )
 from meshwright.control_plane.core.world import Labels, PolicyDocument, Service
 from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.policies.certificate.spec import Certificate
 from meshwright.control_plane.policies.externalservice.spec import ExternalService
 from meshwright.control_plane.policies.gateway.edge import edge_settings
 from meshwright.control_plane.policies.gateway.spec import Gateway, Listener
@@ -64,6 +66,7 @@ from meshwright.control_plane.policies.httproute.spec import HTTPRoute
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.control_plane.policies.subset.spec import Subset
 from meshwright.control_plane.policies.tcproute.spec import TCPRoute
+from meshwright.control_plane.policies.tlsroute.spec import TLSRoute
 
 
 class Resolver:
@@ -78,12 +81,18 @@ class Resolver:
         self._backends = BackendResolver(subsets, self.externals.services)
         self._routes = RouteResolver(self.attachments, self._backends)
         self._tcp_routes = TcpRouteResolver(self._backends)
+        certificates: dict[str, Certificate] = {}
+        self._secure_listeners = SecureListenerResolver(
+            self.attachments, self._routes, self._tcp_routes, certificates
+        )
         for document in documents:
             match document.policy:
                 case HTTPRoute() | GRPCRoute() as route:
                     self._routes.add(document, route)
-                case TCPRoute() as tcp_route:
-                    self._tcp_routes.add(document, tcp_route)
+                case TCPRoute() | TLSRoute() as connection_route:
+                    self._tcp_routes.add(document, connection_route)
+                case Certificate() as certificate:
+                    certificates[certificate.name] = certificate
                 case Subset() as subset:
                     subsets[subset.name] = subset
                 case ExternalService() as external:
@@ -150,16 +159,20 @@ class Resolver:
         by_port: dict[int, list[Listener]] = defaultdict(list)
         views = []
         for listener in served(listeners):
-            if listener.protocol == "HTTP":
+            if listener.protocol != "TCP":
                 by_port[listener.port].append(listener)
             else:
                 view = self._tcp_routes.listener(services, name, listener, listeners)
                 point = AttachmentPoint(caller=name, gateway=name, listener=listener.name)
                 policies = implementing(self.attachments.effective_at(point), "connection_filter")
                 views.append(ListenerView(listener.name, listener.port, (), view, policies))
-        views += [self._routes.listener(services, name, group, listeners) for group in by_port.values()]
+        for group in by_port.values():
+            if document is None or not group[0].speaks_tls:
+                views.append(self._routes.listener(services, name, group, listeners))
+            elif secure := self._secure_listeners.listener(services, document, group):
+                views.append(secure)
         settings = self.listener_settings(gateway=name)
-        places = [rule.policies for view in views for host in view.hosts for rule in host.rules]
+        places = [rule.policies for view in views for host in view.all_hosts for rule in host.rules]
         gateway = GatewayView(name, settings, tuple(views), filters=self._shared_filters("ingress", places))
         if document is None:
             return gateway

@@ -208,6 +208,13 @@ class RouteResolver:
         name = "http" if "http" in listener_names else listener_names[0]
         return ListenerView(name, group[0].port, tuple(hosts))
 
+    def secure_listener(
+        self, services: Services, gateway: str, listener: Listener, listeners: tuple[Listener, ...]
+    ) -> tuple[HostView, ...]:
+        """The hosts of one HTTPS listener."""
+        hosts = self.listener(services, gateway, [listener], listeners).hosts
+        return tuple(replace(host, scheme="https") for host in hosts)
+
     def _attached(
         self, gateway: str, group: list[Listener], listeners: tuple[Listener, ...]
     ) -> list[_AttachedRoute]:

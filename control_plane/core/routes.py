@@ -38,7 +38,7 @@ def build_routes(host: HostView, *, gateway: bool = False) -> BuiltRoutes:
     ranked = [
         ((*rule.tier, *rank, *rule.age, index), rule, route)
         for rule in host.rules
-        for index, (rank, route) in enumerate(_translate(rule, host.port))
+        for index, (rank, route) in enumerate(_translate(rule, host))
     ]
     routes: list[v3.Route] = []
     clusters: dict[str, None] = {}
@@ -53,11 +53,12 @@ def build_routes(host: HostView, *, gateway: bool = False) -> BuiltRoutes:
     return BuiltRoutes(tuple(routes), tuple(clusters), tuple(refs))
 
 
-def _translate(rule: RuleView, port: int) -> list[tuple[Rank, v3.Route]]:
+def _translate(rule: RuleView, host: HostView) -> list[tuple[Rank, v3.Route]]:
     """The routes for each match of the rule, as the rule's kind makes them."""
     if isinstance(rule.rule, GRPCRouteRule):
         return grpcroute.routes(rule.route, rule.rule, rule.backends, rule.mirrors)
-    return httproute.routes(ResolvedRule(rule.route, rule.rule, rule.backends, rule.mirrors, port))
+    resolved = ResolvedRule(rule.route, rule.rule, rule.backends, rule.mirrors, host.port, host.scheme)
+    return httproute.routes(resolved)
 
 
 def _clusters(action: v3.RouteAction) -> tuple[str, ...]:

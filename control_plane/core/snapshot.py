@@ -156,9 +156,7 @@ class Snapshot:
                 for view in views:
                     filters = gateway.filters(view) if view else ()
                     changed.update((ECDS, resource.name) for resource in filters)
-                    for listener in view.listeners if view else ():
-                        listener_name = gateway.listener_name(name, listener.name)
-                        changed |= {(LDS, listener_name), (RDS, listener_name)}
+                    changed |= gateway.resource_keys(view) if view else set()
         return changed
 
     def node_resources(self) -> Iterable[tuple[str, Iterable[Resource]]]:

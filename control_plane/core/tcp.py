@@ -62,21 +62,32 @@ def listener(
 
     `policies` (`Kind/name`) shaped it besides those of the view. `filters` go before the TCP proxy.
     """
+    entry = network_filter(name, view, direction, request_log=request_log)
+    message = http.listener(name, address, port, [v3.FilterChain(filters=[*filters, entry])])
+    refs = (*policies, *(view.policies if view else ()))
+    return encode(LDS, name, message, required_clusters=clusters_of(view), policies=refs)
+
+
+def network_filter(
+    stat_prefix: str, view: UpstreamView | None, direction: ListenerDirection, *, request_log: bool
+) -> v3.Filter:
+    """The filter that sends each connection to one of the backends."""
     backends = [(cluster or BLACKHOLE, weight) for cluster, weight in view.backends if weight] if view else []
     proxy = v3.TcpProxy(
-        stat_prefix=name,
+        stat_prefix=stat_prefix,
         idle_timeout=timedelta(0),
         max_connect_attempts=v3.UInt32Value(value=CONNECT_ATTEMPTS),
     )
     tcproute.set_backends(proxy, backends or [(BLACKHOLE, 1)])
     if request_log:
         proxy.access_log.append(access_log.connection_log(direction))
-    message = http.listener(
-        name, address, port, [v3.FilterChain(filters=[*filters, _tcp_proxy_filter(proxy)])]
-    )
-    clusters = tuple(dict.fromkeys(cluster for cluster, _ in backends if cluster != BLACKHOLE))
-    refs = (*policies, *(view.policies if view else ()))
-    return encode(LDS, name, message, required_clusters=clusters, policies=refs)
+    return _tcp_proxy_filter(proxy)
+
+
+def clusters_of(view: UpstreamView | None) -> tuple[str, ...]:
+    """The clusters that exist and get connections."""
+    backends = view.backends if view else ()
+    return tuple(dict.fromkeys(cluster for cluster, weight in backends if cluster and weight))
 
 
 def app_filter(port: str, *, request_log: bool = False) -> v3.Filter:

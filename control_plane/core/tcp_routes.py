@@ -1,4 +1,4 @@
-"""TCPRoutes → the clusters of tcp ports, as callers inside the mesh and at a gateway's listeners see them.
+"""TCPRoutes and TLSRoutes → the clusters of tcp ports, as callers in the mesh and gateways see them.
 
 Of several routes with the same parent the oldest applies, then the first by name.
 """
@@ -17,18 +17,20 @@ from meshwright.control_plane.core.world import PolicyDocument, Service
 from meshwright.control_plane.policies.gateway.spec import Listener
 from meshwright.control_plane.policies.httproute.parents import ParentReference
 from meshwright.control_plane.policies.tcproute.spec import TCPRoute
+from meshwright.control_plane.policies.tlsroute.spec import TLSRoute
 
-Entry = tuple[PolicyDocument, TCPRoute, ParentReference]
+ConnectionRoute = TCPRoute | TLSRoute
+Entry = tuple[PolicyDocument, ConnectionRoute, ParentReference]
 
 
 class TcpRouteResolver:
-    """The TCPRoutes of one set of documents, by parent."""
+    """The routes of connections of one set of documents, by parent."""
 
     def __init__(self, backends: BackendResolver) -> None:
         self._backends = backends
         self._routes: dict[tuple[str, str], list[Entry]] = defaultdict(list)
 
-    def add(self, document: PolicyDocument, route: TCPRoute) -> None:
+    def add(self, document: PolicyDocument, route: ConnectionRoute) -> None:
         """Index a route under each of its parents."""
         for parent in route.spec.parent_refs:
             self._routes[parent.kind, parent.name].append((document, route, parent))
@@ -52,7 +54,7 @@ class TcpRouteResolver:
         attached = [
             entry
             for entry in self._routes.get(("Service", service.name), ())
-            if selects_port(entry[2], port, (port.number,))
+            if isinstance(entry[1], TCPRoute) and selects_port(entry[2], port, (port.number,))
         ]
         return self._view(services, attached) or UpstreamView(((cluster_name(service, port), 1),))
 
@@ -60,12 +62,24 @@ class TcpRouteResolver:
         self, services: Services, gateway: str, listener: Listener, listeners: tuple[Listener, ...]
     ) -> UpstreamView:
         """What a gateway's listener for TCP leads to; nothing without a route."""
-        attached = [
-            (document, route, parent)
-            for document, route, parent in self._routes.get(("Gateway", gateway), ())
-            if any(item is listener for item, _ in attach(route, parent, listeners).listeners)
-        ]
-        return self._view(services, attached) or UpstreamView(())
+        return dict(self.upstreams_by_host(services, gateway, listener, listeners))[""]
+
+    def upstreams_by_host(
+        self, services: Services, gateway: str, listener: Listener, listeners: tuple[Listener, ...]
+    ) -> tuple[tuple[str, UpstreamView], ...]:
+        """Where the connections of a gateway's listener go, by host name.
+
+        The listener's own host name is one of them: what no route has leads to nothing.
+        """
+        attached: dict[str, list[Entry]] = {listener.hostname: []}
+        for document, route, parent in self._routes.get(("Gateway", gateway), ()):
+            for item, hosts in attach(route, parent, listeners).listeners:
+                for host in hosts if item is listener else ():
+                    attached.setdefault(host, []).append((document, route, parent))
+        return tuple(
+            (host, self._view(services, entries) or UpstreamView(()))
+            for host, entries in sorted(attached.items())
+        )
 
     def _view(self, services: Services, attached: Iterable[Entry]) -> UpstreamView | None:
         ordered = sorted(attached, key=lambda entry: (entry[0].created, entry[1].name))

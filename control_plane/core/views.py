@@ -11,13 +11,16 @@ from datetime import timedelta
 
 from meshwright.control_plane.api.models.base import Protocol
 from meshwright.control_plane.api.models.instances import Port
+from meshwright.control_plane.api.node_certificates import CertificateFiles
 from meshwright.control_plane.core.attachment import EffectivePolicy, refs_of
 from meshwright.control_plane.core.shared_filters import SharedFilterView
 from meshwright.control_plane.policies.externalservice.spec import ExternalPort, ExternalServiceSpec
 from meshwright.control_plane.policies.gateway.edge import EdgeSettings
+from meshwright.control_plane.policies.gateway.tls import ClientMode, TlsVersion
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRouteRule
 from meshwright.control_plane.policies.hooks import EndpointWeights, TransportMode
 from meshwright.control_plane.policies.httproute.envoy import ResolvedBackend, ResolvedMirror
+from meshwright.control_plane.policies.httproute.envoy_filters import Scheme
 from meshwright.control_plane.policies.httproute.spec import HTTPRouteRule
 
 NO_EDGE_SETTINGS = EdgeSettings()
@@ -52,7 +55,7 @@ class HostView:
     """One virtual host: its domains and rules. A host without rules responds 404.
 
     `https_refused_for` names the service whose HTTPS host this is: it holds nothing but the refusal. `port`
-    is the one that redirects to another host keep; 0 for the default port of HTTP.
+    and `scheme` are those that redirects to another host keep; port 0 for the default port of the scheme.
     """
 
     name: str
@@ -60,6 +63,7 @@ class HostView:
     rules: tuple[RuleView, ...]
     https_refused_for: str = ""
     port: int = 0
+    scheme: Scheme = "http"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +199,47 @@ class NodeView:
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerView:
-    """A gateway's listener: `hosts` for HTTP, `tcp` for TCP. `port` is 0 when only the node knows it.
+class TlsView:
+    """How TLS ends at a gateway: by which certificates, and from which version on.
 
-    `policies` are in force for the connections of a TCP listener.
+    `client_cas` verify client certificates; without any none is asked for.
+    """
+
+    certificates: tuple[CertificateFiles, ...]
+    minimum_version: TlsVersion = "1.2"
+    client_cas: tuple[CertificateFiles, ...] = ()
+    client_mode: ClientMode = "Required"
+
+
+@dataclass(frozen=True, slots=True)
+class SecureListenerView:
+    """A listener for connections to `hostname` (by SNI; empty: all that no other listener of the port names).
+
+    `tls` is None where TLS passes through. `hosts` for HTTPS, with `other_hosts` of listeners beside it, to
+    whose requests it responds 421. Otherwise `upstreams`: where connections go, by host name, and `policies`
+    in force for them. `certificates` are the documents (`Kind/name`) that it needs.
+    """
+
+    name: str
+    hostname: str
+    tls: TlsView | None
+    hosts: tuple[HostView, ...] = ()
+    other_hosts: tuple[str, ...] = ()
+    upstreams: tuple[tuple[str, UpstreamView], ...] = ()
+    policies: tuple[EffectivePolicy, ...] = ()
+    certificates: tuple[str, ...] = ()
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether it is for HTTPS; otherwise it passes on connections."""
+        return not self.upstreams
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerView:
+    """A gateway's listener: `hosts` for HTTP, `tcp` for TCP, `secure` for HTTPS and TLS.
+
+    `port` is 0 when only the node knows it. `policies` are in force for the connections of a TCP listener.
     """
 
     name: str
@@ -206,6 +247,12 @@ class ListenerView:
     hosts: tuple[HostView, ...]
     tcp: UpstreamView | None = None
     policies: tuple[EffectivePolicy, ...] = ()
+    secure: tuple[SecureListenerView, ...] = ()
+
+    @property
+    def all_hosts(self) -> tuple[HostView, ...]:
+        """The hosts of HTTP and HTTPS."""
+        return (*self.hosts, *(host for secure in self.secure for host in secure.hosts))
 
 
 @dataclass(frozen=True, slots=True)

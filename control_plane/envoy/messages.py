@@ -13,7 +13,7 @@ _BY_PACKAGE: dict[str, str] = {
         GrpcStatusFilter HeaderFilter OrFilter ResponseFlagFilter RuntimeFilter StatusCodeFilter""",
     "envoy.config.cluster.v3": "CircuitBreakers Cluster LoadBalancingPolicy OutlierDetection",
     "envoy.config.core.v3": """
-        Address AggregatedConfigSource CidrRange ConfigSource DataSource EnvoyInternalAddress
+        Address AggregatedConfigSource ApiConfigSource CidrRange ConfigSource DataSource EnvoyInternalAddress
         ExtensionConfigSource GrpcService HeaderValue HeaderValueOption HealthCheck Http1ProtocolOptions
         Http2ProtocolOptions HttpUri KeepaliveSettings Locality Metadata Node PathConfigSource
         RuntimeFractionalPercent RuntimeUInt32 SocketAddress SubstitutionFormatString TcpKeepalive

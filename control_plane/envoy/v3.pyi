@@ -169,6 +169,43 @@ class Any(Message, well_known_types.Any):
         value: bytes | None = ...,
     ) -> None: ...
 
+class ApiConfigSource(Message):
+    ApiType: ClassVar[_Enum]
+    DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE: ClassVar[int]
+    REST: ClassVar[int]
+    GRPC: ClassVar[int]
+    DELTA_GRPC: ClassVar[int]
+    AGGREGATED_GRPC: ClassVar[int]
+    AGGREGATED_DELTA_GRPC: ClassVar[int]
+    api_type: int
+    transport_api_version: int
+    @property
+    def cluster_names(self) -> _Scalars[str]: ...
+    @property
+    def grpc_services(self) -> _Messages[GrpcService]: ...
+    @property
+    def refresh_delay(self) -> Duration: ...
+    @property
+    def request_timeout(self) -> Duration: ...
+    @property
+    def rate_limit_settings(self) -> _envoy_config_core_v3_RateLimitSettings: ...
+    set_node_on_first_message_only: bool
+    @property
+    def config_validators(self) -> _Messages[TypedExtensionConfig]: ...
+    def __init__(
+        self,
+        *,
+        api_type: int | None = ...,
+        transport_api_version: int | None = ...,
+        cluster_names: _Many[str] | None = ...,
+        grpc_services: Iterable[GrpcService] | None = ...,
+        refresh_delay: Duration | timedelta | None = ...,
+        request_timeout: Duration | timedelta | None = ...,
+        rate_limit_settings: _envoy_config_core_v3_RateLimitSettings | None = ...,
+        set_node_on_first_message_only: bool | None = ...,
+        config_validators: Iterable[TypedExtensionConfig] | None = ...,
+    ) -> None: ...
+
 class ApiKeyAuth(Message):
     @property
     def credentials(self) -> _Messages[_envoy_extensions_filters_http_api_key_auth_v3_Credential]: ...
@@ -1162,7 +1199,7 @@ class ConfigSource(Message):
     @property
     def path_config_source(self) -> PathConfigSource: ...
     @property
-    def api_config_source(self) -> _envoy_config_core_v3_ApiConfigSource: ...
+    def api_config_source(self) -> ApiConfigSource: ...
     @property
     def ads(self) -> AggregatedConfigSource: ...
     @property
@@ -1176,7 +1213,7 @@ class ConfigSource(Message):
         authorities: Iterable[_xds_core_v3_Authority] | None = ...,
         path: str | None = ...,
         path_config_source: PathConfigSource | None = ...,
-        api_config_source: _envoy_config_core_v3_ApiConfigSource | None = ...,
+        api_config_source: ApiConfigSource | None = ...,
         ads: AggregatedConfigSource | None = ...,
         self: _envoy_config_core_v3_SelfConfigSource | None = ...,
         initial_fetch_timeout: Duration | timedelta | None = ...,
@@ -6463,43 +6500,6 @@ class _envoy_config_core_v3_AlternateProtocolsCacheOptions(Message):
         key_value_store_config: TypedExtensionConfig | None = ...,
         prepopulated_entries: Iterable[_envoy_config_core_v3_AlternateProtocolsCacheOptions.AlternateProtocolsCacheEntry] | None = ...,
         canonical_suffixes: _Many[str] | None = ...,
-    ) -> None: ...
-
-class _envoy_config_core_v3_ApiConfigSource(Message):
-    ApiType: ClassVar[_Enum]
-    DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE: ClassVar[int]
-    REST: ClassVar[int]
-    GRPC: ClassVar[int]
-    DELTA_GRPC: ClassVar[int]
-    AGGREGATED_GRPC: ClassVar[int]
-    AGGREGATED_DELTA_GRPC: ClassVar[int]
-    api_type: int
-    transport_api_version: int
-    @property
-    def cluster_names(self) -> _Scalars[str]: ...
-    @property
-    def grpc_services(self) -> _Messages[GrpcService]: ...
-    @property
-    def refresh_delay(self) -> Duration: ...
-    @property
-    def request_timeout(self) -> Duration: ...
-    @property
-    def rate_limit_settings(self) -> _envoy_config_core_v3_RateLimitSettings: ...
-    set_node_on_first_message_only: bool
-    @property
-    def config_validators(self) -> _Messages[TypedExtensionConfig]: ...
-    def __init__(
-        self,
-        *,
-        api_type: int | None = ...,
-        transport_api_version: int | None = ...,
-        cluster_names: _Many[str] | None = ...,
-        grpc_services: Iterable[GrpcService] | None = ...,
-        refresh_delay: Duration | timedelta | None = ...,
-        request_timeout: Duration | timedelta | None = ...,
-        rate_limit_settings: _envoy_config_core_v3_RateLimitSettings | None = ...,
-        set_node_on_first_message_only: bool | None = ...,
-        config_validators: Iterable[TypedExtensionConfig] | None = ...,
     ) -> None: ...
 
 class _envoy_config_core_v3_BackoffStrategy(Message):

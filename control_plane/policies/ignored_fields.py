@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from meshwright.control_plane.policies.base import SERVER_METADATA
+from meshwright.control_plane.policies.gateway.tls import OPTIONS
 from meshwright.control_plane.policies.loader import DocumentProblem, LocatedPolicy
 from meshwright.control_plane.policies.validation_messages import format_path
 
@@ -29,8 +30,10 @@ def _paths(raw: Mapping[str, Any]) -> Iterator[Path]:
     if raw["kind"] == "Gateway":
         yield from (("spec", name) for name in _GATEWAY_FIELDS if name in spec)
         for index, listener in enumerate(spec["listeners"]):
-            if "tls" in listener:
-                yield "spec", "listeners", index, "tls"
+            options = (listener.get("tls") or {}).get("options") or {}
+            for name in options:
+                if name not in OPTIONS:
+                    yield "spec", "listeners", index, "tls", "options", name
     parents = spec.get("parentRefs") or ()
     if spec.get("hostnames") and all(ref.get("kind") == "Service" for ref in parents):
         yield "spec", "hostnames"

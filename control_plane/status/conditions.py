@@ -19,11 +19,13 @@ from meshwright.control_plane.api.models.policies import (
 from meshwright.control_plane.core.attachment import conflicts
 from meshwright.control_plane.core.world import PolicyDocument, World
 from meshwright.control_plane.policies.base import TargetedPolicy
+from meshwright.control_plane.policies.certificate.spec import Certificate
 from meshwright.control_plane.policies.externalservice.spec import ExternalService
 from meshwright.control_plane.policies.gateway.spec import Gateway
 from meshwright.control_plane.policies.httproute.parents import RoutePolicy
 from meshwright.control_plane.policies.subset.spec import Subset
 from meshwright.control_plane.status import gateway_status
+from meshwright.control_plane.status.certificates import NO_CERTIFICATES, NodeCertificates
 from meshwright.control_plane.status.external_conflicts import external_conflicts
 from meshwright.control_plane.status.references import GatewayPorts, ReferenceProblem, References, lines
 from meshwright.control_plane.status.rollout import RolloutCount
@@ -63,11 +65,17 @@ def summarize(conditions: Iterable[Condition]) -> tuple[PolicyState, str]:
 
 
 def policy_statuses(
-    world: World, rollouts: Mapping[str, RolloutCount], gateways: GatewayPorts = NO_GATEWAYS
+    world: World,
+    rollouts: Mapping[str, RolloutCount],
+    gateways: GatewayPorts = NO_GATEWAYS,
+    certificates: NodeCertificates = NO_CERTIFICATES,
 ) -> tuple[PolicyStatus, ...]:
-    """The status of every document of the world. `rollouts` by `Kind/name`; `gateways` are connected."""
+    """The status of every document of the world. `rollouts` by `Kind/name`; `gateways` are connected.
+
+    `certificates` is what they report.
+    """
     winners = {**conflicts(world.documents), **tcp_conflicts(world), **external_conflicts(world)}
-    references = References(world, gateways)
+    references = References(world, gateways, certificates)
     return tuple(
         _status(
             references, document, winners.get(document.ref, ""), rollouts.get(document.ref, RolloutCount())
@@ -181,8 +189,17 @@ def _accepted_and_resolved(references: References, document: PolicyDocument) -> 
             callers = references.callers(external)
             missing = callers if len(callers) == len(external.spec.from_) else []
             yield from _in_part([missing[0] if missing else None], callers)
+        case Certificate() as certificate:
+            yield from _in_part([None], _certificate_problems(references, certificate))
         case _:
             yield Condition(type="Accepted", status="True", reason="Accepted")
+
+
+def _certificate_problems(references: References, certificate: Certificate) -> list[ReferenceProblem]:
+    return [
+        ReferenceProblem(entry.report.state.capitalize(), entry.text)
+        for entry in references.certificates.of(certificate)
+    ]
 
 
 def _in_part(

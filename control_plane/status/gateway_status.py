@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from meshwright.control_plane.api.models.policies import Condition, ListenerStatus
 from meshwright.control_plane.core.listeners import (
     attach,
-    port_rivals,
+    port_conflict,
     served,
     supported_kinds,
     unsupported_kinds,
@@ -30,7 +30,7 @@ def listener_statuses(
             hostname=listener.hostname,
             supported_kinds=supported_kinds(listener),
             attached_routes=_attached_routes(gateway, listener, references),
-            conditions=tuple(_conditions(gateway, listener, rollout)),
+            conditions=tuple(_conditions(gateway, listener, references, rollout)),
         )
         for listener in gateway.spec.listeners
     )
@@ -48,6 +48,10 @@ def listener_problems(gateway: Gateway, references: References) -> list[Referenc
         if kinds := unsupported_kinds(listener):
             message = f"{path}.allowedRoutes.kinds: {_invalid_kinds(listener, kinds)}"
             problems.append(ReferenceProblem("InvalidRouteKinds", message))
+        problems += [
+            ReferenceProblem(problem.reason, f"{path}.{problem.field}: {problem.message}")
+            for problem in references.certificates.problems(gateway, listener)
+        ]
         bound = references.bound_port(gateway.name, listener.name)
         if invalid is None and bound and bound != listener.port:
             message = (
@@ -62,14 +66,17 @@ def _invalid(gateway: Gateway, listener: Listener) -> ReferenceProblem | None:
     """Why Envoy does not open the listener."""
     if listener.protocol not in SERVED_PROTOCOLS:
         supported = " or ".join(SERVED_PROTOCOLS)
-        message = f"nothing listens for {listener.protocol} yet: use {supported}"
+        message = f"nothing listens for {listener.protocol}: use {supported}"
         return ReferenceProblem("UnsupportedProtocol", message)
-    rivals = port_rivals(listener, gateway.spec.listeners)
-    if rivals:
-        names = ", ".join(rivals)
-        message = f"port {listener.port} is also that of {names}, and one of them is TCP: none is opened"
-        return ReferenceProblem("ProtocolConflict", message)
-    return None
+    conflict = port_conflict(listener, gateway.spec.listeners)
+    if conflict is None:
+        return None
+    names = ", ".join(conflict.names)
+    cause = "their protocols cannot share it"
+    if conflict.reason == "HostnameConflict":
+        cause = f"for {listener.hostname or 'every host'} as well"
+    message = f"port {listener.port} is also that of {names}, {cause}: none is opened"
+    return ReferenceProblem(conflict.reason, message)
 
 
 def _invalid_kinds(listener: Listener, kinds: tuple[str, ...]) -> str:
@@ -89,21 +96,30 @@ def _attached_routes(gateway: Gateway, listener: Listener, references: Reference
     )
 
 
-def _conditions(gateway: Gateway, listener: Listener, rollout: RolloutCount) -> Iterator[Condition]:
+def _conditions(
+    gateway: Gateway, listener: Listener, references: References, rollout: RolloutCount
+) -> Iterator[Condition]:
     invalid = _invalid(gateway, listener)
     if invalid is None:
         yield Condition(type="Accepted", status="True", reason="Accepted")
     else:
         yield Condition(type="Accepted", status="False", reason=invalid.reason, message=invalid.message)
-    if invalid is not None and invalid.reason == "ProtocolConflict":
+    if invalid is not None and invalid.reason in ("ProtocolConflict", "HostnameConflict"):
         yield Condition(type="Conflicted", status="True", reason=invalid.reason, message=invalid.message)
     else:
         yield Condition(type="Conflicted", status="False", reason="NoConflicts")
+    certificates = references.certificates.problems(gateway, listener)
     if kinds := unsupported_kinds(listener):
         message = _invalid_kinds(listener, kinds)
         yield Condition(type="ResolvedRefs", status="False", reason="InvalidRouteKinds", message=message)
+    elif certificates:
+        message = "; ".join(f"{problem.field}: {problem.message}" for problem in certificates)
+        yield Condition(type="ResolvedRefs", status="False", reason=certificates[0].reason, message=message)
     else:
         yield Condition(type="ResolvedRefs", status="True", reason="ResolvedRefs")
+    if invalid is None and not references.certificates.is_usable(gateway, listener):
+        message = "; ".join(problem.message for problem in certificates)
+        invalid = ReferenceProblem("Invalid", message)
     yield _programmed(invalid, rollout)
 
 

@@ -30,6 +30,7 @@ from meshwright.control_plane.core.world import World
 from meshwright.control_plane.events.state import MeshState, capture
 from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.status import status
+from meshwright.control_plane.status.certificates import node_certificates
 from meshwright.control_plane.status.circuit_breakers import edge_breakers
 from meshwright.control_plane.status.known_nodes import bounded_reports
 from meshwright.control_plane.status.prometheus import MeshMetrics
@@ -107,15 +108,16 @@ class MeshReadModel:
 
     async def status(self) -> Status:
         """The status of the mesh."""
-        rollouts = await self._sync.rollout_counts()
+        rollouts, reports = await self._sync.rollout_counts(), self.reports()
         return status.mesh_status(
             self._reconciler.world,
             self._store.health.status,
-            status.without_departed(self._sync.proxies(), self._reconciler.world, self.reports()),
+            status.without_departed(self._sync.proxies(), self._reconciler.world, reports),
             rollouts,
             self._sync.problems(),
             breakers=self._breakers(),
             control_planes=self._members.statuses(),
+            certificates=node_certificates(reports),
         )
 
     def instances(self) -> tuple[InstanceStatus, ...]:

@@ -15,6 +15,7 @@ from meshwright.control_plane.core.ports import port_numbers
 from meshwright.control_plane.core.tcp_routes import selects_port
 from meshwright.control_plane.core.world import Service, World
 from meshwright.control_plane.policies.base import TargetedPolicy, TargetRef
+from meshwright.control_plane.policies.certificate.spec import Certificate
 from meshwright.control_plane.policies.externalservice.spec import ExternalService
 from meshwright.control_plane.policies.gateway.spec import Gateway, Listener
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
@@ -23,7 +24,13 @@ from meshwright.control_plane.policies.httproute.parents import ParentReference,
 from meshwright.control_plane.policies.httproute.spec import HTTPRoute
 from meshwright.control_plane.policies.subset.spec import Subset
 from meshwright.control_plane.policies.tcproute.spec import TCPRoute
+from meshwright.control_plane.policies.tlsroute.spec import TLSRoute
 from meshwright.control_plane.policies.validation_messages import closest_match, suggestion
+from meshwright.control_plane.status.certificates import (
+    NO_CERTIFICATES,
+    CertificateReferences,
+    NodeCertificates,
+)
 
 GatewayPorts = Mapping[str, ListenerPorts]
 """The gateways that are connected, with the ports of their listeners."""
@@ -42,10 +49,12 @@ class ReferenceProblem:
 class References:
     """Resolves the references of one world. `gateways` are those that are connected.
 
-    Before any is, those that the world names count as well.
+    Before any is, those that the world names count as well. `certificates` are those that gateways have.
     """
 
-    def __init__(self, world: World, gateways: GatewayPorts) -> None:
+    def __init__(
+        self, world: World, gateways: GatewayPorts, certificates: NodeCertificates = NO_CERTIFICATES
+    ) -> None:
         self._world = world
         self._bound = gateways
         self._gateways = {
@@ -58,6 +67,10 @@ class References:
             for document in world.documents
             if isinstance(document.policy, RoutePolicy)
         }
+        documents = (document.policy for document in world.documents)
+        self.certificates = CertificateReferences(
+            {policy.name: policy for policy in documents if isinstance(policy, Certificate)}, certificates
+        )
         subsets = {
             document.policy.name: document.policy
             for document in world.documents
@@ -111,7 +124,7 @@ class References:
                 yield ReferenceProblem(resolved.failure, message)
 
     def _backend(self, route: RoutePolicy, ref: BackendObjectReference) -> BackendCluster:
-        if isinstance(route, TCPRoute):
+        if isinstance(route, TCPRoute | TLSRoute):
             return self._backends.tcp_cluster(self._world.services, ref)
         return self._backends.http_cluster(self._world.services, ref, grpc=isinstance(route, GRPCRoute))
 
@@ -207,6 +220,9 @@ def _is_only_inside(route: RoutePolicy) -> bool:
 
 def attach_to_service(route: RoutePolicy, ref: ParentReference, service: Service) -> Attached:
     """The ports of a Service to which a route attaches by one parentRef; without any, why."""
+    if isinstance(route, TLSRoute):
+        message = "is a Service, and TLSRoutes apply at Gateways only"
+        return Attached(failure="NoMatchingParent", field="kind", message=message)
     protocols = ("tcp",) if isinstance(route, TCPRoute) else ("http", "grpc")
     ports = [port for port in service.ports if port.protocol in protocols]
     if not ports:
@@ -231,7 +247,7 @@ def _consequence(route: RoutePolicy, path: str, ref: BackendObjectReference) -> 
         return "no copies are sent"
     if getattr(ref, "weight", 1) == 0:
         return "its weight is 0, so nothing is sent to it anyway"
-    if isinstance(route, TCPRoute):
+    if isinstance(route, TCPRoute | TLSRoute):
         return "its share of the connections is closed"
     if isinstance(route, GRPCRoute):
         return "its share of the calls fails with UNAVAILABLE"

@@ -29,13 +29,14 @@ from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
 from meshwright.control_plane.policies.httproute.spec import HTTPRoute
 from meshwright.control_plane.policies.subset.spec import Subset
 from meshwright.control_plane.policies.tcproute.spec import TCPRoute
+from meshwright.control_plane.policies.tlsroute.spec import TLSRoute
 
 States = Mapping[tuple[str, str], PolicyState]
 
 Edge = tuple[AttachmentPoint, ...]
 """The points of one edge: the edge itself, then the rules of its routes."""
 
-Route = HTTPRoute | GRPCRoute | TCPRoute
+Route = HTTPRoute | GRPCRoute | TCPRoute | TLSRoute
 
 _LEVELS: Mapping[AttachmentLevel, AttachmentLevelName] = {
     AttachmentLevel.MESH: "mesh",
@@ -172,7 +173,9 @@ def _resources(
                 yield _resource(document, "service", f"Service/{name}", states)
             case Gateway() as gateway if gateway.name == name:
                 yield _resource(document, "gateway", f"Gateway/{name}", states)
-            case HTTPRoute() | GRPCRoute() | TCPRoute() as route if _concerns(route, name, caller, subsets):
+            case HTTPRoute() | GRPCRoute() | TCPRoute() | TLSRoute() as route if _concerns(
+                route, name, caller, subsets
+            ):
                 parents = ", ".join(f"{ref.kind}/{ref.name}" for ref in route.spec.parent_refs)
                 yield _resource(document, "route", parents, states)
 

@@ -17,6 +17,7 @@ from meshwright.control_plane.api.models.status import (
 from meshwright.control_plane.api.models.topology import Breaker, ServiceList
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.status import conditions
+from meshwright.control_plane.status.certificates import NO_CERTIFICATES, NodeCertificates
 from meshwright.control_plane.status.references import GatewayPorts
 from meshwright.control_plane.status.rollout import RolloutCount
 
@@ -35,8 +36,9 @@ def mesh_status(
     *,
     breakers: tuple[Breaker, ...] = (),
     control_planes: tuple[ControlPlaneStatus, ...] = (),
+    certificates: NodeCertificates = NO_CERTIFICATES,
 ) -> Status:
-    """The current status. `rollouts` by `Kind/name`."""
+    """The current status. `rollouts` by `Kind/name`, `certificates` are those of gateways."""
     services = (
         ServiceStatus(
             name=service.name,
@@ -50,7 +52,7 @@ def mesh_status(
         store=store,
         services=tuple(services),
         proxies=proxies,
-        policies=conditions.policy_statuses(world, rollouts, gateway_ports(proxies)),
+        policies=conditions.policy_statuses(world, rollouts, gateway_ports(proxies), certificates),
         breakers=breakers,
         problems=problems,
         control_planes=control_planes,

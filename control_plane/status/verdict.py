@@ -17,6 +17,7 @@ from meshwright.control_plane.api.models.verdict import MeshProblem, ProblemSeve
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.policies.faultinjection.spec import FaultInjection, FaultInjectionSpec
 from meshwright.control_plane.policies.httproute.parents import RoutePolicy
+from meshwright.control_plane.status.certificates import UNUSABLE
 from meshwright.control_plane.telemetry.topology.health import (
     DEGRADED_BELOW,
     MIN_CALLS,
@@ -81,6 +82,7 @@ def assess(facts: VerdictInput) -> Verdict:
         *_faults(facts),
         *_policies(facts.status),
         *_certificates(facts),
+        *_gateway_certificates(facts.reports),
         *_unfinished(facts),
     )
     ordered = tuple(sorted(problems, key=lambda problem: problem.severity != "error"))
@@ -218,7 +220,7 @@ def _fault_text(spec: FaultInjectionSpec) -> str:
 def _policies(status: Status) -> Iterator[MeshProblem]:
     for policy in status.policies:
         severity = _POLICY_STATES.get(policy.state)
-        if severity is not None:
+        if severity is not None and policy.kind != "Certificate":
             yield MeshProblem(
                 severity=severity,
                 kind="policy",
@@ -237,6 +239,19 @@ def _certificates(facts: VerdictInput) -> Iterator[MeshProblem]:
         limit = CA_WARNING_SECONDS if name == "root" else facts.svid_ttl * RENEWAL_OVERDUE
         if expires - facts.now < limit:
             yield _certificate(f"{name} certificate", expires - facts.now, "")
+
+
+def _gateway_certificates(reports: Iterable[ProxyReport]) -> Iterator[MeshProblem]:
+    for report in reports:
+        for certificate in report.certificates:
+            if certificate.state != "valid":
+                yield MeshProblem(
+                    severity="error" if certificate.state in UNUSABLE else "warning",
+                    kind="certificate",
+                    subject=f"{report.node}: Certificate/{certificate.name}",
+                    message=f"is {certificate.state}",
+                    cause=certificate.message,
+                )
 
 
 def _certificate(subject: str, left: float, cause: str) -> MeshProblem:

@@ -10,6 +10,7 @@ import pytest
 
 from meshwright.control_plane.policies import registry
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.fakes.ports import free_port
 
 CONTEXT = """
 apiVersion: meshwright.io/v1
@@ -74,6 +75,22 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield running
 
 
+SECURE_GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: ingress}}
+spec:
+  listeners:
+    - {{name: http, port: 8080, protocol: HTTP}}
+    - name: https
+      port: {port}
+      protocol: HTTPS
+      hostname: shop.test
+      tls: {{certificateRefs: [{{name: shop}}]}}
+    - {{name: ledger, port: {port}, protocol: TLS, hostname: "*.example.com", tls: {{mode: Passthrough}}}}
+"""
+"""What makes a proxy need a Certificate or a TLSRoute."""
+
 REFUSING = {
     "JWTAuthentication": ("users", 401),
     "BasicAuthentication": ("operators", 401),
@@ -84,6 +101,8 @@ REFUSING = {
 
 @pytest.mark.parametrize("kind", registry.kinds())
 def test_example_is_programmed(mesh: Mesh, kind: str) -> None:
+    if kind in ("Certificate", "TLSRoute"):
+        mesh.apply(SECURE_GATEWAY.format(port=free_port()))
     mesh.apply(registry.example(kind))
     name, status_code = REFUSING.get(kind, ("", 200))
 

@@ -32,12 +32,37 @@ class ClusterReport(ApiModel):
     failed: int = Field(0, ge=0)
 
 
+CertificateState = Literal["valid", "expiring", "stale", "expired", "missing"]
+"""`expiring`: it should have been renewed. `stale`: newer files cannot be used, and the certificate before
+them is still served. `missing`: none can be used yet, and connections that need it are closed."""
+
+MAX_CERTIFICATES, MAX_CERTIFICATE_HOSTS, MAX_CERTIFICATE_MESSAGE = 200, 8, 400
+
+
+class CertificateReport(ApiModel):
+    """A certificate of a gateway as it is on its node. `name` is that of the document; several, joined by +,
+    for CAs that are used together.
+
+    `message` says what is wrong. `expires` is in epoch seconds, 0 without a certificate. `hosts` are some of
+    the names that it is for.
+    """
+
+    name: str = Field(max_length=2048)
+    state: CertificateState
+    message: str = Field("", max_length=MAX_CERTIFICATE_MESSAGE)
+    expires: float = Field(0, ge=0, allow_inf_nan=False)
+    hosts: tuple[Annotated[str, StringConstraints(max_length=255)], ...] = Field(
+        (), max_length=MAX_CERTIFICATE_HOSTS
+    )
+
+
 class ProxyReport(ApiModel):
     """A sidecar's report about itself. For a gateway's proxy `service` is the gateway's name.
 
     `version` is Envoy's, `memory` in bytes, `expires` the end of its certificate in epoch seconds, `uptime`
     in seconds, `connected` whether its xDS stream is up. `metrics` is the `host:port` of its metrics
-    endpoint, `app_metrics` whether that endpoint also serves the app's metrics.
+    endpoint, `app_metrics` whether that endpoint also serves the app's metrics. `certificates` are those that
+    a gateway's listeners need.
     """
 
     node: Name
@@ -50,6 +75,7 @@ class ProxyReport(ApiModel):
     metrics: str = Field("", max_length=262, pattern=r"^([^\s/@?#]+:[0-9]{1,5})?$")
     app_metrics: bool = False
     clusters: tuple[ClusterReport, ...] = Field((), max_length=500)
+    certificates: tuple[CertificateReport, ...] = Field((), max_length=MAX_CERTIFICATES)
 
 
 class BoundListener(ApiModel):

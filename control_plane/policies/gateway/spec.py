@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
@@ -10,10 +11,15 @@ from meshwright.control_plane.policies.base import Combine, ObjectName, Policy, 
 from meshwright.control_plane.policies.field_types import Hostname, PortNumber
 from meshwright.control_plane.policies.gateway.allowed_routes import AllowedRoutes
 from meshwright.control_plane.policies.gateway.edge import EdgeSettings
+from meshwright.control_plane.policies.gateway.tls import FrontendTLSValidation, GatewayTLS, ListenerTLS
+from meshwright.control_plane.policies.own_namespace import drop_own_namespace
 
-KNOWN_PROTOCOLS = ("HTTP", "TCP", "HTTPS", "TLS", "UDP")
-SERVED_PROTOCOLS = KNOWN_PROTOCOLS[:2]
+KNOWN_PROTOCOLS = ("HTTP", "HTTPS", "TLS", "TCP", "UDP")
+SERVED_PROTOCOLS = KNOWN_PROTOCOLS[:4]
 """A listener of any other protocol is accepted, and its status says that nothing listens."""
+
+TLS_PROTOCOLS = ("HTTPS", "TLS")
+"""Their listeners share a port: the client names a host before anything else (SNI)."""
 
 _WITHOUT_HOSTNAME = ("TCP", "UDP")
 _WITHOUT_TLS = ("HTTP", *_WITHOUT_HOSTNAME)
@@ -47,8 +53,8 @@ class Listener(Spec):
         description="The port on which the gateway listens. The listener called http listens where the "
         "application file says; this is then the port that clients use."
     )
-    protocol: Protocol = Field(description="HTTP or TCP. Nothing listens for HTTPS, TLS and UDP yet.")
-    tls: dict[str, Any] | None = Field(None, description="For HTTPS and TLS: accepted and ignored.")
+    protocol: Protocol = Field(description="HTTP, HTTPS, TLS or TCP. Nothing listens for UDP.")
+    tls: ListenerTLS | None = Field(None, description="For HTTPS and TLS: certificates and versions.")
     allowed_routes: AllowedRoutes = Field(
         AllowedRoutes(), description="The routes that may attach, by kind and namespace."
     )
@@ -60,9 +66,23 @@ class Listener(Spec):
             raise ValueError(f"{article} {self.protocol} listener has no hostname: leave it out")
         if self.tls is not None and self.protocol in _WITHOUT_TLS:
             raise ValueError(f"{article} {self.protocol} listener has no tls: leave it out")
-        if self.protocol == "HTTPS" and (self.tls or {}).get("mode", "Terminate") != "Terminate":
+        if self.protocol == "HTTPS" and self.passes_through:
             raise ValueError("the tls mode of an HTTPS listener is Terminate: use it, or protocol TLS")
+        if self.tls and self.passes_through and (self.tls.certificate_refs or self.tls.frontend_validation):
+            raise ValueError(
+                "TLS that passes through needs no certificates here: leave them out, or use Terminate"
+            )
         return self
+
+    @property
+    def passes_through(self) -> bool:
+        """Whether TLS ends at the app."""
+        return self.tls is not None and self.tls.mode == "Passthrough"
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether connections begin with TLS."""
+        return self.protocol in TLS_PROTOCOLS
 
 
 class GatewayAddress(Spec):
@@ -114,13 +134,16 @@ class GatewaySpec(EdgeSettings):
     allowed_listeners: dict[str, Any] | None = Field(
         None, description="Accepted and ignored: a mesh has no ListenerSets."
     )
-    tls: dict[str, Any] | None = Field(None, description="Must be absent: gateways have no TLS yet.")
+    tls: GatewayTLS = Field(GatewayTLS(), description="Client certificates.")
 
-    @field_validator("tls")
-    @classmethod
-    def _no_tls(cls, value: dict[str, Any] | None) -> None:
-        if value is not None:
-            raise ValueError("gateways have no TLS yet: leave tls out, and terminate TLS in front of them")
+    def client_validation(self, listener: Listener) -> FrontendTLSValidation | None:
+        """Which client certificates a listener accepts; None: it asks for none.
+
+        `spec.tls.frontend` is for HTTPS (Gateway API v1 `FrontendTLSConfig`).
+        """
+        if listener.tls and listener.tls.frontend_validation:
+            return listener.tls.frontend_validation
+        return self.tls.frontend.at(listener.port) if listener.protocol == "HTTPS" else None
 
     @field_validator("listeners")
     @classmethod
@@ -145,8 +168,8 @@ class Gateway(Policy):
     """Opens the mesh to requests and connections from outside (Gateway API v1 `Gateway`).
 
     It needs a gateway of the same name in the application file: that is the Envoy that listens. HTTPRoutes,
-    GRPCRoutes and TCPRoutes with a parentRef to the Gateway route what arrives. A request belongs to the
-    listener with the most specific hostname, and only routes attached to that one match it.
+    GRPCRoutes, TLSRoutes and TCPRoutes with a parentRef to the Gateway route what arrives. A request belongs
+    to the listener with the most specific hostname, and only routes attached to that one match it.
     """
 
     combine: ClassVar[Combine] = "resource"
@@ -157,3 +180,8 @@ class Gateway(Policy):
     )
     kind: Literal["Gateway"] = Field(description="Always Gateway.")
     spec: GatewaySpec = Field(description="The listeners.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_own_namespace(cls, document: Any) -> Any:
+        return drop_own_namespace(document) if isinstance(document, Mapping) else document

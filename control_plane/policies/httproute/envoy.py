@@ -23,6 +23,7 @@ from meshwright.control_plane.policies.hooks import (
 )
 from meshwright.control_plane.policies.httproute import envoy_cors as cors
 from meshwright.control_plane.policies.httproute import envoy_filters, mirrored
+from meshwright.control_plane.policies.httproute.envoy_filters import Scheme
 from meshwright.control_plane.policies.httproute.matches import HTTPRouteMatch, ValueMatch
 from meshwright.control_plane.policies.httproute.spec import HTTPBackendRef, HTTPRouteRule, HTTPRouteSpec
 
@@ -72,7 +73,7 @@ class ResolvedBackend:
 class ResolvedRule:
     """A rule whose references are resolved. `route` is `Kind/name`, for the text of a failure response.
 
-    `port` is what redirects to another host keep; 0 for the default port of HTTP.
+    `port` and `scheme` are what redirects to another host keep; port 0 for the default port of the scheme.
     """
 
     route: str
@@ -80,6 +81,7 @@ class ResolvedRule:
     backends: tuple[ResolvedBackend, ...]
     mirrors: tuple[ResolvedMirror, ...] = ()
     port: int = 0
+    scheme: Scheme = "http"
 
 
 class HTTPRouteHooks(Hooks[HTTPRouteSpec]):
@@ -152,7 +154,8 @@ def _route(
     cors.apply(filters, route)
     redirects = [item.request_redirect for item in filters if item.request_redirect]
     if redirects:
-        route.redirect.CopyFrom(envoy_filters.redirect_action(redirects[-1], match.path, resolved.port))
+        place = (resolved.scheme, resolved.port)
+        route.redirect.CopyFrom(envoy_filters.redirect_action(redirects[-1], match.path, place))
     elif backends:
         action = v3.RouteAction(timeout=timedelta(0))
         _forward(backends, action)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import Literal, TypeAlias
 
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.httproute.filters import (
@@ -22,6 +23,8 @@ _REDIRECT_CODES = {
     307: v3.RedirectAction.TEMPORARY_REDIRECT,
     308: v3.RedirectAction.PERMANENT_REDIRECT,
 }
+
+Scheme: TypeAlias = Literal["http", "https"]
 
 _SCHEME_PORTS = {"http": 80, "https": 443}
 """The port when only the scheme is given (HTTPRequestRedirectFilter.port of Gateway API v1)."""
@@ -76,13 +79,15 @@ def apply_rewrite(filters: Iterable[HTTPRouteFilter], match: HTTPPathMatch, acti
 
 
 def redirect_action(
-    redirect: HTTPRequestRedirectFilter, match: HTTPPathMatch, port: int = 0
+    redirect: HTTPRequestRedirectFilter, match: HTTPPathMatch, place: tuple[Scheme, int] = ("http", 0)
 ) -> v3.RedirectAction:
     """RequestRedirect: scheme, host, port, path and status of the response.
 
-    The port is the redirect's own, else the well-known one of its scheme, else `port`, that of the listener
-    (0 for the default port of HTTP). Without host, scheme and port Envoy keeps the Host of the request.
+    The port is the redirect's own, else the well-known one of its scheme, else that of the listener. `place`
+    is the listener's scheme and port (0 for the scheme's default). Without host, scheme and port Envoy keeps
+    the Host of the request.
     """
+    scheme, port = place
     action = v3.RedirectAction(response_code=_REDIRECT_CODES[redirect.status_code])
     if redirect.scheme:
         action.scheme_redirect = redirect.scheme
@@ -92,7 +97,7 @@ def redirect_action(
         action.port_redirect = redirect.port
     elif redirect.hostname:
         # A new host has no port unless one is given, and a well-known port need not be.
-        implied = _SCHEME_PORTS[redirect.scheme or "http"]
+        implied = _SCHEME_PORTS[redirect.scheme or scheme]
         action.port_redirect = 0 if redirect.scheme or port == implied else port
     elif redirect.scheme:
         action.port_redirect = _SCHEME_PORTS[redirect.scheme]

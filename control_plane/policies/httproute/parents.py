@@ -16,11 +16,9 @@ from meshwright.control_plane.policies.base import (
 )
 from meshwright.control_plane.policies.field_types import NoNamespace, PortNumber, check_distinct
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
+from meshwright.control_plane.policies.own_namespace import drop_own_namespace
 
 MAX_MATCHES = 128
-
-DEFAULT_NAMESPACE = "default"
-"""The namespace of a document that states none, as for kubectl."""
 
 
 class ParentReference(Spec):
@@ -68,22 +66,7 @@ class RoutePolicy(Policy):
     @model_validator(mode="before")
     @classmethod
     def _drop_own_namespace(cls, document: Any) -> Any:
-        if not isinstance(document, Mapping):
-            return document
-        metadata = document.get("metadata")
-        namespace = metadata.get("namespace") if isinstance(metadata, Mapping) else None
-        return {**document, "spec": _without_namespace(document.get("spec"), namespace or DEFAULT_NAMESPACE)}
-
-
-def _without_namespace(value: Any, namespace: str) -> Any:
-    """A part of a spec whose references do not repeat the namespace of their document."""
-    if isinstance(value, Mapping):
-        return {
-            name: _without_namespace(part, namespace)
-            for name, part in value.items()
-            if (name, part) != ("namespace", namespace)
-        }
-    return [_without_namespace(part, namespace) for part in value] if isinstance(value, list) else value
+        return drop_own_namespace(document) if isinstance(document, Mapping) else document
 
 
 def check_route(

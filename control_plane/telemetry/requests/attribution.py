@@ -21,7 +21,7 @@ from meshwright.control_plane.policies.secret_source import redacted
 CLOCK_SKEW = 0.5
 """Seconds that a proxy's clock may be behind the store's."""
 
-ROUTE_KINDS = ("HTTPRoute", "GRPCRoute", "TCPRoute")
+ROUTE_KINDS = ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute")
 
 _ATTACHMENT_FIELDS = frozenset({"targetRefs", "from", "parentRefs", "hostnames", "rules"})
 _MAX_TEXT_LENGTH = 120

@@ -38,7 +38,7 @@ def test_every_kind_has_a_plural(kind: str) -> None:
 def test_an_unknown_kind_is_reported_with_the_closest_match() -> None:
     with pytest.raises(NotFoundError, match="did you mean Retry"):
         kind_of("rety")
-    with pytest.raises(NotFoundError, match="known are CircuitBreaker, "):
+    with pytest.raises(NotFoundError, match=r"known are [A-Z]"):
         kind_of("../../etc/passwd")
 
 

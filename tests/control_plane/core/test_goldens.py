@@ -71,7 +71,26 @@ metadata: {name: cards}
 spec: {hosts: [api.cards.example], ports: [{port: 80, targetPort: 443}]}
 """
 
-ADDED = {"GRPCRoute": service("analytics", ports=(GRPC,)), "TCPRoute": service("ledger", ports=(TCP,))}
+SECURE_GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: ingress}
+spec:
+  listeners:
+    - name: shop
+      port: 8443
+      protocol: TLS
+      hostname: shop.example.com
+      tls: {certificateRefs: [{name: shop}]}
+    - {name: ledger, port: 8443, protocol: TLS, hostname: ledger.example.com, tls: {mode: Passthrough}}
+"""
+"""What the examples of Certificate and TLSRoute are for. HTTPS would have long chains."""
+
+ADDED = {
+    "TLSRoute": service("ledger", ports=(TCP,)),
+    "GRPCRoute": service("analytics", ports=(GRPC,)),
+    "TCPRoute": service("ledger", ports=(TCP,)),
+}
 """Services that an example needs besides those of the small exchange."""
 
 
@@ -115,6 +134,8 @@ def test_example_matches_its_golden_diff(kind: str) -> None:
     context = subset(f"{of}-v2", of) if kind != "Subset" and "kind: Subset" in example else ""
     if "kind: ExternalService" in example and kind != "ExternalService":
         context = EXTERNAL
+    if kind in ("Certificate", "TLSRoute"):
+        context = SECURE_GATEWAY
     if kind == "Gateway":
         context = route("orders", "{backendRefs: [{name: orders}]}", INGRESS)
     before, after = (

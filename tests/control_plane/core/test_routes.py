@@ -12,7 +12,7 @@ from meshwright.control_plane.core import ambiguous_path
 from meshwright.control_plane.core.resource import VHDS
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.envoy import v3
-from meshwright.control_plane.policies.httproute.envoy_filters import apply_rewrite, redirect_action
+from meshwright.control_plane.policies.httproute.envoy_filters import Scheme, apply_rewrite, redirect_action
 from meshwright.control_plane.policies.httproute.filters import HTTPRequestRedirectFilter, HTTPRouteFilter
 from meshwright.control_plane.policies.httproute.matches import HTTPPathMatch
 from tests.control_plane.core.worlds import body, exchange, route, subset
@@ -208,13 +208,18 @@ def test_rewrite_replaces_the_prefix(match: str, value: str, path: str, expected
         ({"hostname": "a.b", "scheme": "https"}, 8080, 0),
         ({"hostname": "a.b", "port": 80}, 8080, 80),
         ({"path": {"type": "ReplaceFullPath", "replaceFullPath": "/x"}}, 8080, 0),
+        ({"hostname": "a.b"}, ("https", 8443), 8443),
+        ({"hostname": "a.b"}, ("https", 443), 0),
+        ({"hostname": "a.b"}, ("https", 80), 80),
+        ({"hostname": "a.b", "scheme": "http"}, ("https", 8443), 0),
     ],
 )
 def test_redirect_port_is_the_schemes_or_the_listeners(
-    values: dict[str, object], listener: int, port: int
+    values: dict[str, object], listener: int | tuple[Scheme, int], port: int
 ) -> None:
     redirect = HTTPRequestRedirectFilter.model_validate(values)
-    assert redirect_action(redirect, prefix("/"), listener).port_redirect == port
+    place: tuple[Scheme, int] = ("http", listener) if isinstance(listener, int) else listener
+    assert redirect_action(redirect, prefix("/"), place).port_redirect == port
 
 
 def test_only_a_timeout_ends_a_silent_stream_once_its_host_is_known() -> None:

@@ -74,7 +74,7 @@ def test_http_filters_have_phases_and_distinct_names(direction: ListenerDirectio
         ),
         ("URX", "", {"Retry": ("attempts", "on")}),
         ("FI", "fault_filter_abort", {"FaultInjection": ("abort",)}),
-        ("NR", "route_not_found", {"HTTPRoute": (), "GRPCRoute": (), "TCPRoute": ()}),
+        ("NR", "route_not_found", {"HTTPRoute": (), "GRPCRoute": (), "TCPRoute": (), "TLSRoute": ()}),
         ("DC", "downstream_remote_disconnect", {}),
     ],
 )

@@ -264,7 +264,7 @@ def test_invalid_gateway_is_rejected(listeners: list[dict[str, Any]], message: s
     ("field", "message"),
     [
         ({"addresses": [{"value": "10.0.0.1"}]}, "listens at the address of its node"),
-        ({"tls": {"backend": {}}}, "gateways have no TLS yet"),
+        ({"tls": {"backend": {}}}, "own mutual TLS"),
         ({"infrastructure": {"parametersRef": {"name": "x"}}}, "a mesh has no parameters"),
     ],
 )

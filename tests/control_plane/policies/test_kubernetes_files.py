@@ -199,7 +199,8 @@ spec:
   gatewayClassName: other
   infrastructure: {labels: {a: b}}
   addresses: [{type: IPAddress}]
-  listeners: [{name: a, port: 80, protocol: HTTP}, {name: b, port: 443, protocol: HTTPS, tls: {}}]
+  listeners:
+    - {name: b, port: 443, protocol: HTTPS, tls: {options: {x.io/a: b}}}
 status: {}
 ---
 apiVersion: gateway.networking.k8s.io/v1
@@ -217,14 +218,14 @@ spec: {parentRefs: [{name: g}], hostnames: [a.b]}
 def test_ignored_fields_are_listed_at_their_position() -> None:
     lines = [str(line) for document in load_text(IGNORED).documents for line in ignored_fields(document)]
     assert lines == [
-        "p.yaml:10:9: status: ignored",
+        "p.yaml:11:9: status: ignored",
         "p.yaml:4:32: metadata.namespace: ignored",
         "p.yaml:4:43: metadata.uid: ignored",
         "p.yaml:6:21: spec.gatewayClassName: ignored",
         "p.yaml:7:19: spec.infrastructure: ignored",
         "p.yaml:8:14: spec.addresses: ignored",
-        "p.yaml:9:95: spec.listeners[1].tls: ignored",
-        "p.yaml:15:59: spec.hostnames: ignored",
+        "p.yaml:10:69: spec.listeners[0].tls.options.x.io/a: ignored",
+        "p.yaml:16:59: spec.hostnames: ignored",
     ]
 
 

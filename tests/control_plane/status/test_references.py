@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from meshwright.control_plane.api.models.policies import Condition, PolicyStatus
-from meshwright.control_plane.core.world import PolicyDocument, World
-from meshwright.control_plane.status.conditions import policy_statuses, reference_warnings
 from meshwright.control_plane.status.references import GatewayPorts
-from tests.control_plane.core.worlds import TCP, exchange, mesh, route, service, subset
-
-INGRESS = "name: ingress"
-ORDERS = "{backendRefs: [{name: orders}]}"
-GATEWAY = """---
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: ingress}
-spec: {listeners: [%s]}
-"""
-LISTENER = "name: http, port: 8080, protocol: HTTP"
-SHOP = GATEWAY % f'{{{LISTENER}, hostname: "*.shop.test"}}'
-CONNECTED: GatewayPorts = {"ingress": {"http": 8080}, "inner": {"http": 9000}}
-
-
-def world(text: str) -> World:
-    return exchange(text, service("ledger", ports=(TCP,)))
-
-
-def status(text: str, name: str = "x", gateways: GatewayPorts = CONNECTED) -> PolicyStatus:
-    return next(entry for entry in policy_statuses(world(text), {}, gateways) if entry.name == name)
-
-
-def by_type(conditions: tuple[Condition, ...]) -> dict[str, Condition]:
-    return {condition.type: condition for condition in conditions}
-
-
-def warnings(text: str, gateways: GatewayPorts = CONNECTED) -> list[str]:
-    current = world(text)
-    return reference_warnings(current, current.documents, gateways)
-
-
-def tcp_route(rules: str, parent: str, name: str = "x") -> str:
-    return route(name, rules, parent).replace("HTTPRoute", "TCPRoute")
-
-
-def grpc_route(rules: str, parent: str) -> str:
-    return route("x", rules, parent).replace("HTTPRoute", "GRPCRoute")
-
+from tests.control_plane.core.worlds import mesh, route, subset
+from tests.control_plane.status.statuses import (
+    CONNECTED,
+    GATEWAY,
+    INGRESS,
+    LISTENER,
+    ORDERS,
+    SHOP,
+    by_type,
+    grpc_route,
+    status,
+    tcp_route,
+    warnings,
+)
 
 UNATTACHED = [
     (
@@ -96,7 +66,7 @@ UNATTACHED = [
     ),
     (tcp_route(ORDERS, f"{{{INGRESS}}}"), "NotAllowedByListeners", "parentRefs[0]"),
     (
-        GATEWAY % "{name: http, port: 443, protocol: HTTPS}" + route("x", ORDERS, f"{{{INGRESS}}}"),
+        GATEWAY % "{name: http, port: 443, protocol: TLS}" + route("x", ORDERS, f"{{{INGRESS}}}"),
         "NotAllowedByListeners",
         "parentRefs[0]",
     ),
@@ -282,119 +252,3 @@ def test_policy_whose_target_does_not_exist_says_which_part_has_no_effect(
     assert conditions[kind].message.startswith(f"spec.{field}: ")
     assert conditions["Accepted"].status == ("False" if kind == "Accepted" else "True")
     assert [conditions[kind].message in warning for warning in warnings(text)] == [True]
-
-
-# --- gateways -------------------------------------------------------------------------------------------
-
-
-def listeners(text: str, gateways: GatewayPorts = CONNECTED) -> dict[str, dict[str, tuple[str, str]]]:
-    """The conditions of every listener, by type."""
-    return {
-        listener.name: {c.type: (c.status, c.reason) for c in listener.conditions}
-        for listener in status(text, "ingress", gateways).listeners
-    }
-
-
-def test_listener_status_has_kinds_and_attached_routes() -> None:
-    text = GATEWAY % (
-        f'{{{LISTENER}}}, {{name: shop, port: 8080, protocol: HTTP, hostname: "*.shop.test"}},'
-        "{name: db, port: 5432, protocol: TCP},"
-        "{name: calls, port: 9090, protocol: HTTP, allowedRoutes: {kinds: [{kind: GRPCRoute}]}}"
-    )
-    text += route("a", ORDERS, f"{{{INGRESS}}}") + route("b", ORDERS, f"{{{INGRESS}, sectionName: http}}")
-    text += route("c", ORDERS, f"{{{INGRESS}}}", "hostnames: [a.shop.test],")
-    text += tcp_route(ORDERS, f"{{{INGRESS}, sectionName: db}}", "d")
-    result = status(text, "ingress")
-    assert {
-        listener.name: (listener.supported_kinds, listener.attached_routes) for listener in result.listeners
-    } == {
-        "http": (("HTTPRoute", "GRPCRoute"), 2),
-        "shop": (("HTTPRoute", "GRPCRoute"), 2),
-        "db": (("TCPRoute",), 1),
-        "calls": (("GRPCRoute",), 0),
-    }
-
-
-@pytest.mark.parametrize(
-    ("spec", "conditions"),
-    [
-        (
-            "{name: l, port: 80, protocol: HTTP,"
-            " allowedRoutes: {kinds: [{kind: MyRoute}, {kind: HTTPRoute}]}}",
-            {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("False", "InvalidRouteKinds")},
-        ),
-        (
-            "{name: l, port: 80, protocol: HTTP, allowedRoutes: {kinds: [{kind: TCPRoute}]}}",
-            {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("False", "InvalidRouteKinds")},
-        ),
-        (
-            "{name: l, port: 443, protocol: HTTPS}",
-            {"Accepted": ("False", "UnsupportedProtocol"), "Programmed": ("False", "Invalid")},
-        ),
-        (
-            "{name: l, port: 80, protocol: TCP}, {name: other, port: 80, protocol: HTTP}",
-            {
-                "Accepted": ("False", "ProtocolConflict"),
-                "Conflicted": ("True", "ProtocolConflict"),
-                "Programmed": ("False", "Invalid"),
-            },
-        ),
-        (
-            "{name: l, port: 80, protocol: HTTP}",
-            {"Accepted": ("True", "Accepted"), "Conflicted": ("False", "NoConflicts")},
-        ),
-    ],
-)
-def test_listener_conditions(spec: str, conditions: dict[str, tuple[str, str]]) -> None:
-    results = listeners(GATEWAY % spec)["l"]
-    assert {name: results[name] for name in conditions} == conditions
-    wrong = [value for value in conditions.values() if value[1] not in ("Accepted", "NoConflicts")]
-    assert bool(warnings(GATEWAY % spec)) is bool(wrong)
-
-
-def test_gateway_is_accepted_as_long_as_one_listener_is_valid() -> None:
-    both = GATEWAY % f"{{{LISTENER}}}, {{name: tls, port: 443, protocol: HTTPS}}"
-    none = GATEWAY % "{name: tls, port: 443, protocol: HTTPS}"
-    for text, expected in ((both, "True"), (none, "False")):
-        condition = by_type(status(text, "ingress").conditions)["Accepted"]
-        assert (condition.status, condition.reason) == (expected, "ListenersNotValid")
-
-
-def test_listener_that_listens_elsewhere_says_where() -> None:
-    text = GATEWAY % "{name: http, port: 12345, protocol: HTTP}"
-    (listener,) = status(text, "ingress").listeners
-    assert (listener.port, listener.bound_port) == (12345, 8080)
-    (warning,) = warnings(text)
-    assert "spec.listeners[0].port: listener http listens on port 8080" in warning
-    assert warnings(GATEWAY % f"{{{LISTENER}}}") == []
-    assert warnings(text, {}) == []
-
-
-def test_gateway_that_nobody_started_is_a_warning() -> None:
-    text = GATEWAY.replace("ingress", "outer") % f"{{{LISTENER}}}"
-    (warning,) = warnings(text)
-    assert "no gateway of this name is connected" in warning
-    assert warnings(text, {}) == []
-
-
-# --- TCPRoutes with the same parent -----------------------------------------------------------------------
-
-
-def test_tcp_route_without_effect_is_conflicted_with_the_older_one() -> None:
-    rules, parent = "{backendRefs: [{name: ledger}]}", "{kind: Service, name: ledger}"
-    text = GATEWAY % "{name: db, port: 5432, protocol: TCP}"
-    text += tcp_route(rules, parent, "b") + tcp_route(rules, f"{parent}, {{{INGRESS}}}", "c")
-    text += tcp_route(rules, f"{{{INGRESS}}}", "a")
-    ages = {"b": 1, "c": 2, "a": 3}
-    current = world(text)
-    documents = tuple(
-        PolicyDocument(document.policy, ages.get(document.policy.name, 0)) for document in current.documents
-    )
-    statuses = policy_statuses(replace(current, documents=documents), {}, CONNECTED)
-    conflicted = {
-        entry.name: by_type(entry.conditions)["Conflicted"].message
-        for entry in statuses
-        if "Conflicted" in by_type(entry.conditions)
-    }
-    assert list(conflicted) == ["a"]
-    assert "TCPRoute/c" in conflicted["a"]

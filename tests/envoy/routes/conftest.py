@@ -1,5 +1,6 @@
 """One mesh for all tests of routes: a service in two versions, a mirror, a service with two ports, one that
-breaks connections, one that speaks TCP, and a second gateway that no document describes."""
+breaks connections, one that speaks TCP, one that speaks TLS itself, and a second gateway that no document
+describes."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from meshwright.control_plane.api.calls import DocumentRef
 from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.models.policies import ApplyResponse
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service
+from tests.envoy.routes.certificates import VAULT, write
 from tests.fakes.ports import free_port
 
 TWO_PORTS = """
@@ -50,6 +52,7 @@ def inner() -> int:
 
 @pytest.fixture(scope="package")
 def mesh(tmp_path_factory: pytest.TempPathFactory, extra: int, inner: int) -> Iterator[Mesh]:
+    folder = tmp_path_factory.mktemp("mesh")
     versions = [service("back", labels={"version": version}) for version in ("v1", "v2")]
     twin = service("twin") | {
         "command": [sys.executable, "-c", TWO_PORTS],
@@ -64,12 +67,18 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, extra: int, inner: int) -> It
         "command": [sys.executable, "-m", "tests.fakes.tcp_app"],
         "ports": [{"name": "tcp", "protocol": "tcp", "number": LEDGER_PORT}],
     }
-    for unchecked in (broken, ledger):
+    files = [str(folder / f"vault.{end}") for end in ("crt", "key")]
+    write(VAULT.issue_cert("vault.test"), folder / "vault")
+    vault = service("vault") | {
+        "command": [sys.executable, "-m", "tests.fakes.tls_app", *files],
+        "ports": [{"name": "tls", "protocol": "tcp"}],
+    }
+    for unchecked in (broken, ledger, vault):
         del unchecked["health"]
     front = service("front") | {"upstreams": ["ledger"]}
     with running_mesh(
-        tmp_path_factory.mktemp("mesh"),
-        [front, *versions, service("shadow"), twin, broken, ledger],
+        folder,
+        [front, *versions, service("shadow"), twin, broken, ledger, vault],
         gateways=[{"name": "inner", "port": inner}],
     ) as running:
         for version in ("v1", "v2"):

@@ -112,7 +112,7 @@ def test_listeners_have_ports_kinds_and_protocols_of_their_own(mesh: Mesh, appli
             socket.create_connection(("127.0.0.1", port), 5)
     results = {item["name"]: item for item in policy(mesh, "ingress")["listeners"]}
     assert {name: item["attached_routes"] for name, item in results.items()} == {
-        "plain": 2, "calls": 0, "inside": 0, "data": 0, "one": 1, "other": 0, "secure": 0,
+        "plain": 2, "calls": 0, "inside": 0, "data": 0, "one": 1, "other": 0, "secure": 1,
     }  # fmt: skip
     assert conditions(results["plain"]) == {
         "Accepted": ("True", "Accepted"),
@@ -121,7 +121,7 @@ def test_listeners_have_ports_kinds_and_protocols_of_their_own(mesh: Mesh, appli
         "Programmed": ("True", "Programmed"),
     }
     assert conditions(results["one"])["Conflicted"] == ("True", "ProtocolConflict")
-    assert conditions(results["secure"])["Accepted"] == ("False", "UnsupportedProtocol")
+    assert conditions(results["secure"])["ResolvedRefs"] == ("False", "InvalidCertificateRef")
     assert conditions(policy(mesh, "lost"))["Accepted"] == ("False", "NotAllowedByListeners")
     assert results["data"]["supported_kinds"] == ["TCPRoute"]
     assert [line for line in warnings if "HTTPRoute/lost: spec.parentRefs[0]" in line]

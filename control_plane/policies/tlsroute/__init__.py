@@ -1,0 +1,1 @@
+"""TLSRoute: routes TLS connections by host name."""

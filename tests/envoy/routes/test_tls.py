@@ -1,0 +1,209 @@
+"""HTTPS and TLS at a gateway: certificates by host name, in files that come, change and break."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+import trustme
+
+from tests.envoy.harness import Mesh, until
+from tests.envoy.mesh_api import api
+from tests.envoy.routes.certificates import (
+    VAULT,
+    TlsClient,
+    certificate,
+    folder,
+    install,
+    serial_of,
+)
+from tests.envoy.routes.documents import at, conditions, gateway, policy, route, rule
+from tests.envoy.steady_load import load
+from tests.fakes.ports import free_port
+
+CA = trustme.CA()
+CLIENT = TlsClient(CA)
+
+
+def secure(
+    name: str, port: int, host: str, *certificates: str, more: str = "", protocol: str = "HTTPS"
+) -> str:
+    """A listener that ends TLS."""
+    refs = ", ".join(f"{{name: {item}}}" for item in certificates)
+    hostname = f'hostname: "{host}", ' if host else ""
+    tls = f"tls: {{certificateRefs: [{refs}]{more}}}"
+    return f"{{name: {name}, port: {port}, protocol: {protocol}, {hostname}{tls}}}"
+
+
+def section(name: str) -> str:
+    return f"{{name: ingress, sectionName: {name}}}"
+
+
+def listener(mesh: Mesh, name: str) -> dict[str, tuple[str, str]]:
+    """The conditions of a listener of the ingress."""
+    return conditions(next(item for item in policy(mesh, "ingress")["listeners"] if item["name"] == name))
+
+
+def serves(port: int, host: str, leaf: trustme.LeafCert) -> bool:
+    """Whether the gateway presents this certificate."""
+    try:
+        return TlsClient(None).serial(port, host) == serial_of(leaf)
+    except OSError:
+        return False
+
+
+def test_host_name_selects_certificate_and_routes(mesh: Mesh, applied: Any) -> None:
+    port, plain = free_port(), free_port()
+    leaves = {"a": CA.issue_cert("a.test"), "b": CA.issue_cert("*.b.test"), "c": CA.issue_cert("c.b.test")}
+    for name, leaf in leaves.items():
+        install(mesh, name, leaf)
+    applied(
+        gateway(
+            "ingress",
+            secure("a", port, "a.test", "a"),
+            secure("b", port, "*.b.test", "b", "c"),
+            f"{{name: web, port: {plain}, protocol: HTTP}}",
+        )
+        + "".join(certificate(name) for name in leaves)
+        + route("a", section("a"), rule("a", "{}"))
+        + route("b", section("b"), rule("b", "{}"))
+        + route(
+            "moved",
+            section("web"),
+            "{filters: [{type: RequestRedirect, requestRedirect: {scheme: https, port: 8443}}]}",
+        )
+    )
+    until(lambda: serves(port, "a.test", leaves["a"]), "the certificate of a")
+    for host, name, label in (("a.test", "a", "a"), ("x.b.test", "b", "b"), ("c.b.test", "c", "b")):
+        assert serves(port, host, leaves[name]), host
+        status, body = CLIENT.get(port, host, headers={"x-forwarded-proto": "http", "host": host})
+        headers = json.loads(body)["headers"]
+        assert (status, headers["x-rule"], headers["x-forwarded-proto"]) == (200, label, "https"), host
+    for host in ("other.test", "b.test", ""):  # no listener is for them
+        with pytest.raises(OSError):
+            TlsClient(None).serial(port, host)
+    assert CLIENT.get(port, "a.test", headers={"host": "x.b.test"})[0] == 421
+    assert CLIENT.get(port, "a.test", headers={"host": "other.test"})[0] == 404
+    with TlsClient(CA, alpn=("h2", "http/1.1")).connect(port, "a.test") as connection:
+        assert connection.selected_alpn_protocol() == "h2"
+    assert at(plain, "/x?y=1", "a.test").headers["location"] == "https://a.test:8443/x?y=1"
+    assert {item["attached_routes"] for item in policy(mesh, "ingress")["listeners"]} == {1}
+
+
+def test_certificates_that_are_missing_expired_or_broken_are_reported_and_stop_no_other(
+    mesh: Mesh, applied: Any
+) -> None:
+    port, now = free_port(), datetime.now(UTC)
+    past = CA.issue_cert("past.test", not_before=now - timedelta(days=9), not_after=now - timedelta(days=1))
+    soon = CA.issue_cert("soon.test", not_before=now - timedelta(days=80), not_after=now + timedelta(days=1))
+    for name, leaf in (("past", past), ("soon", soon)):
+        install(mesh, name, leaf)
+    names = ("late", "past", "soon", "nowhere")
+    warnings = applied(
+        gateway("ingress", *(secure(name, port, f"{name}.test", name) for name in names))
+        + "".join(certificate(name) for name in names[:3])
+        + route("all", "{name: ingress}", rule("all", "{}"))
+    )
+    assert [
+        line for line in warnings if "listeners[3].tls.certificateRefs[0]: there is no Certificate" in line
+    ]
+    until(lambda: serves(port, "soon.test", soon), "the certificate of soon")
+    assert CLIENT.get(port, "soon.test")[0] == 200
+    with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+        CLIENT.get(port, "past.test")
+    for host in ("late.test", "nowhere.test"):
+        with pytest.raises(OSError):
+            CLIENT.get(port, host)
+
+    def states() -> dict[str, tuple[str, str]]:
+        return {name: conditions(policy(mesh, name)).get("ResolvedRefs", ("", "")) for name in names[:3]}
+
+    expected = {
+        name: ("False", reason)
+        for name, reason in zip(names, ("Missing", "Expired", "Expiring"), strict=False)
+    }
+    until(lambda: states() == expected, f"{expected}, but {states()}")
+    for name in ("late", "past", "nowhere"):
+        assert listener(mesh, name)["ResolvedRefs"] == ("False", "InvalidCertificateRef"), name
+        assert listener(mesh, name)["Programmed"] == ("False", "Invalid"), name
+    assert listener(mesh, "soon")["Programmed"] == ("True", "Programmed")
+    late = CA.issue_cert("late.test")
+    install(mesh, "late", late)
+    until(lambda: serves(port, "late.test", late), "the certificate that came late")
+    until(lambda: "ResolvedRefs" not in conditions(policy(mesh, "late")), "it is reported no longer")
+
+
+def test_rotation_broken_files_and_more_listeners_cost_no_request(mesh: Mesh, applied: Any) -> None:
+    port = free_port()
+    leaf = CA.issue_cert("r.test")
+    install(mesh, "rotated", leaf)
+    documents = certificate("rotated") + route("r", "{name: ingress}", rule("r", "{}"))
+    every = secure("r", port, "", "rotated")
+    applied(gateway("ingress", every) + documents)
+    until(lambda: serves(port, "r.test", leaf), "the first certificate")
+    with load(mesh.state, f"https://127.0.0.1:{port}/") as result:
+        for new in (CA.issue_cert("r.test") for _ in range(3)):
+            install(mesh, "rotated", new)
+            until(partial(serves, port, "r.test", new), "the next certificate")
+            leaf = new
+        (folder(mesh) / "rotated.crt").write_text("-----BEGIN CERTIFICATE-----\nnonsense\n")
+        until(
+            lambda: conditions(policy(mesh, "rotated")).get("ResolvedRefs") == ("False", "Stale"), "reported"
+        )
+        assert serves(port, "r.test", leaf)
+        applied(gateway("ingress", every, secure("more", port, "more.test", "rotated")))
+        applied(gateway("ingress", every))
+        leaf = CA.issue_cert("r.test")
+        install(mesh, "rotated", leaf)
+        until(lambda: serves(port, "r.test", leaf), "the certificate after the broken one")
+    assert (result.failed, result.requests > 0) == (0, True), result.report
+
+
+def test_passthrough_is_never_opened(mesh: Mesh, applied: Any) -> None:
+    port = free_port()
+    leaf = CA.issue_cert("a.test")
+    install(mesh, "a", leaf)
+    passed = f"{{name: pass, port: {port}, protocol: TLS, hostname: '*.test', tls: {{mode: Passthrough}}}}"
+    tls_route = (
+        route("vault", section("pass"), "{backendRefs: [{name: vault}]}", hostnames="[vault.test]")
+        .replace("HTTPRoute", "TLSRoute")
+        .replace("k8s.io/v1\n", "k8s.io/v1alpha3\n")
+    )
+    applied(
+        gateway("ingress", passed, secure("a", port, "a.test", "a"))
+        + certificate("a")
+        + tls_route
+        + route("a", section("a"), rule("a", "{}"))
+    )
+    until(lambda: serves(port, "a.test", leaf), "the certificate of a")
+    with TlsClient(VAULT).connect(port, "vault.test") as connection, connection.makefile("rwb") as lines:
+        assert lines.readline() == b"vault-1 vault.test\n"
+        lines.write(b"hello\n")
+        lines.flush()
+        assert lines.readline() == b"hello\n"
+    for client, host in ((TlsClient(VAULT), "other.test"), (TlsClient(CA), "vault.test")):
+        with pytest.raises(OSError), client.connect(port, host):
+            pass
+    assert CLIENT.get(port, "a.test")[0] == 200
+    assert conditions(policy(mesh, "vault"))["Programmed"] == ("True", "Programmed")
+    (entry,) = (item for item in policy(mesh, "ingress")["listeners"] if item["name"] == "pass")
+    assert (entry["attached_routes"], entry["supported_kinds"]) == (1, ["TLSRoute"])
+
+
+def test_private_keys_stay_on_their_node(mesh: Mesh, applied: Any) -> None:
+    port = free_port()
+    leaf = CA.issue_cert("a.test")
+    install(mesh, "a", leaf)
+    applied(gateway("ingress", secure("a", port, "a.test", "a")) + certificate("a"))
+    until(lambda: serves(port, "a.test", leaf), "the certificate of a")
+    secret = leaf.private_key_pem.bytes().decode().splitlines()[1]
+    for path in ("/api/v1/policies", "/api/v1/status", "/api/v1/proxies", "/api/v1/proxies/ingress/config"):
+        assert secret not in api(mesh, path).text, path
+    assert secret not in mesh.log("agent") + mesh.log("ingress.proxy") + mesh.log("control-plane")
+    assert secret.encode() not in b"".join(
+        file.read_bytes() for file in (mesh.state / "store").rglob("*") if file.is_file()
+    )
