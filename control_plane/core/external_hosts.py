@@ -13,6 +13,7 @@ from functools import lru_cache
 from ipaddress import ip_network
 
 from meshwright.control_plane.core import connect_tunnel, external, local_replies, routes
+from meshwright.control_plane.core.attachment import EffectivePolicy, hooks_of, refs_of
 from meshwright.control_plane.core.views import ExternalHostView, ExternalView, UpstreamView
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.hooks import METADATA_KEY
@@ -74,12 +75,14 @@ def _host(view: ExternalHostView) -> tuple[v3.VirtualHost, tuple[str, ...], tupl
     clusters: tuple[str, ...] = ()
     refs: tuple[str, ...] = ()
     if view.port.is_http:
-        built = routes.build_routes(view.host)
+        # Such a route leaves the mesh, as those of gateways enter it: there is no other sidecar to ask.
+        built = routes.build_routes(view.host, gateway=True)
         message.routes.extend((*built.routes, connect_tunnel.tunnel()))
         clusters = tuple(name for name in built.clusters if name != view.cluster)
         refs = built.policies
     else:
-        message.routes.extend((_tunnel(view), _refusal(view)))
+        message.routes.extend((*_tunnels(view), _refusal(view)))
+        refs = refs_of(_policies(view))
     filters = external.mark_disabled() | external.guarded() if view.guarded else external.disabled_filters()
     for name, config in filters.items():
         message.typed_per_filter_config[name].CopyFrom(config)
@@ -87,8 +90,15 @@ def _host(view: ExternalHostView) -> tuple[v3.VirtualHost, tuple[str, ...], tupl
     return message, clusters, refs
 
 
-def _tunnel(view: ExternalHostView) -> v3.Route:
-    """CONNECT to a port whose bytes the mesh does not read. Nothing was sent before a connection stands."""
+def _policies(view: ExternalHostView) -> tuple[EffectivePolicy, ...]:
+    return tuple(policy for rule in view.host.rules for policy in rule.policies)
+
+
+def _tunnels(view: ExternalHostView) -> list[v3.Route]:
+    """CONNECT to a port whose bytes the mesh does not read. Nothing was sent before a connection stands.
+
+    Only what concerns a gateway's routes concerns tunnels: whether there may be one.
+    """
     route = v3.Route(
         name=view.ref,
         match=connect_tunnel.connect_match(),
@@ -96,7 +106,10 @@ def _tunnel(view: ExternalHostView) -> v3.Route:
     )
     route.metadata.filter_metadata[METADATA_KEY].update({"policies": [view.ref]})
     retry.set_default(route)
-    return route
+    built = [route]
+    for hooks in hooks_of(_policies(view)):
+        built = [split for patched in built for split in hooks.patch_gateway_route(patched)]
+    return built
 
 
 def _refusal(view: ExternalHostView) -> v3.Route:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 
 from meshwright.control_plane.core.attachment import (
     AttachmentPoint,
@@ -33,12 +34,14 @@ class ExternalResolver:
         self._attachments = attachments
         self._documents: list[tuple[PolicyDocument, ExternalService]] = []
         self.services: dict[str, ExternalService] = {}
+        self._views: dict[str, tuple[ExternalView, ...]] = {}
 
     def add(self, document: PolicyDocument, service: ExternalService) -> None:
         """Index a document."""
         self._documents.append((document, service))
         self.services[service.name] = service
 
+    @cached_property
     def callers(self) -> frozenset[str]:
         """Callers whose view of the hosts outside may differ from everybody else's."""
         names: set[str] = set()
@@ -60,8 +63,16 @@ class ExternalResolver:
         An empty caller stands for all that have no variant. A domain that two documents claim belongs to the
         older one.
         """
-        taken: set[str] = set()
-        return tuple(self._view(service, caller, taken) for service in self._visible(caller))
+        key = caller if caller in self.callers else ""
+        if key not in self._views:
+            taken: set[str] = set()
+            self._views[key] = tuple(self._view(service, key, taken) for service in self._visible(key))
+        return self._views[key]
+
+    def places(self, caller: str) -> tuple[tuple[EffectivePolicy, ...], ...]:
+        """The policies in force at each port that `caller` may call outside."""
+        hosts = (host for view in self.views(caller) for host in view.hosts)
+        return tuple(rule.policies for host in hosts for rule in host.host.rules)
 
     def _effective(self, service: ExternalService, caller: str) -> tuple[EffectivePolicy, ...]:
         return self._attachments.effective_at(AttachmentPoint(external=service.name, caller=caller))
@@ -72,7 +83,8 @@ class ExternalResolver:
                 yield service
 
     def _view(self, service: ExternalService, caller: str, taken: set[str]) -> ExternalView:
-        policies = implementing(self._effective(service, caller), "patch_route")
+        effective = self._effective(service, caller)
+        policies = implementing(effective, "patch_route", "patch_gateway_route")
         hosts = []
         for port in service.spec.ports:
             view = _host(service, port, policies)

@@ -35,7 +35,7 @@ def translate_externals(
     """The translation for all callers; failures are added to `problems`."""
     if not resolver.services:
         return NO_EXTERNALS
-    callers = ("", *sorted(resolver.callers()))
+    callers = ("", *sorted(resolver.callers))
     hosts = {caller: _hosts(resolver, caller, previous.hosts.get(caller, {}), problems) for caller in callers}
     return TranslatedExternals(
         hosts,

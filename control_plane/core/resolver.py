@@ -142,7 +142,7 @@ class Resolver:
         effective = self.attachments.effective_at(AttachmentPoint(service=service.name))
         policies = with_clusters(services, implementing(effective, "patch_inbound_route", "transport_mode"))
         settings = self.listener_settings(service.name)
-        filters = self._shared_filters("inbound", [policies])
+        filters = self._shared_filters("inbound", [policies, *self.externals.places(service.name)])
         return NodeView(
             service.name, service.ports, _transport_mode(policies), policies, settings, filters=filters
         )

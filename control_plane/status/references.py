@@ -35,6 +35,9 @@ from meshwright.control_plane.status.certificates import (
 GatewayPorts = Mapping[str, ListenerPorts]
 """The gateways that are connected, with the ports of their listeners."""
 
+NEEDS_ADDRESSES = ("HealthCheck", "LoadBalancer")
+"""Kinds that act on the addresses of a destination alone."""
+
 _LATER = "the policy takes effect when there is"
 
 
@@ -81,6 +84,7 @@ class References:
             for document in world.documents
             if isinstance(document.policy, ExternalService)
         }
+        self._externals = externals
         self._backends = BackendResolver(subsets, externals)
         self._names: dict[str, set[str]] = {
             "Service": set(world.services),
@@ -164,6 +168,11 @@ class References:
             message = f"{ref.kind} {ref.name} is attached to no Gateway, and {policy.kind} is enforced there"
             advice = "target the Service to protect it from callers in the mesh"
             return ReferenceProblem("NoEffect", f"{path}.name: {message}: {advice}")
+        external = self._externals.get(ref.name) if ref.kind == "ExternalService" else None
+        if external and not external.spec.is_fixed and policy.kind in NEEDS_ADDRESSES:
+            message = f"{path}.name: {policy.kind} needs a list of addresses, and ExternalService {ref.name}"
+            advice = "has several hosts, each resolved as it is called: give it endpoints, or one host"
+            return ReferenceProblem("NoEffect", f"{message} {advice}")
         if not ref.section_name:
             return None
         if ref.kind == "Gateway":

@@ -292,6 +292,14 @@ def test_policies_of_an_external_host_are_in_force(mesh: Mesh, outside: World, a
     assert call(mesh).status == 418
 
 
+def test_rate_limit_counts_what_a_sidecar_sends(mesh: Mesh, outside: World, applied: Any) -> None:
+    limit = policy("RateLimit", "limits: [{requests: 3, per: 1h}]")
+    applied(static(outside.first), limit)
+    assert [call(mesh).status for _ in range(4)] == [200, 200, 200, 429]
+    assert [call(mesh, caller="locked-1").status for _ in range(4)] == [200, 200, 200, 429]
+    assert "RateLimit/cards" in call(mesh).body
+
+
 def test_dead_address_is_found_by_a_health_check(mesh: Mesh, outside: World, applied: Any) -> None:
     applied(
         document(

@@ -53,7 +53,7 @@ _BODY = (
 
 
 class RateLimitHooks(Hooks[RateLimitSpec]):
-    """The filter at gateways, and at the sidecars of services that a policy targets."""
+    """The filter at gateways, and at the sidecars of services that a policy targets or that call outside."""
 
     reads: ClassVar[tuple[str, ...]] = ("JWTAuthentication",)
     explains: ClassVar[tuple[Symptom, ...]] = (
@@ -64,10 +64,8 @@ class RateLimitHooks(Hooks[RateLimitSpec]):
     )
 
     @classmethod
-    def shared_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:
-        """Where requests arrive: at gateways, and at the sidecars of their destination."""
-        if direction == "outbound":
-            return ()
+    def shared_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:  # noqa: ARG003
+        """At gateways, at the sidecars of a destination, and at those that call hosts outside the mesh."""
         return tuple(
             (FilterPhase.RATE_LIMIT, name, _local_filter(enforced=name == LOCAL))
             for name in (LOCAL, LOCAL_AUDIT)
@@ -115,7 +113,7 @@ class RateLimitHooks(Hooks[RateLimitSpec]):
         return LOCAL if self.spec.enforcement == "enforce" else LOCAL_AUDIT
 
     def patch_gateway_route(self, route: v3.Route) -> list[v3.Route]:
-        """Limit the requests of a gateway's route."""
+        """Limit the requests of a gateway's route, or those of a sidecar to a host outside the mesh."""
         return [self._limited(route)]
 
     def patch_inbound_route(self, route: v3.Route) -> list[v3.Route]:

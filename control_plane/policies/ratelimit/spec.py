@@ -88,7 +88,7 @@ class RateLimitSpec(TargetedSpec):
     """Targets and limits."""
 
     target_kinds: ClassVar[frozenset[TargetKind]] = frozenset(
-        {"Mesh", "Gateway", "Service", "HTTPRoute", "GRPCRoute"}
+        {"Mesh", "Gateway", "Service", "ExternalService", "HTTPRoute", "GRPCRoute"}
     )
     gateway_sections: ClassVar[bool] = True
     gateway_routes_only: ClassVar[bool] = True
@@ -111,6 +111,8 @@ class RateLimitSpec(TargetedSpec):
     def inapplicable_reason(self, target: TargetRef) -> str:
         """Keys that are the same for all requests there."""
         keys = {key.type for limit in self.limits for key in limit.by}
+        if target.kind == "ExternalService" and "Caller" in keys:
+            return "each sidecar limits what its own service sends, so there is one Caller"
         if target.kind not in ("Mesh", "Service") and "Caller" in keys:
             return "clients of a gateway have no identity in the mesh, so all of them are one Caller"
         return ""
@@ -121,8 +123,9 @@ class RateLimit(TargetedPolicy):
 
     A policy for a Gateway, one of its listeners (`sectionName`) or a route limits requests at the gateway;
     one for a Service at the sidecars of that service, whoever calls; one for the Mesh at those of every
-    service. All policies apply that target a request, and the strictest refuses. The response says when to
-    try again (`retry-after`) and how much is left (`x-ratelimit-*`).
+    service; one for an ExternalService what each sidecar (or gateway) sends there. All policies apply that
+    target a request, and the strictest refuses. The response says when to try again (`retry-after`) and how
+    much is left (`x-ratelimit-*`).
     """
 
     combine: ClassVar[Combine] = "all"

@@ -195,3 +195,27 @@ def test_status_names_the_owner_of_a_host_and_callers_that_do_not_exist() -> Non
         "ExternalService/old has the same target, is older, and applies instead",
     )
     assert texts["apart"][0] == "conflicted", "everybody's document has the host for nobody too"
+
+
+def test_rate_limit_is_in_force_for_requests_and_tunnels() -> None:
+    snapshot = snapshot_of(
+        document("hosts: [a.example]"), mesh("RateLimit", "quota", "limits: [{requests: 1, per: 1s}]", CARDS)
+    )
+    hosts = [v3.VirtualHost.FromString(host) for host in snapshot.outside[""].virtual_hosts]
+    limited = [route for host in hosts for route in host.routes if route.typed_per_filter_config]
+    assert {route.match.HasField("connect_matcher") for route in limited} == {True, False}
+    assert snapshot.nodes["catalog"].filters[0].kind == "RateLimit"
+
+
+def test_policies_that_need_addresses_say_so_where_there_are_none() -> None:
+    policies = documents(
+        document("hosts: ['*.example']")
+        + mesh("HealthCheck", "probe", "tcp: {}", CARDS)
+        + mesh("Timeout", "limit", "request: 1s", CARDS)
+    )
+    ordered = tuple(sorted(policies, key=lambda entry: entry.ref))
+    statuses = policy_statuses(world(service("orders"), policy_documents=ordered), {})
+    states = {status.kind: (status.state, status.reason) for status in statuses}
+    assert states["HealthCheck"][0] == "no-effect"
+    assert "give it endpoints" in states["HealthCheck"][1]
+    assert states["Timeout"][0] == "unused"
