@@ -119,11 +119,7 @@ def _http1(options: Json) -> Change:
 
 def features(telemetry_port: int) -> dict[str, Change]:
     """All features by name, then all of them and all but some. Telemetry goes to the port of a receiver."""
-    snapshot = translate(exchange()).snapshot
-    bindings = Bindings(
-        outbound=1, inbound=2, tracing=True, request_log=True, secret_hash=ProxyCredential(SECRET).secret_hash
-    )
-    node = snapshot.node(Identity("mesh.local", "service", "orders"), bindings)
+    node = _product_node()
     managers: dict[Side, Json] = {
         "client": _product_manager(node, "outbound"),
         "server": _product_manager(node, "inbound"),
@@ -145,6 +141,7 @@ def features(telemetry_port: int) -> dict[str, Change]:
         if name not in {ON_DEMAND, ROUTER, *CREDENTIAL_FILTERS}:
             single[f"filter {name.removeprefix('envoy.filters.http.')}"] = _filters(managers, (name,))
     single |= {
+        "log of attempts": _together(receiver, _router(managers)),
         "routes": _routes(node),
         "clusters": _clusters(node),
         "statistics": _together(
@@ -166,6 +163,20 @@ def features(telemetry_port: int) -> dict[str, Change]:
     tokens = {f"JSON Web Tokens, {name}": jwt_tokens.verified(name) for name in jwt_tokens.ALGORITHMS}
     limits = {f"local rate limit, {name}": rate_limits.limited(key) for name, key in rate_limits.KEYS.items()}
     return {**single, **tokens, **limits, **combined}
+
+
+def _product_node() -> NodeSnapshot:
+    """The configuration of a sidecar of a small mesh, with everything that a default mesh has."""
+    snapshot = translate(exchange()).snapshot
+    bindings = Bindings(
+        outbound=1,
+        inbound=2,
+        tracing=True,
+        request_log=True,
+        span_log=True,
+        secret_hash=ProxyCredential(SECRET).secret_hash,
+    )
+    return snapshot.node(Identity("mesh.local", "service", "orders"), bindings)
 
 
 def _product_manager(node: NodeSnapshot, listener: str) -> Json:
@@ -201,6 +212,15 @@ def _filters(managers: Mapping[Side, Json], names: tuple[str, ...]) -> Change:
         manager["http_filters"] = sorted(
             [*manager["http_filters"], *added], key=lambda entry: order.index(entry["name"])
         )
+
+    return change
+
+
+def _router(managers: Mapping[Side, Json]) -> Change:
+    def change(side: Side, bootstrap: Json) -> None:
+        (router,) = (entry for entry in managers[side]["http_filters"] if entry["name"] == ROUTER)
+        filters = _manager(bootstrap)["http_filters"]
+        filters[:] = [router if entry["name"] == ROUTER else entry for entry in filters]
 
     return change
 

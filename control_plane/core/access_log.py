@@ -15,6 +15,8 @@ from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.hooks import METADATA_KEY, ListenerDirection
 from meshwright.control_plane.policies.server_errors import grpc_refusal_filter, server_error_filter
 
+LOG_NAME = "requests"
+
 TAP_RUNTIME_KEY = "mesh.tap"
 """Percent of all requests to report besides the failed and slow ones."""
 
@@ -48,6 +50,7 @@ REQUEST_FIELDS = {
     "route": "%ROUTE_NAME%",
     "policies": f"%METADATA(ROUTE:{METADATA_KEY}:policies)%",
     "trace": "%TRACE_ID%",
+    "parent": "%REQ(TRACEPARENT)%",
     "request_id": "%REQ(X-REQUEST-ID)%",
     "fallback_id": reply_reasons.FALLBACK_ID,
 }
@@ -101,7 +104,7 @@ def request_log(direction: ListenerDirection) -> v3.AccessLog:
     failed = [server_error_filter(), _any_flag()]
     slow_filter = v3.AccessLogFilter(duration_filter=v3.DurationFilter(comparison=slow))
     filters = [*failed, slow_filter, _tapped(), _refused()]
-    return _otlp_access_log(direction, REQUEST_FIELDS, _any(filters))
+    return otlp_access_log(LOG_NAME, {"direction": direction, **REQUEST_FIELDS}, any_of(filters))
 
 
 @lru_cache(maxsize=16)
@@ -110,16 +113,18 @@ def connection_log(direction: ListenerDirection) -> v3.AccessLog:
     filters = [_any_flag(), _tapped()]
     if direction != "outbound":
         filters.append(reply_reasons.matches(REFUSED_CONNECTION))
-    return _otlp_access_log(direction, CONNECTION_FIELDS, _any(filters))
+    return otlp_access_log(LOG_NAME, {"direction": direction, **CONNECTION_FIELDS}, any_of(filters))
 
 
 @lru_cache(maxsize=1)
 def handshake_log() -> v3.AccessLog:
     """The access log of an inbound listener: connections without the mutual TLS that it requires."""
-    return _otlp_access_log("inbound", HANDSHAKE_FIELDS, reply_reasons.matches(_HANDSHAKE_FAILED))
+    fields = {"direction": "inbound", **HANDSHAKE_FIELDS}
+    return otlp_access_log(LOG_NAME, fields, reply_reasons.matches(_HANDSHAKE_FAILED))
 
 
-def _any(filters: list[v3.AccessLogFilter]) -> v3.AccessLogFilter:
+def any_of(filters: list[v3.AccessLogFilter]) -> v3.AccessLogFilter:
+    """Accepts what one of the filters accepts."""
     return v3.AccessLogFilter(or_filter=v3.OrFilter(filters=filters))
 
 
@@ -141,7 +146,7 @@ def _refused() -> v3.AccessLogFilter:
         grpc_refusal_filter(),
     ]
     local = reply_reasons.matches(reply_reasons.OWN_RESPONSE)
-    return v3.AccessLogFilter(and_filter=v3.AndFilter(filters=[_any(statuses), local]))
+    return v3.AccessLogFilter(and_filter=v3.AndFilter(filters=[any_of(statuses), local]))
 
 
 def _tapped() -> v3.AccessLogFilter:
@@ -154,20 +159,19 @@ def _tapped() -> v3.AccessLogFilter:
     )
 
 
-def _otlp_access_log(
-    direction: ListenerDirection, fields: dict[str, str], accepted: v3.AccessLogFilter
-) -> v3.AccessLog:
+def otlp_access_log(name: str, fields: dict[str, str], accepted: v3.AccessLogFilter) -> v3.AccessLog:
+    """A log that sends what the filter accepts to the control plane."""
     receiver = v3.GrpcService(
         envoy_grpc=v3.GrpcService.EnvoyGrpc(cluster_name=cluster_names.TELEMETRY), timeout=EXPORT_TIMEOUT
     )
     config = v3.OpenTelemetryAccessLogConfig(
         grpc_service=receiver,
-        log_name="requests",
+        log_name=name,
         buffer_flush_interval=FLUSH_INTERVAL,
         buffer_size_bytes=v3.UInt32Value(value=BUFFER_BYTES),
     )
-    for name, value in {"direction": direction, **fields}.items():
-        config.attributes.values.add(key=name).value.string_value = value
+    for key, value in fields.items():
+        config.attributes.values.add(key=key).value.string_value = value
     return v3.AccessLog(
         name="envoy.access_loggers.open_telemetry",
         filter=accepted,

@@ -18,6 +18,7 @@ from meshwright.control_plane.core import (
     secure_gateway,
     shared_filters,
     tcp,
+    unused_filters,
 )
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.connection_filters import ConnectionPoint
@@ -44,9 +45,10 @@ def listeners(
     *,
     tracing: bool = False,
     request_log: bool = False,
+    span_log: bool = False,
 ) -> tuple[Resource, ...]:
     """The listeners of one proxy; `ports` says where the node binds them, by listener name."""
-    settings = replace(view.settings, tracing=tracing, request_log=request_log)
+    settings = replace(view.settings, tracing=tracing, request_log=request_log, span_log=span_log)
     return tuple(
         _listener(view, settings, listener, address, bound_port(listener, ports))
         for listener in view.listeners
@@ -171,9 +173,7 @@ def _route_configuration(
     name: str, views: Iterable[HostView], port: int, more: Iterable[v3.VirtualHost] = ()
 ) -> Resource:
     hosts = [(host, routes.build_routes(_at_port(host, port), gateway=True)) for host in views]
-    virtual_hosts = [
-        v3.VirtualHost(name=host.name, domains=host.domains, routes=built.routes) for host, built in hosts
-    ]
+    virtual_hosts = [_virtual_host(host, built) for host, built in hosts]
     message = v3.RouteConfiguration(
         name=name,
         ignore_port_in_host_matching=True,
@@ -185,6 +185,12 @@ def _route_configuration(
     clusters = tuple(dict.fromkeys(cluster for _, built in hosts for cluster in built.clusters))
     refs = tuple(dict.fromkeys(ref for _, built in hosts for ref in built.policies))
     return encode(RDS, name, message, required_clusters=clusters, policies=refs)
+
+
+def _virtual_host(host: HostView, built: routes.BuiltRoutes) -> v3.VirtualHost:
+    message = v3.VirtualHost(name=host.name, domains=host.domains, routes=built.routes)
+    unused_filters.disable(message, "ingress")
+    return message
 
 
 def _at_port(host: HostView, port: int) -> HostView:

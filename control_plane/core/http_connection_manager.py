@@ -22,6 +22,7 @@ from meshwright.control_plane.core import (
     reply_reasons,
     resource,
     shared_filters,
+    span_log,
 )
 from meshwright.control_plane.core.views import ListenerSettings
 from meshwright.control_plane.envoy import codec, v3
@@ -54,7 +55,7 @@ def connection_manager(
     manager = HCM(
         stat_prefix=stat_prefix,
         rds=v3.Rds(config_source=resource.ads_source(), route_config_name=route_config),
-        http_filters=_http_filters(direction),
+        http_filters=_http_filters(direction, logs_spans=settings.logs_spans),
         request_headers_timeout=HEADERS_TIMEOUT,
         forward_client_cert_details=HCM.SANITIZE,
         upgrade_configs=[HCM.UpgradeConfig(upgrade_type=http1.WEBSOCKET)],
@@ -78,11 +79,14 @@ def connection_manager(
         manager.access_log.extend(local_replies.access_logs())
     if direction != "outbound":
         manager.access_log.extend(limited_requests.access_logs())
-    context = ListenerContext(direction, settings.owner, settings.tracing)
+    tracing = settings.tracing and not (settings.logs_spans and direction == "inbound")
+    context = ListenerContext(direction, settings.owner, tracing, attempts=not settings.logs_spans)
     for policy in settings.policies:
         policy.hooks.patch_listener(manager, context)
     if settings.request_log:
         manager.access_log.append(access_log.request_log(direction))
+    if settings.logs_spans and direction == "inbound":
+        manager.access_log.append(span_log.server_log())
     return manager
 
 
@@ -93,10 +97,10 @@ def _request_id() -> v3.RequestIDExtension:
     return v3.RequestIDExtension(typed_config=codec.pack(config))
 
 
-@lru_cache(maxsize=3)
-def _http_filters(direction: ListenerDirection) -> tuple[v3.HttpFilter, ...]:
+@lru_cache(maxsize=6)
+def _http_filters(direction: ListenerDirection, *, logs_spans: bool) -> tuple[v3.HttpFilter, ...]:
     """The core's own filters and those of all kinds, in the order of their phases."""
-    entries = (*_core_filters(direction), *hook_registry.http_filters(direction))
+    entries = (*_core_filters(direction, logs_spans=logs_spans), *hook_registry.http_filters(direction))
     filters = [
         (phase, v3.HttpFilter(name=name, typed_config=codec.pack(config))) for phase, name, config in entries
     ]
@@ -108,7 +112,7 @@ def _http_filters(direction: ListenerDirection) -> tuple[v3.HttpFilter, ...]:
     return tuple(entry for _, entry in sorted(filters, key=lambda item: (item[0], item[1].name)))
 
 
-def _core_filters(direction: ListenerDirection) -> Iterable[FilterEntry]:
+def _core_filters(direction: ListenerDirection, *, logs_spans: bool) -> Iterable[FilterEntry]:
     if direction == "outbound":
         on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=resource.ads_source(), timeout=ODCDS_TIMEOUT))
         yield FilterPhase.DISCOVERY, "envoy.filters.http.on_demand", on_demand
@@ -117,7 +121,9 @@ def _core_filters(direction: ListenerDirection) -> Iterable[FilterEntry]:
         # Counts the final status of each gRPC call by cluster (`cluster.NAME.grpc.14`): failed calls are
         # HTTP 200, and no other statistic tells them from successful ones.
         yield FilterPhase.STATISTICS, "envoy.filters.http.grpc_stats", v3.GrpcStats()
-    yield FilterPhase.ROUTER, "envoy.filters.http.router", v3.Router(suppress_envoy_headers=True)
+    attempts = [span_log.attempt_log()] if logs_spans and direction != "inbound" else []
+    router = v3.Router(suppress_envoy_headers=True, upstream_log=attempts)
+    yield FilterPhase.ROUTER, "envoy.filters.http.router", router
 
 
 def network_filter(manager: HCM) -> v3.Filter:

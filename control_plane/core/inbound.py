@@ -10,7 +10,15 @@ from datetime import timedelta
 
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.models.instances import Port
-from meshwright.control_plane.core import access_log, connection_filters, http2, shared_filters, tcp, tls
+from meshwright.control_plane.core import (
+    access_log,
+    connection_filters,
+    http2,
+    shared_filters,
+    tcp,
+    tls,
+    unused_filters,
+)
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.attachment import hooks_of, refs_of
 from meshwright.control_plane.core.connection_filters import ConnectionPoint
@@ -29,7 +37,13 @@ Envoy removes the others of its kind."""
 
 
 def listeners(
-    view: NodeView, address: str, port: int, *, tracing: bool = False, request_log: bool = False
+    view: NodeView,
+    address: str,
+    port: int,
+    *,
+    tracing: bool = False,
+    request_log: bool = False,
+    span_log: bool = False,
 ) -> tuple[Resource, ...]:
     """The inbound listener: one filter chain per port, selected by SNI; the default port needs none.
 
@@ -37,7 +51,7 @@ def listeners(
     without ports has no listener: Envoy rejects one without filter chains.
     """
     default = default_port(view.ports)
-    settings = replace(view.settings, tracing=tracing, request_log=request_log)
+    settings = replace(view.settings, tracing=tracing, request_log=request_log, span_log=span_log)
     chains: list[v3.FilterChain] = []
     for service_port in view.ports:
         if view.mode is not TransportMode.DISABLED or service_port != default:
@@ -89,6 +103,9 @@ def _chain(view: NodeView, settings: ListenerSettings, port: Port, *, plaintext:
 def _http_filter(
     settings: ListenerSettings, port: Port, default: Port | None, *, strangers: bool
 ) -> v3.Filter:
+    if strangers:
+        # Their requests may start a trace here. Those of the mesh carry the decision of the caller's proxy.
+        settings = replace(settings, span_log=False)
     manager = http.connection_manager("inbound", LISTENER, route_name(port, default), settings)
     if strangers:
         manager.http2_protocol_options.CopyFrom(http2.towards_clients())
@@ -139,6 +156,7 @@ def routes(view: NodeView) -> tuple[Resource, ...]:
             routes=[copy for patched in built for copy in (mirrored.restored(patched), patched)],
             request_headers_to_remove=mirrored.HEADERS,
         )
+        unused_filters.disable(host, "inbound")
         name = route_name(port, default)
         message = v3.RouteConfiguration(
             name=name,

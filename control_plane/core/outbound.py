@@ -17,6 +17,7 @@ from meshwright.control_plane.core import (
     local_replies,
     routes,
     trace_context,
+    unused_filters,
 )
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.external_hosts import NO_HOSTS, OutsideHosts
@@ -112,6 +113,7 @@ def virtual_host(view: HostView) -> Resource:
         routes=[*ambiguous_path.refusal(view), *built.routes, connect],
         typed_per_filter_config={**external.disabled_filters(), **exemption},
     )
+    unused_filters.disable(message, "outbound")
     local_replies.mark(message, view.name)
     return encode(
         VHDS,

@@ -56,7 +56,8 @@ NO_SETTINGS = ListenerSettings("")
 class Bindings:
     """What one node reports about itself: where it binds its listeners, its zone, where telemetry goes.
 
-    `tracing`: it has a collector for spans. `request_log`: the control plane takes its request log. `edge`: a
+    `tracing`: it has a collector for spans. `request_log`: the control plane takes its request log.
+    `span_log`: the control plane takes its spans, and makes those that its proxy only logs. `edge`: a
     gateway's settings from its application file. `outside`: what a sidecar does with calls to hosts that are
     not in the mesh; empty for the mesh's own setting. `secret_hash`: the hash of the credential that callers
     of the outbound listener need; empty: none.
@@ -70,6 +71,7 @@ class Bindings:
     zone: str = ""
     tracing: bool = False
     request_log: bool = False
+    span_log: bool = False
     secret_hash: str = ""
     edge: EdgeSettings = NO_EDGE_SETTINGS
     outside: Literal["", "allow", "deny"] = ""
@@ -302,16 +304,21 @@ def _sidecar_resources(
     outside: OutsideHosts,
 ) -> tuple[Mapping[str, ResourcesByName], ResourcesByName]:
     listeners: list[Resource] = []
-    tracing, request_log = bindings.tracing, bindings.request_log
+    request_log, span_log = bindings.request_log, bindings.span_log
     if bindings.outbound:
-        settings = replace(settings, tracing=tracing, request_log=request_log)
+        settings = replace(settings, tracing=bindings.tracing, request_log=request_log, span_log=span_log)
         listeners += (
             outbound.listener(LOOPBACK, bindings.outbound, settings, bindings.secret_hash),
             outbound.tunnel_listener(settings),
         )
     if view and bindings.inbound:
         listeners += inbound.listeners(
-            view, bindings.address, bindings.inbound, tracing=tracing, request_log=request_log
+            view,
+            bindings.address,
+            bindings.inbound,
+            tracing=bindings.tracing,
+            request_log=request_log,
+            span_log=span_log,
         )
     for (name, address, port), upstream in zip(bindings.upstreams, upstreams, strict=True):
         listeners.append(tcp.upstream_listener(name, address, port, upstream, request_log=request_log))
@@ -334,6 +341,7 @@ def _gateway_resources(
         dict(bindings.gateway),
         tracing=bindings.tracing,
         request_log=bindings.request_log,
+        span_log=bindings.span_log,
     )
     filters = gateway.filters(view)
     static_clusters = _by_name([clusters.blackhole()])

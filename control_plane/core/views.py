@@ -167,13 +167,19 @@ class ListenerSettings:
 
     `owner` is the service or gateway. `policies` implement `patch_listener`, defaults of kinds included.
     `tracing`: the node has a collector to send spans to. `request_log`: the control plane takes its request
-    log.
+    log. `span_log`: it takes spans as log records (span_log.py).
     """
 
     owner: str
     policies: tuple[EffectivePolicy, ...] = ()
     tracing: bool = False
     request_log: bool = False
+    span_log: bool = False
+
+    @property
+    def logs_spans(self) -> bool:
+        """Whether log records stand for some of the spans."""
+        return self.tracing and self.span_log
 
     @property
     def refs(self) -> tuple[str, ...]:

@@ -120,12 +120,13 @@ class Trial:
 class ListenerContext:
     """The connection manager that `patch_listener` changes.
 
-    `owner` is the service or gateway. `tracing`: the node has a collector to send spans to.
+    `owner` is the service or gateway. `tracing`: Envoy makes spans here, with `attempts` also of each try.
     """
 
     direction: ListenerDirection
     owner: str
     tracing: bool = False
+    attempts: bool = True
 
 
 SpecT = TypeVar("SpecT", bound=Spec)
@@ -171,7 +172,8 @@ class Hooks(Generic[SpecT]):
         """Filters that listeners of this direction always carry, inert until a route configures them.
 
         A changed listener drains its connections; a changed route does not. So the filter is always there
-        and `patch_route` configures it by `typed_per_filter_config`.
+        and `patch_route` configures it by `typed_per_filter_config`. Hosts without a route that does so
+        disable it (core/unused_filters.py).
         """
         return ()
 

@@ -29,6 +29,7 @@ from meshwright.control_plane.telemetry.topology import graph, history, service_
 from meshwright.control_plane.telemetry.topology.edges import EdgeTable, aggregate
 from meshwright.control_plane.telemetry.topology.health import MeshContext, assess_nodes
 from meshwright.control_plane.telemetry.topology.windows import TrafficWindows
+from meshwright.control_plane.telemetry.traces import logged_spans
 from meshwright.control_plane.telemetry.traces.store import TraceStore
 from meshwright.control_plane.tls import TlsCredentials
 
@@ -62,6 +63,7 @@ class TelemetryService:
         self._exporter = create_exporter(settings, handlers)
         if self._exporter is not None:
             handlers = {signal: _tee(self._exporter, signal, handler) for signal, handler in handlers.items()}
+        handlers["logs"] = _divide(handlers["logs"], handlers["traces"])
         self._server = OtlpServer(
             settings.bind,
             settings.otlp_port,
@@ -158,5 +160,15 @@ def _tee(exporter: OtlpExporter, signal: Signal, handler: SignalHandler) -> Sign
     def handle(identity: Identity, body: bytes, now: float) -> Iterator[None]:
         yield from exporter.handle(signal, identity, body)
         yield from handler(identity, body, now)
+
+    return handle
+
+
+def _divide(logs: SignalHandler, traces: SignalHandler) -> SignalHandler:
+    """A handler of log records that passes those of the span log on as spans."""
+
+    def handle(identity: Identity, body: bytes, now: float) -> Iterator[None]:
+        spans = yield from logged_spans.to_spans(body)
+        yield from logs(identity, body, now) if spans is None else traces(identity, spans, now)
 
     return handle

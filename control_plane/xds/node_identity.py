@@ -77,6 +77,7 @@ def _bindings(node: v3.Node) -> Bindings:
         zone=_zone(node.locality.zone),
         tracing="tracing" in fields and fields["tracing"].bool_value,
         request_log="requestLog" in fields and fields["requestLog"].bool_value,
+        span_log="spanLog" in fields and fields["spanLog"].bool_value,
         secret_hash=_secret_hash(fields["secretHash"].string_value) if "secretHash" in fields else "",
         edge=_edge(fields["edge"].string_value) if "edge" in fields else EdgeSettings(),
         outside=_outside(fields["outside"].string_value) if "outside" in fields else "",

@@ -61,6 +61,7 @@ def _bindings(params: BootstrapParams) -> Json:
         "address": params.bind,
         **({"tracing": True} if params.tracing else {}),
         **({"requestLog": True} if params.otlp else {}),
+        **({"spanLog": True} if params.otlp and params.collector is None else {}),
     }
     if params.gateway_ports is not None:
         bindings["gateway"] = dict(params.gateway_ports)

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,27 @@ def test_a_malformed_credential_gets_a_407(mesh: Mesh, header: str) -> None:
     response = fetch(mesh, "", **{"Proxy-Authorization": header})
     assert response.status_code == 407
     assert "serves only its own app" in response.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Bearer x", "Basic x"),
+        ("Basic x", "Bearer x"),
+        ("", "Basic x"),
+        ("Basic", "Basic x"),
+        ("Bearer x", "{valid}"),
+        ("basic x", "Basic bWVzaDp4"),
+    ],
+)
+def test_no_combination_of_credentials_passes_unless_the_first_is_valid(
+    mesh: Mesh, headers: tuple[str, ...]
+) -> None:
+    valid = "Basic " + b64encode(f"mesh:{secret(mesh, 'front-1')}".encode()).decode()
+    lines = "".join(f"Proxy-Authorization: {value.format(valid=valid)}\r\n" for value in headers)
+    with socket.create_connection(("127.0.0.1", mesh.ports("front-1")["outbound"]), 20) as connection:
+        connection.sendall(f"GET /echo HTTP/1.1\r\nHost: back\r\n{lines}\r\n".encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 407 ")
 
 
 def test_hosts_outside_the_mesh_need_the_credential_too(mesh: Mesh) -> None:

@@ -138,7 +138,8 @@ def test_telemetry_is_exported_only_to_a_control_plane_that_takes_it() -> None:
     assert "stats_sinks" not in build_bootstrap(ORDERS)
     assert "tracing" not in build_bootstrap(ORDERS)["node"]["metadata"]["bindings"]
     bootstrap = build_bootstrap(WITH_TELEMETRY)
-    assert bootstrap["node"]["metadata"]["bindings"]["tracing"] is True
+    bindings = bootstrap["node"]["metadata"]["bindings"]
+    assert (bindings["tracing"], bindings["spanLog"]) == (True, True)
     (sink,) = bootstrap["stats_sinks"]
     config = sink["typed_config"]
     assert config["grpc_service"]["envoy_grpc"] == {"cluster_name": "/telemetry"}

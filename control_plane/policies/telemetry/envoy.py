@@ -32,6 +32,7 @@ LOG_FIELDS = {
     "upstream": "%UPSTREAM_CLUSTER%",
     "upstream_host": "%UPSTREAM_HOST%",
     "trace": "%TRACE_ID%",
+    "parent": "%REQ(TRACEPARENT)%",
     "request_id": "%REQ(X-REQUEST-ID)%",
 }
 """The fields of a log line. The query is left out (`NQ`): it may hold secrets."""
@@ -53,6 +54,7 @@ class TelemetryHooks(Hooks[TelemetrySpec]):
             manager.access_log.append(_access_log(only_errors=self.spec.access_log == "Errors"))
         if listener.tracing:
             manager.tracing.CopyFrom(_tracing(self.spec.sampling, listener.owner))
+            manager.tracing.spawn_upstream_span.value = listener.attempts
             if self.spec.query_strings == "Redact":
                 manager.tracing.custom_tags.append(URL_WITHOUT_QUERY)
 
@@ -89,6 +91,4 @@ def _tracing(sampling: float, service: str) -> v3.HttpConnectionManager.Tracing:
     tracer = v3.OpenTelemetryConfig(grpc_service=collector, service_name=service, sampler=sampler)
     provider = v3.TracingProvider.Http(name="envoy.tracers.opentelemetry", typed_config=codec.pack(tracer))
     every_request = v3.Percent(value=100)
-    return v3.HttpConnectionManager.Tracing(
-        provider=provider, random_sampling=every_request, spawn_upstream_span=v3.BoolValue(value=True)
-    )
+    return v3.HttpConnectionManager.Tracing(provider=provider, random_sampling=every_request)

@@ -7,6 +7,7 @@ the service or gateway of the sender's certificate.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ MAX_POLICIES = 32
 """Policies kept of one route."""
 
 GRPC_CONTENT_TYPE = "application/grpc"
+
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 TUNNEL_CLUSTER = "/connect"
 """The cluster of tunnels. The requests inside a tunnel have their own records."""
@@ -126,7 +129,7 @@ def _parse_record(encoded: bytes, service: str, proxy: str) -> RequestRecord | D
         return RequestRecord(
             **_record_fields(attributes, cast("Direction", direction), service),
             time=message.time_unix_nano / 1e9,
-            trace=attributes.get("trace") or message.trace_id.hex(),
+            trace=attributes.get("trace") or _trace_of(attributes.get("parent", "")),
             service=sys.intern(service),
             proxy=proxy,
         )
@@ -153,11 +156,11 @@ def _record_fields(attributes: Mapping[str, str], direction: Direction, service:
         "direction": direction,
         "caller": caller_of(direction, service, attributes.get("peer", "")),
         "callee": callee_of(direction, service, shared["upstream"], shared["host"]),
-        "status": _number(attributes, "status"),
+        "status": number(attributes, "status"),
         "grpc_status": sys.intern(attributes.get("grpc_status", "")) if is_grpc else "",
         "transport_failure": attributes.get("failure", ""),
-        "duration": _milliseconds(attributes),
-        "attempts": _number(attributes, "attempts"),
+        "duration": milliseconds(attributes),
+        "attempts": number(attributes, "attempts"),
         "policies": _policies(attributes.get("policies", "")),
     }
 
@@ -187,17 +190,24 @@ def callee_of(direction: Direction, service: str, cluster: str, host: str) -> st
     return sys.intern(host.partition(":")[0].removesuffix(".mesh"))
 
 
-def _number(attributes: Mapping[str, str], name: str) -> int:
+def _trace_of(parent: str) -> str:
+    """The trace in a `traceparent`: a proxy that makes no span of a request writes no trace of its own."""
+    match = _TRACE_PARENT.fullmatch(parent)
+    return match[1] if match else ""
+
+
+def number(attributes: Mapping[str, str], name: str) -> int:
+    """An attribute of digits; 0 if it is missing. Raises ValueError."""
     text = attributes.get(name, "")
     if text and not (text.isascii() and text.isdigit() and len(text) < 12):
         raise ValueError(f"{name}: {text!r}")
     return int(text or 0)
 
 
-def _milliseconds(attributes: Mapping[str, str]) -> float:
+def milliseconds(attributes: Mapping[str, str]) -> float:
     """The duration: to the microsecond where Envoy knows it, else rounded down to whole milliseconds."""
-    microseconds = _number(attributes, "duration_us")
-    return microseconds / 1000 if microseconds else float(_number(attributes, "duration_ms"))
+    microseconds = number(attributes, "duration_us")
+    return microseconds / 1000 if microseconds else float(number(attributes, "duration_ms"))
 
 
 def _policies(text: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ events and the status message are decoded when the span is read.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -47,7 +47,10 @@ _STATUS_ATTRIBUTES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class StoredSpan:
-    """A span in the store. `start` and `end` are in ns since the epoch, IDs are bytes, `body` is encoded."""
+    """A span in the store. `start` and `end` are in ns since the epoch, IDs are bytes, `body` is encoded.
+
+    `proxy`: a proxy sent it, not an app.
+    """
 
     trace: bytes
     id: bytes
@@ -60,6 +63,7 @@ class StoredSpan:
     end: int
     error: bool
     body: bytes
+    proxy: bool = False
 
     @property
     def duration(self) -> int:
@@ -153,6 +157,7 @@ def _parse_span(body: bytes, service: str, instance: str) -> StoredSpan | DropRe
     if len(trace) != 16 or len(id) != 8 or not any(trace) or not any(id) or len(parent) not in {0, 8}:
         return "malformed"
     start = span.start_time_unix_nano
+    attributes = _status_attributes(span)
     return StoredSpan(
         trace=trace,
         id=id,
@@ -163,22 +168,26 @@ def _parse_span(body: bytes, service: str, instance: str) -> StoredSpan | DropRe
         kind=_KINDS[span.kind] if 0 <= span.kind < len(_KINDS) else "internal",
         start=start,
         end=max(start, span.end_time_unix_nano),
-        error=_is_failed(span),
+        error=_is_failed(span, attributes),
         body=body,
+        proxy=attributes.get(PROXY_ATTRIBUTE[0]) == PROXY_ATTRIBUTE[1],
     )
 
 
-def _is_failed(span: trace_pb2.Span) -> bool:
+def _status_attributes(span: trace_pb2.Span) -> dict[str, str]:
+    return {
+        key: pair.value.string_value or _text(pair.value)
+        for pair in span.attributes
+        if (key := pair.key) in _STATUS_ATTRIBUTES
+    }
+
+
+def _is_failed(span: trace_pb2.Span, attributes: Mapping[str, str]) -> bool:
     """Whether the response is a failure (`is_failure`); without a status, whether the sender says so.
 
     Clients mark a span as an error for responses of 400 and above, as OpenTelemetry's conventions require
     (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status), as does Envoy. The mesh does not.
     """
-    attributes = {
-        key: pair.value.string_value or _text(pair.value)
-        for pair in span.attributes
-        if (key := pair.key) in _STATUS_ATTRIBUTES
-    }
     http = next((attributes[name] for name in _HTTP_STATUS if name in attributes), "")
     grpc = next((attributes[name] for name in _GRPC_STATUS if name in attributes), "")
     status = int(http) if http.isascii() and http.isdigit() and len(http) < 4 else 0

@@ -17,6 +17,7 @@ from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry import metrics
 from meshwright.control_plane.telemetry.ingest.sender import ACCEPT_ALL, SenderCheck
 from meshwright.control_plane.telemetry.traces import tree
+from meshwright.control_plane.telemetry.traces.nesting import nest
 from meshwright.control_plane.telemetry.traces.query import matches_any_span, matches_span
 from meshwright.control_plane.telemetry.traces.span import StoredSpan, parse_spans
 
@@ -149,7 +150,7 @@ class TraceStore:
             if remaining <= 0:
                 break
             remaining -= len(spans)
-            yield from spans
+            yield from nest(spans)
 
     def ids_with_prefix(self, prefix: str, limit: int) -> tuple[str, ...]:
         """Up to `limit` IDs with this prefix, newest first."""

@@ -16,6 +16,7 @@ from meshwright.control_plane.api.models.traces import (
     TraceSummary,
 )
 from meshwright.control_plane.telemetry.requests import response_flags
+from meshwright.control_plane.telemetry.traces.nesting import nest
 from meshwright.control_plane.telemetry.traces.span import PROXY_ATTRIBUTE, StoredSpan, decode_details
 
 ATTEMPT_ATTRIBUTE = "retry.count"
@@ -34,8 +35,13 @@ def build_summary(id: bytes, spans: Sequence[StoredSpan]) -> TraceSummary:
 
 def build_trace(id: bytes, spans: Sequence[StoredSpan], dropped: int) -> Trace:
     """A trace with all its spans, of which `dropped` are missing."""
-    tree = tuple(_span(span, depth) for span, depth in depth_first(spans))
-    return Trace(**_summary(id, spans), tree=tree, dropped=dropped)
+    attempts: Counter[bytes] = Counter()
+    tree = []
+    for span, depth in depth_first(tuple(nest(spans))):
+        is_attempt = span.proxy and span.kind == "client"
+        tree.append(_span(span, depth, attempts[span.parent] if is_attempt else 0))
+        attempts[span.parent] += is_attempt
+    return Trace(**_summary(id, spans), tree=tuple(tree), dropped=dropped)
 
 
 def depth_first(spans: Sequence[StoredSpan]) -> Iterator[tuple[StoredSpan, int]]:
@@ -110,7 +116,8 @@ def _summary(id: bytes, spans: Sequence[StoredSpan]) -> dict[str, object]:
     }
 
 
-def _span(span: StoredSpan, depth: int) -> Span:
+def _span(span: StoredSpan, depth: int, earlier: int) -> Span:
+    """`earlier`: the number of stored attempts of the same request before this one."""
     details = decode_details(span)
     attributes = details.attributes
     return Span(
@@ -126,7 +133,7 @@ def _span(span: StoredSpan, depth: int) -> Span:
         duration=span.duration / _MILLISECOND,
         error=span.error,
         message=details.message,
-        attempt=_attempt(attributes),
+        attempt=_attempt(attributes) or earlier,
         flags=response_flags.describe(attributes.get(response_flags.SPAN_ATTRIBUTE, "")),
         attributes=attributes,
         events=tuple(

@@ -71,6 +71,7 @@ def test_records_carry_the_listeners_direction() -> None:
 def test_request_fields_contain_no_query_and_only_identifying_headers() -> None:
     headers = [value for value in access_log.REQUEST_FIELDS.values() if value.startswith("%REQ(")]
     assert sorted(headers) == [
-        "%REQ(:AUTHORITY)%", "%REQ(:METHOD)%", "%REQ(CONTENT-TYPE)%", "%REQ(X-REQUEST-ID)%",
+        "%REQ(:AUTHORITY)%", "%REQ(:METHOD)%", "%REQ(CONTENT-TYPE)%", "%REQ(TRACEPARENT)%",
+        "%REQ(X-REQUEST-ID)%",
     ]  # fmt: skip
     assert "(NQ)" in access_log.REQUEST_FIELDS["path"]
