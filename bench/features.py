@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from bench import jwt_tokens, rate_limits
+from bench import authorization_rules, jwt_tokens, rate_limits
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import http2
@@ -162,7 +162,11 @@ def features(telemetry_port: int) -> dict[str, Change]:
     }
     tokens = {f"JSON Web Tokens, {name}": jwt_tokens.verified(name) for name in jwt_tokens.ALGORITHMS}
     limits = {f"local rate limit, {name}": rate_limits.limited(key) for name, key in rate_limits.KEYS.items()}
-    return {**single, **tokens, **limits, **combined}
+    rules = {
+        f"authorization of {number} rules": authorization_rules.authorized(number)
+        for number in authorization_rules.RULES
+    }
+    return {**single, **tokens, **limits, **rules, **combined}
 
 
 def _product_node() -> NodeSnapshot:

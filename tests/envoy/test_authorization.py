@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.raw_http import exchange
+from tests.envoy.steady_load import load
 
 BACK = "{kind: Service, name: back}"
 GATEWAY = "{kind: Gateway, name: ingress}"
@@ -100,3 +104,87 @@ def test_deny_by_default_keeps_health_checks_metrics_and_readiness(mesh: Mesh, a
         assert status(mesh, "stranger") == 403
     finally:
         mesh.delete("Authorization", "some")
+
+
+# --- tricks -------------------------------------------------------------------------------------------
+
+TRICKS = {
+    "double slash": "GET //admin HTTP/1.1",
+    "dot segment": "GET /x/../admin HTTP/1.1",
+    "escaped dots": "GET /x/%2e%2e/admin HTTP/1.1",
+    "escaped slash": "GET /x%2fadmin HTTP/1.1",
+    "escaped letter": "GET /%61dmin HTTP/1.1",
+    "escaped twice": "GET /%2561dmin HTTP/1.1",
+    "parameter": "GET /admin;x HTTP/1.1",
+    "parameter of a dot segment": "GET /x/..;/admin HTTP/1.1",
+    "backslash": "GET /\\admin HTTP/1.1",
+    "cut short": "GET /admin%00 HTTP/1.1",
+    "mixed case": "GET /AdMin HTTP/1.1",
+    "slash at the end": "GET /admin/ HTTP/1.1",
+    "a byte that is not UTF-8": "GET /admin;\xff HTTP/1.1",
+    "absolute form": "GET http://back/admin HTTP/1.1",
+    "absolute form of another host": "GET http://other/admin HTTP/1.1",
+    "method override": "POST /x HTTP/1.1\r\nX-HTTP-Method-Override: DELETE",
+    "method override by another header": "POST /x HTTP/1.1\r\nx-method-override: delete",
+    "method in lower case": "delete /x HTTP/1.1",
+    "doubled header": "GET /x HTTP/1.1\r\nx-role: user\r\nX-Role: banned",
+    "doubled header, first": "GET /x HTTP/1.1\r\nx-role: banned\r\nX-Role: \xff",
+    "list in a header": "GET /x HTTP/1.1\r\nx-role: user, banned",
+    "WebSocket": "GET /admin HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+    "forged host in XFH": "GET /admin HTTP/1.1\r\nx-forwarded-host: other\r\nx-original-url: /x",
+}
+HOST_TRICKS = (
+    "Banned.example.com",
+    "banned.example.com.",
+    "banned.example.com:80",
+    "BANNED.EXAMPLE.COM.:8080",
+)
+BANS = (
+    NO_ADMIN,
+    {"action": "deny", "to": [{"methods": ["DELETE"]}]},
+    {"action": "deny", "to": [{"headers": [{"name": "x-role", "value": "banned"}]}]},
+    {"action": "deny", "to": [{"hosts": ["banned.example.com"]}]},
+)
+
+
+@pytest.mark.parametrize("target", [BACK, GATEWAY])
+def test_no_trick_gets_past_a_rule(mesh: Mesh, applied: Any, target: str) -> None:
+    applied("bans", target, *BANS)
+    port = mesh.ingress_port if target == GATEWAY else mesh.ports("front-1")["outbound"]
+    mesh.reset("back-1")
+
+    def sent(line: str, host: str = "back") -> int:
+        with socket.create_connection(("127.0.0.1", port), 60) as client:
+            client.sendall(f"{line}\r\nHost: {host}\r\n\r\n".encode("latin-1"))
+            return int(client.makefile("rb").readline().split()[1])
+
+    assert sent("GET /x HTTP/1.1\r\nx-role: user") == 200
+    assert sent("POST /x HTTP/1.1\r\ncontent-length: 0") == 200
+    for trick, line in TRICKS.items():
+        assert sent(line) in (400, 403, 404, 405, 501), trick
+    if target == GATEWAY:
+        assert sent("CONNECT back:80 HTTP/1.1") == 404
+        for name in HOST_TRICKS:
+            assert sent("GET /x HTTP/1.1", name) == 403, name
+    else:
+        request = "GET /admin HTTP/1.1\r\nHost: back\r\nConnection: close\r\n\r\n"
+        tunnel = exchange(port, "CONNECT back:80 HTTP/1.1\r\nHost: back:80\r\n\r\n", request)
+        assert tunnel.text.endswith("Authorization/bans/no-admin])"), "the call in the tunnel is refused"
+    assert sum(mesh.counts("back-1").values()) == 2, mesh.counts("back-1")
+
+
+def test_turning_rules_on_over_and_off_under_load_fails_nothing_that_they_allow(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    url = f"http://127.0.0.1:{mesh.ingress_port}/delay?ms=1"
+    edge = {"from": [{"gateways": ["ingress"]}]}
+    client = {"from": [{"addresses": ["127.0.0.0/8"]}], "to": [{"methods": ["GET"]}]}
+    with load(tmp_path, url) as result:
+        for _ in range(2):
+            mesh.apply(policy("inside", BACK, edge) + policy("outside", GATEWAY, client, NO_ADMIN))
+            mesh.apply(policy("inside", "{kind: Mesh}", edge, FRONT, NO_ADMIN, default="deny"))
+            mesh.delete("Authorization", "outside")
+            mesh.delete("Authorization", "inside")
+    assert result.requests > 0
+    assert result.failed == 0, result.report
