@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.steady_load import load
 from tests.fakes.authorizer import REFUSAL, grpc_authorizer, http_authorizer
 from tests.fakes.ports import free_port
 
@@ -29,6 +31,13 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield running
 
 
+def document(kind: str, name: str, target: dict[str, str], **spec: Any) -> str:
+    """One policy as a document of its own."""
+    body = {"targetRefs": [target], **spec}
+    head = {"apiVersion": "meshwright.io/v1", "kind": kind, "metadata": {"name": name}}
+    return f"---\n{json.dumps({**head, 'spec': body})}\n"
+
+
 @pytest.fixture
 def applied(mesh: Mesh) -> Iterator[Any]:
     """Apply policies; they are deleted after the test."""
@@ -36,13 +45,7 @@ def applied(mesh: Mesh) -> Iterator[Any]:
 
     def apply(name: str, target: dict[str, str], **spec: Any) -> None:
         names.append(name)
-        document = {
-            "apiVersion": "meshwright.io/v1",
-            "kind": "ExternalAuthorization",
-            "metadata": {"name": name},
-            "spec": {"targetRefs": [target], "timeout": PATIENT, **spec},
-        }
-        mesh.apply(json.dumps(document))
+        mesh.apply(document("ExternalAuthorization", name, target, **{"timeout": PATIENT, **spec}))
 
     yield apply
     for name in dict.fromkeys(names):
@@ -157,3 +160,35 @@ def test_late_authorizer_is_a_failure(mesh: Mesh, applied: Any) -> None:
     response = mesh.get("front-1", "http://back/a")
     assert response.status_code == 503
     assert "ext_authz_error" in response.text
+
+
+def test_turning_kinds_on_over_and_off_under_load_fails_no_request(mesh: Mesh, tmp_path: Path) -> None:
+    """The kinds whose filters routes bring along, and the clusters that these call."""
+
+    def policies(target: dict[str, str], limit: str) -> str:
+        http = {"url": "http://authz/status/200", "appendPath": False}
+        return (
+            document("ExternalAuthorization", "access", target, http=http, timeout=PATIENT)
+            + document("RequestLimits", "limits", target, maxBody=limit)
+            + document("Compression", "packed", GATEWAY, minSize=limit)
+            + document("CORS", "web", target, allowOrigins=["https://*.example.com"])
+            + document(
+                "HeaderPolicy", "ids", target, response={"set": [{"name": "x-id", "variable": "request.id"}]}
+            )
+        )
+
+    url = f"http://127.0.0.1:{mesh.ingress_port}/delay?ms=1"
+    with load(tmp_path, url, "accept-encoding: gzip", "origin: https://a.example.com") as result:
+        mesh.apply(policies(GATEWAY, "1Ki"))
+        mesh.apply(policies(GATEWAY, "2Ki"))
+        mesh.apply(policies(SERVICE, "1Ki"))
+        for kind, name in {
+            "ExternalAuthorization": "access",
+            "RequestLimits": "limits",
+            "Compression": "packed",
+            "CORS": "web",
+            "HeaderPolicy": "ids",
+        }.items():
+            mesh.delete(kind, name)
+    assert result.requests > 0
+    assert result.failed == 0, result.report
