@@ -292,6 +292,24 @@ def test_policies_of_an_external_host_are_in_force(mesh: Mesh, outside: World, a
     assert call(mesh).status == 418
 
 
+def test_authorization_decides_about_requests_and_tunnels(mesh: Mesh, outside: World, applied: Any) -> None:
+    port = outside.first.port
+    applied(
+        document(
+            f"hosts: [{HOST}], endpoints: [{{address: {outside.first.address}}}],"
+            f" ports: [{{port: 80, targetPort: {port}}}, {{port: 443, protocol: https, targetPort: {port}}}]"
+        ),
+        policy("Authorization", "rules: [{to: [{methods: [GET], paths: [{type: PathPrefix, value: /v1}]}]}]"),
+    )
+    assert call(mesh, path="/v1/cards").status == 200
+    for path in ("/v2/cards", "/v1/../v2/cards", "/v1%2f..%2fv2"):
+        refused = call(mesh, path=path)
+        assert refused.status == 403, path
+        assert "RBAC: access denied" in refused.body
+    tunnel = f"CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n{END}"
+    assert exchange(mesh.ports("front-1")["outbound"], tunnel).status == 403
+
+
 def test_rate_limit_counts_what_a_sidecar_sends(mesh: Mesh, outside: World, applied: Any) -> None:
     limit = policy("RateLimit", "limits: [{requests: 3, per: 1h}]")
     applied(static(outside.first), limit)

@@ -63,7 +63,7 @@ _REASONS = (
 
 
 class AuthorizationHooks(Hooks[AuthorizationSpec]):
-    """The RBAC filters at gateways, and at the sidecars of services."""
+    """The RBAC filters at gateways and sidecars."""
 
     explains: ClassVar[tuple[Symptom, ...]] = (
         Symptom(fields=("rules", "default"), details=_DENIED.format(""), statistic="rbac.denied"),
@@ -95,14 +95,12 @@ class AuthorizationHooks(Hooks[AuthorizationSpec]):
         return (cls(first.spec, first.ref, [(hooks.ref, hooks.spec) for hooks in others]),)
 
     @classmethod
-    def route_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:
-        """Where requests arrive: at gateways, and at the sidecars of their destination."""
-        if direction == "outbound":
-            return ()
+    def route_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:  # noqa: ARG003
+        """At gateways, at the sidecars of a destination, and at those that call hosts outside the mesh."""
         return [(FilterPhase.AUTHORIZATION, name, v3.RBAC()) for name in (DENY, ALLOW)]
 
     def patch_gateway_route(self, route: v3.Route) -> list[v3.Route]:
-        """Apply the rules to clients of the gateway."""
+        """Apply the rules to clients of the gateway, or to what a sidecar sends outside the mesh."""
         return self._authorized(route, Place(gateway=True, tokens=tokens_of(route)))
 
     def patch_inbound_route(self, route: v3.Route) -> list[v3.Route]:

@@ -44,7 +44,7 @@ class AuthorizationSpec(TargetedSpec):
     """Targets and rules."""
 
     target_kinds: ClassVar[frozenset[TargetKind]] = frozenset(
-        {"Mesh", "Gateway", "Service", "HTTPRoute", "GRPCRoute"}
+        {"Mesh", "Gateway", "Service", "ExternalService", "HTTPRoute", "GRPCRoute"}
     )
     gateway_sections: ClassVar[bool] = True
     gateway_routes_only: ClassVar[bool] = True
@@ -87,6 +87,8 @@ class AuthorizationSpec(TargetedSpec):
         """What cannot match at a target."""
         at_gateway = target.kind not in ("Mesh", "Service")
         for rule, name in self.named_rules():
+            if target.kind == "ExternalService" and rule.from_:
+                return f"rule {name}: who may call is `from` of the ExternalService: leave it out here"
             if at_gateway and any(caller.needs_identity for caller in rule.from_):
                 return f"rule {name}: a gateway's clients have no identity: use claims or addresses"
             if at_gateway and any(call.ports or call.not_ports for call in rule.to):
@@ -98,9 +100,10 @@ class Authorization(TargetedPolicy):
     """Lets callers in, or refuses them, by identity, token, address and request.
 
     A policy for a Service or the Mesh is enforced by the sidecars of the called service, whatever the caller
-    does; one for a Gateway, one of its listeners (`sectionName`) or a route at the gateway. The rules of all
-    policies add up: a deny rule wins, and where there is an allow rule, everything that no allow rule matches
-    is refused. A refused request gets 403 `RBAC: access denied`.
+    does; one for a Gateway, one of its listeners (`sectionName`) or a route at the gateway; one for an
+    ExternalService by the sidecars that call it. The rules of all policies add up: a deny rule wins, and
+    where there is an allow rule, everything that no allow rule matches is refused. A refused request gets 403
+    `RBAC: access denied`.
     """
 
     combine: ClassVar[Combine] = "all"

@@ -30,8 +30,8 @@ LIMITS = ("local_ratelimit", "meshwright.local_ratelimit.audit")
         (
             "outbound",
             [
-                *("on_demand", "set_filter_state", "grpc_stats", "cors", *LIMITS, "fault"),
-                *("header_mutation", "dynamic_forward_proxy", "external-addresses", "router"),
+                *("on_demand", "set_filter_state", "grpc_stats", "cors", *AUTHORIZATION, *LIMITS),
+                *("fault", "header_mutation", "dynamic_forward_proxy", "external-addresses", "router"),
             ],
         ),
         (
