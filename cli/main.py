@@ -27,6 +27,7 @@ class CommandEntry(NamedTuple):
 COMMANDS = {
     "agent": CommandEntry("agent", "agent", "Run a sidecar for an app that something else starts."),
     "apply": CommandEntry("apply", "apply", "Create or update policies from files, all or none."),
+    "authz": CommandEntry("authz", "app", "Show who may call what, and check or suggest it."),
     "cert": CommandEntry("cert", "app", "Make certificates for gateways."),
     "dash": CommandEntry("dash", "dash", "Open the dashboard, in the terminal or a browser."),
     "delete": CommandEntry("apply", "delete", "Delete policies, all or none."),

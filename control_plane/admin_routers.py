@@ -7,6 +7,7 @@ import time
 
 from meshwright.control_plane.admin.protocols import RunCommand, StatusSource
 from meshwright.control_plane.admin.route import Router
+from meshwright.control_plane.admin.routers.authorization import AuthorizationRouter
 from meshwright.control_plane.admin.routers.events import EventsRouter
 from meshwright.control_plane.admin.routers.evictions import Evict, EvictionsRouter
 from meshwright.control_plane.admin.routers.explain import ExplainRouter
@@ -52,6 +53,7 @@ def build_routers(
         TokensRouter(tokens),
         TopologyRouter(mesh.topology, mesh.edge_history),
         ServicesRouter(mesh.services, mesh.service_history, mesh.service_policies, store.leases.forget),
+        AuthorizationRouter(revisions, mesh.check_access, mesh.access_matrix, mesh.observed_calls),
         EventsRouter(EventSubscriptions(store.events), monotonic=time.monotonic),
         TracesRouter(mesh.traces),
         JaegerRouter(mesh.traces),

@@ -220,6 +220,24 @@ def service_policies(name: str, caller: str = "") -> ApiCall:
     return ApiCall("GET", _path("services", name, "policies", **{"from": caller}))
 
 
+# --- authorization ------------------------------------------------------------------------------------
+
+
+def check_access(query: Mapping[str, Any]) -> ApiCall:
+    """Whether a call would be let through; the fields of an AccessQuery → AccessCheck."""
+    return ApiCall("POST", f"{PREFIX}/authz/check", query)
+
+
+def access_matrix() -> ApiCall:
+    """Who may call what → AccessMatrix."""
+    return ApiCall("GET", f"{PREFIX}/authz/matrix")
+
+
+def observed_calls(seconds: float) -> ApiCall:
+    """Who called what within the last `seconds`, at most 900 → ObservedCalls."""
+    return ApiCall("GET", _path("authz", "observed", seconds=seconds))
+
+
 # --- traces, requests, events -------------------------------------------------------------------------
 
 

@@ -25,6 +25,12 @@ from meshwright.control_plane.api.calls import (
 )
 from meshwright.control_plane.api.errors import ApiError, UnreachableError, os_error_text, parse_response
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
+from meshwright.control_plane.api.models.authorization import (
+    AccessCheck,
+    AccessMatrix,
+    AccessQuery,
+    ObservedCalls,
+)
 from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.commands import (
     LOG_LEVEL_DEFAULT_SECONDS,
@@ -227,6 +233,20 @@ class Client:
     async def service_policies(self, name: str, caller: str = "") -> ServicePolicies:
         """Policies that target a service or gateway, or with `caller` one edge; those in force first."""
         return await self._send(calls.service_policies(name, caller), ServicePolicies)
+
+    # --- authorization ----------------------------------------------------------------------------
+
+    async def check_access(self, query: AccessQuery) -> AccessCheck:
+        """Whether the Authorizations in force would let a call through, and which policy decides."""
+        return await self._send(calls.check_access(query.model_dump(by_alias=True)), AccessCheck)
+
+    async def access_matrix(self) -> AccessMatrix:
+        """Who may call what."""
+        return await self._send(calls.access_matrix(), AccessMatrix)
+
+    async def observed_calls(self, seconds: float = 900.0) -> ObservedCalls:
+        """Who called what within the last `seconds`, at most a quarter of an hour."""
+        return await self._send(calls.observed_calls(seconds), ObservedCalls)
 
     # --- traces, requests, events -----------------------------------------------------------------
 

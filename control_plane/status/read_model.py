@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from meshwright.control_plane.agents.reports import ProxyReports
+from meshwright.control_plane.api.models.authorization import (
+    AccessCheck,
+    AccessMatrix,
+    AccessQuery,
+    ObservedCalls,
+)
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import ServicePolicies
 from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyReport
 from meshwright.control_plane.api.models.requests import Explanation
+from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.topology import (
     Breaker,
@@ -29,7 +36,7 @@ from meshwright.control_plane.cluster.traces import ClusterTraces
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.events.state import MeshState, capture
 from meshwright.control_plane.reconciler import ConfigReconciler
-from meshwright.control_plane.status import status
+from meshwright.control_plane.status import access, status
 from meshwright.control_plane.status.certificates import node_certificates
 from meshwright.control_plane.status.circuit_breakers import edge_breakers
 from meshwright.control_plane.status.known_nodes import bounded_reports
@@ -119,6 +126,24 @@ class MeshReadModel:
             control_planes=self._members.statuses(),
             certificates=node_certificates(reports),
         )
+
+    def check_access(
+        self, query: AccessQuery, changes: Sequence[RevisionInfo], sources: Mapping[str, str]
+    ) -> AccessCheck:
+        """The verdict of the Authorizations in force on a call."""
+        translation, world = self._reconciler.translation, self._reconciler.world
+        attachments = translation.resolver.attachments if translation else None
+        attribution = PolicyAttribution(world.documents, changes, attachments=attachments)
+        return access.check(translation, query, attribution, sources, self._sync.proxies())
+
+    def access_matrix(self) -> AccessMatrix:
+        """Who may call what."""
+        return access.matrix(self._reconciler.translation)
+
+    def observed_calls(self, seconds: float) -> ObservedCalls:
+        """Who called what within `seconds`."""
+        counts = self._telemetry.calls_by_edge(self._reconciler.world, seconds)
+        return access.observed(self._reconciler.translation, counts, seconds)
 
     def instances(self) -> tuple[InstanceStatus, ...]:
         """Every instance with a lease."""

@@ -144,6 +144,10 @@ class TelemetryService:
         """The last quarter of an hour of an edge; None without traffic."""
         return history.edge_history(self.windows.history, world, caller, callee, time.monotonic())
 
+    def calls_by_edge(self, world: World, seconds: float) -> dict[tuple[str, str], float]:
+        """How many requests each caller sent to each service within `seconds`, at most 15 minutes."""
+        return history.calls_by_edge(self.windows.history, world, seconds, time.monotonic())
+
     def service_history(self, world: World, name: str) -> ServiceHistory | None:
         """The last quarter of an hour of a service or gateway; None if it does not exist."""
         result = history.service_history(self.windows.history, world, name, time.monotonic())

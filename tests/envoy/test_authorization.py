@@ -106,6 +106,37 @@ def test_deny_by_default_keeps_health_checks_metrics_and_readiness(mesh: Mesh, a
         mesh.delete("Authorization", "some")
 
 
+def test_the_commands_say_what_the_sidecars_do(mesh: Mesh, applied: Any) -> None:
+    applied("callers", BACK, {"name": "front", **FRONT}, NO_ADMIN)
+    for caller in ("front", "stranger"):
+        for path, allowed in (("/echo", caller == "front"), ("/admin", False)):
+            arguments = ("authz", "check", "--from", caller, "--to", "back", "GET", path)
+            done = mesh.run(*arguments, check=False)
+            assert done.returncode == int(not allowed), done.stdout + done.stderr
+            assert "Authorization/callers" in done.stdout
+            assert status(mesh, caller, f"http://back{path}") == (200 if allowed else 403)
+    rows = {
+        cells[0]: cells[1:]
+        for cells in map(str.split, mesh.run("authz", "matrix", "back", "front").stdout.splitlines())
+    }
+    assert rows == {
+        "FROM": ["back", "front"],
+        "ingress": ["✖", "●"],
+        "back": ["✖", "●"],
+        "front": ["◐", "●"],
+        "stranger": ["✖", "●"],
+    }
+
+    def suggested() -> str:
+        text = mesh.run("authz", "suggest", check=False).stdout
+        return text if "name: back-callers" in text and "- front  #" in text else ""
+
+    text = until(suggested, "the calls that were seen are suggested")
+    changed = mesh.run("diff", "-f", "-", stdin=text, check=False)
+    assert changed.returncode == 1, changed.stderr
+    assert "Authorization/back-callers" in changed.stdout
+
+
 # --- tricks -------------------------------------------------------------------------------------------
 
 TRICKS = {

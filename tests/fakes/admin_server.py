@@ -13,6 +13,7 @@ from pathlib import Path
 from meshwright.control_plane.admin import server
 from meshwright.control_plane.admin.protocols import EditPreview
 from meshwright.control_plane.admin.route import Route, Router
+from meshwright.control_plane.admin.routers.authorization import AuthorizationRouter
 from meshwright.control_plane.admin.routers.events import EventsRouter
 from meshwright.control_plane.admin.routers.evictions import EvictionsRouter
 from meshwright.control_plane.admin.routers.explain import ExplainRouter
@@ -32,6 +33,7 @@ from meshwright.control_plane.admin.routers.traces import TracesRouter
 from meshwright.control_plane.admin.routers.wait import WaitRouter
 from meshwright.control_plane.admin.token_files import ensure_read_token, ensure_token
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
+from meshwright.control_plane.api.models.authorization import AccessCheck, AccessMatrix, ObservedCalls
 from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import ServicePolicies
@@ -201,6 +203,12 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         TokensRouter(fake.tokens),
         TopologyRouter(Topology, lambda _caller, _callee: None),
         ServicesRouter(lambda: fake.services, lambda _name: None, fake.service_policies, fake.forget),
+        AuthorizationRouter(
+            fake.store,
+            lambda _query, _changes, _sources: AccessCheck(allowed=True, message="no rule refuses it"),
+            AccessMatrix,
+            lambda seconds: ObservedCalls(seconds=seconds),
+        ),
         EventsRouter(NoEvents(), monotonic=time.monotonic),
         TracesRouter(traces),
         JaegerRouter(traces),

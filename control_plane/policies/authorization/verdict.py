@@ -113,7 +113,7 @@ def _policy_of(rule_id: str) -> str:
 
 
 def _matches(rule: AuthorizationRule, call: Call, *, broad: bool) -> bool:
-    callers = not rule.from_ or any(_is_from(match, call) for match in rule.from_)
+    callers = not rule.from_ or any(is_from(match, call) for match in rule.from_)
     requests = not rule.to or any(_is_to(match, call, broad=broad) for match in rule.to)
     return callers and requests
 
@@ -121,7 +121,8 @@ def _matches(rule: AuthorizationRule, call: Call, *, broad: bool) -> bool:
 # --- callers ------------------------------------------------------------------------------------------
 
 
-def _is_from(match: CallerMatch, call: Call) -> bool:
+def is_from(match: CallerMatch, call: Call) -> bool:
+    """Whether a call is from one of the callers that `match` describes."""
     caller, address = call.caller, ip_address(call.address)
     role, name = (caller.role, caller.name) if caller else ("", "")
     if match.services or match.gateways:

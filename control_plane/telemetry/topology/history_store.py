@@ -82,6 +82,10 @@ class HistoryStore:
         """The histories of a caller's edges, by cluster."""
         return ((cluster, edge.series) for (name, cluster), edge in self._edges.items() if name == caller)
 
+    def all_edges(self) -> Iterator[tuple[str, str, TimeSeries]]:
+        """The histories of all edges: caller, cluster, series."""
+        return ((caller, cluster, edge.series) for (caller, cluster), edge in self._edges.items())
+
     def service(self, cluster: str) -> TrafficHistory | None:
         """The history of all calls to a cluster, including those to its subsets."""
         return self._services.get(cluster)

@@ -177,7 +177,7 @@ READ_ONLY = frozenset(
     {"status", "instances", "proxies", "wait", "topology", "edge_history", "services", "service_history"}
     | {"policies", "policies_of_kind", "policy", "history", "revision", "diff", "events", "requests"}
     | {"proxy_stats", "proxy_config", "log_level", "prometheus_targets", "traces", "trace", "explain"}
-    | {"service_policies", "restart_status"}
+    | {"service_policies", "restart_status", "check_access", "access_matrix", "observed_calls"}
     | {"jaeger_services", "jaeger_operations", "jaeger_traces", "jaeger_trace", "jaeger_dependencies"}
 )
 """Operations that the read-only token permits."""
@@ -214,6 +214,9 @@ CALLS: dict[str, ApiCall] = {
     "services": calls.services(),
     "service_history": calls.service_history("orders"),
     "service_policies": calls.service_policies("orders", "web"),
+    "check_access": calls.check_access({"service": "orders"}),
+    "access_matrix": calls.access_matrix(),
+    "observed_calls": calls.observed_calls(60),
     "policies": calls.policies(),
     "history": calls.history(),
     "revision": calls.revision(1),

@@ -1,0 +1,200 @@
+"""`mesh authz check|matrix|suggest`: who may call what, by the policies in force and by what was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from meshwright.cli.durations import duration_parser
+from meshwright.cli.http import call_api
+from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.cli.output import SIGNS, Level, colorize, echo, print_data, print_table, sanitize, status_text
+from meshwright.cli.usage import MeshCommand
+from meshwright.control_plane.api import calls
+from meshwright.control_plane.errors import InputError
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+LEVELS: Mapping[str, Level] = {"allowed": "good", "partly": "partial", "denied": "bad"}
+
+REFUSED = 1
+"""The exit code of `check` for a call that would be refused."""
+
+REMEMBERED_SECONDS = 900.0
+"""How long the mesh remembers who called what."""
+
+
+@app.callback()
+def authz() -> None:
+    """Show who may call what, check one call, or write the policies that allow what was seen.
+
+    \b
+    Example:
+      mesh authz matrix
+      mesh authz check --from orders --to inventory POST /reservations
+      mesh authz suggest > authorization.yaml
+    """
+
+
+@app.command(cls=MeshCommand)
+def check(
+    method: Annotated[str, typer.Argument(metavar="[METHOD]", help="The HTTP method.")] = "GET",
+    path: Annotated[str, typer.Argument(metavar="[PATH]", help="The path.")] = "/",
+    *,
+    caller: Annotated[
+        str, typer.Option("--from", metavar="NAME", help="The calling service or gateway. [default: none]")
+    ] = "",
+    service: Annotated[str, typer.Option("--to", metavar="SERVICE", help="The called service.")],
+    port: Annotated[
+        str, typer.Option("--port", metavar="NAME", help="The name of its port. [default: the first]")
+    ] = "",
+    host: Annotated[
+        str, typer.Option("--host", metavar="HOST", help="The Host header. [default: the service]")
+    ] = "",
+    headers: Annotated[
+        list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="A header, repeatable.")
+    ] = None,
+    claims: Annotated[
+        list[str] | None,
+        typer.Option("--claim", metavar="NAME=VALUE", help="A claim of a verified token, repeatable."),
+    ] = None,
+    output: OutputOption = Output.table,
+    state: StateOption = None,
+) -> None:
+    """Say whether a call would be let through, by which policy, where that is, and who changed it last.
+
+    The call is not made: the control plane decides by the rules that the sidecars of the called service
+    have. The exit code is 0 if the call is allowed, and 1 if it is refused.
+
+    \b
+    Example:
+      mesh authz check --from orders --to inventory POST /reservations
+      mesh authz check --from ingress --to orders GET /admin --claim role=admin -H 'x-tenant: a'
+    """
+    query = {
+        "caller": caller,
+        "service": service,
+        "method": method,
+        "path": path,
+        "host": host,
+        "port": port,
+        "headers": [[part.strip() for part in _split(header, ":")] for header in headers or ()],
+        "claims": dict(_split(claim, "=") for claim in claims or ()),
+    }
+    verdict = call_api(calls.check_access(query), state)
+    if output is Output.table:
+        for line in check_lines(verdict, caller or "anybody", service):
+            echo(colorize(sanitize(line)))
+    else:
+        print_data(verdict, output)
+    if not verdict["allowed"]:
+        raise typer.Exit(REFUSED)
+
+
+@app.command(cls=MeshCommand)
+def matrix(
+    services: Annotated[
+        list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Only these called services.")
+    ] = None,
+    output: OutputOption = Output.table,
+    state: StateOption = None,
+) -> None:
+    """Show who may call what: ● everything, ◐ some requests, ✖ nothing. A column is a called service.
+
+    \b
+    Example:
+      mesh authz matrix
+      mesh authz matrix inventory payments
+    """
+    result = call_api(calls.access_matrix(), state)
+    if services:
+        names = {row["service"] for row in result["services"]}
+        if unknown := sorted(set(services) - names):
+            raise InputError(f"{', '.join(unknown)}: no such service: they are {', '.join(sorted(names))}")
+        result = {**result, "services": [row for row in result["services"] if row["service"] in services]}
+    if output is not Output.table:
+        print_data(result, output)
+        return
+    rows = result["services"]
+    print_table(("FROM", *(row["service"] for row in rows)), matrix_rows(result["callers"], rows))
+
+
+@app.command(cls=MeshCommand)
+def suggest(
+    since: Annotated[
+        float,
+        typer.Option(
+            "--since",
+            metavar="DURATION",
+            parser=duration_parser(1, 86_400),
+            help="Calls of this time; the mesh remembers 15 minutes.",
+        ),
+    ] = REMEMBERED_SECONDS,
+    state: StateOption = None,
+) -> None:
+    """Write the Authorizations that allow the calls that were seen, and nothing else, for review.
+
+    One document for each called service, as YAML. What happens rarely may be missing: compare it with what
+    you know, run it with `enforcement: audit` first, and look at `mesh authz matrix`.
+
+    \b
+    Example:
+      mesh authz suggest > authorization.yaml
+      mesh authz suggest --since 5m | mesh diff -f -
+    """
+    seconds = min(since, REMEMBERED_SECONDS)
+    observed = call_api(calls.observed_calls(seconds), state)["calls"]
+    if not observed:
+        raise InputError("no call between services was seen: let traffic flow first")
+    echo("\n".join(suggestion_lines(observed, seconds)))
+
+
+def check_lines(verdict: Mapping[str, Any], caller: str, service: str) -> Iterator[str]:
+    """An AccessCheck as text."""
+    word = "allowed" if verdict["allowed"] else "denied"
+    yield status_text(LEVELS[word], f"{caller} → {service}: {word}: {verdict['message']}")
+    if verdict["rule"]:
+        yield f"  rule {verdict['rule']}"
+    for policy in verdict["policies"]:
+        details = [policy["source"], f"revision {policy['revision']}" if policy["revision"] else ""]
+        details.append(f"by {policy['author']}" if policy["author"] else "")
+        yield f"  {policy['name']}  {', '.join(filter(None, details))}".rstrip()
+    for rule in verdict["audited"]:
+        yield f"  on trial: {rule} would refuse it"
+    if verdict["synced"] < verdict["sidecars"]:
+        yield f"  only {verdict['synced']} of {verdict['sidecars']} sidecars of {service} have this yet"
+    elif not verdict["sidecars"]:
+        yield f"  no sidecar of {service} is connected"
+
+
+def matrix_rows(callers: Sequence[str], services: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """A row for each caller: what it may do at each service."""
+    for caller in callers:
+        cells = (SIGNS[LEVELS[row["callers"].get(caller, row["others"])]] for row in services)
+        yield [caller, *cells]
+
+
+def suggestion_lines(observed: Sequence[Mapping[str, Any]], seconds: float) -> Iterator[str]:
+    """One Authorization for each called service, which allows its callers."""
+    yield f"# What was called in the last {seconds / 60:g} minutes. Review it before you apply it:"
+    yield "# what no allow rule of a service matches is refused."
+    for service in sorted({call["service"] for call in observed}):
+        of_service = [call for call in observed if call["service"] == service]
+        yield from ("---", "apiVersion: meshwright.io/v1", "kind: Authorization", "metadata:")
+        yield from (f"  name: {service}-callers", "spec:", "  targetRefs:")
+        yield from ("    - kind: Service", f"      name: {service}", "  rules:", "    - name: seen")
+        yield "      from:"
+        for role in ("gateway", "service"):
+            callers = [call for call in of_service if call["role"] == role]
+            if callers:
+                yield f"        - {role}s:"
+                yield from (f"            - {c['caller']}  # {c['requests']:.0f} calls" for c in callers)
+
+
+def _split(text: str, separator: str) -> tuple[str, str]:
+    name, found_at, value = text.partition(separator)
+    if not name or not found_at:
+        raise InputError(f"{text!r}: write NAME{separator}VALUE")
+    return name, value

@@ -1,0 +1,54 @@
+"""What `mesh authz` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from meshwright.cli.authz import check_lines, matrix_rows, suggestion_lines
+from meshwright.control_plane.policies.authorization.spec import Authorization
+
+VERDICT: dict[str, Any] = {
+    "allowed": False,
+    "message": "no allow rule matches",
+    "rule": "",
+    "policies": [{"name": "Authorization/a", "source": "a.yaml:1", "revision": 3, "author": "ann"}],
+    "audited": [],
+    "sidecars": 2,
+    "synced": 1,
+}
+
+
+def test_check_names_policy_file_revision_and_author() -> None:
+    assert list(check_lines(VERDICT, "orders", "inventory")) == [
+        "✖ orders → inventory: denied: no allow rule matches",
+        "  Authorization/a  a.yaml:1, revision 3, by ann",
+        "  only 1 of 2 sidecars of inventory have this yet",
+    ]
+
+
+def test_matrix_has_a_row_for_each_caller() -> None:
+    services = [
+        {"service": "a", "callers": {"x": "partly"}, "others": "denied"},
+        {"service": "b", "callers": {}, "others": "allowed"},
+    ]
+    assert list(matrix_rows(["x", "y"], services)) == [["x", "◐", "●"], ["y", "✖", "●"]]
+
+
+def test_suggestions_are_valid_policies_with_the_callers_that_were_seen() -> None:
+    observed = [
+        {"caller": "ingress", "role": "gateway", "service": "orders", "requests": 4.0},
+        {"caller": "orders", "role": "service", "service": "inventory", "requests": 3.0},
+        {"caller": "trading", "role": "service", "service": "inventory", "requests": 1.0},
+    ]
+    text = "\n".join(suggestion_lines(observed, 900.0))
+    assert "# What was called in the last 15 minutes" in text
+    assert "- orders  # 3 calls" in text
+    documents = [document for document in YAML(typ="safe").load_all(text) if document]
+    policies = [Authorization.model_validate(document) for document in documents]
+    assert [policy.ref for policy in policies] == [
+        "Authorization/inventory-callers", "Authorization/orders-callers",
+    ]  # fmt: skip
+    assert policies[0].spec.rules[0].from_[0].services == ("orders", "trading")
+    assert policies[1].spec.rules[0].from_[0].gateways == ("ingress",)

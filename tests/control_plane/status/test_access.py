@@ -1,0 +1,127 @@
+"""Who may call what, by the Authorizations in force: one call, every pair, and the calls that were seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshwright.control_plane.api.models.authorization import AccessCheck, AccessQuery
+from meshwright.control_plane.api.models.proxies import ProxyStatus
+from meshwright.control_plane.core.translate import translate
+from meshwright.control_plane.errors import InputError, NotFoundError
+from meshwright.control_plane.status import access
+from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution
+from tests.control_plane.core.worlds import exchange, mesh
+
+INVENTORY = "{kind: Service, name: inventory}"
+RULES = """rules: [
+  {name: reserve, from: [{services: [orders]}], to: [{methods: [POST], paths: [{value: /reservations}]}]},
+  {name: edge, from: [{gateways: [ingress]}]},
+  {name: admin, from: [{claims: [{name: realm.role, values: [admin]}]}]},
+  {name: secret, action: deny, to: [{paths: [{value: /secret}]}]}]"""
+POLICY = mesh("Authorization", "inventory", RULES, INVENTORY)
+
+
+def check(text: str = POLICY, **query: Any) -> AccessCheck:
+    translation = translate(exchange(text))
+    attribution = PolicyAttribution(translation.world.documents)
+    proxies = [
+        ProxyStatus(name=f"inventory-{number}", service="inventory", state=state, revision=1, error="")
+        for number, state in ((1, "synced"), (2, "pending"), (3, "disconnected"))
+    ]
+    sources = {"Authorization/inventory": "policies/inventory.yaml:1"}
+    return access.check(translation, AccessQuery(service="inventory", **query), attribution, sources, proxies)
+
+
+@pytest.mark.parametrize(
+    ("query", "allowed", "rule"),
+    [
+        ({"caller": "orders", "method": "POST", "path": "/reservations?x=1"}, True, "reserve"),
+        ({"caller": "orders", "method": "GET", "path": "/reservations"}, False, ""),
+        ({"caller": "ingress", "path": "/anything"}, True, "edge"),
+        ({"caller": "ingress", "path": "/secret"}, False, "secret"),
+        ({"caller": "catalog", "claims": {"realm.role": "admin"}}, True, "admin"),
+        ({"caller": "catalog"}, False, ""),
+        ({}, False, ""),
+    ],
+)
+def test_a_call_is_decided_by_the_rule_that_matches(query: dict[str, Any], allowed: bool, rule: str) -> None:
+    verdict = check(**query)
+    assert (verdict.allowed, verdict.rule.removeprefix("Authorization/inventory/")) == (allowed, rule)
+    (policy,) = verdict.policies
+    assert (policy.name, policy.source) == ("Authorization/inventory", "policies/inventory.yaml:1")
+    assert (verdict.sidecars, verdict.synced) == (2, 1)
+
+
+def test_without_policies_every_call_is_allowed() -> None:
+    verdict = check("", caller="orders")
+    assert (verdict.allowed, verdict.policies) == (True, ())
+
+
+def test_rules_on_trial_refuse_nothing_and_are_named() -> None:
+    trial = mesh("Authorization", "trial", "rules: [{action: audit}]", INVENTORY)
+    verdict = check(trial, caller="orders")
+    assert verdict.allowed
+    assert verdict.audited == ("Authorization/trial/0",)
+
+
+@pytest.mark.parametrize(
+    ("query", "error", "message"),
+    [
+        ({"caller": "nobody"}, NotFoundError, "nobody: the mesh has no such service or gateway"),
+        ({"port": "grpc"}, InputError, "its ports are http"),
+        ({"claims": {"a": "1", "a.b": "2"}}, InputError, "a has a value already"),
+    ],
+)
+def test_mistakes_are_one_line(query: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        check(**query)
+
+
+def matrix(text: str) -> dict[str, dict[str, str]]:
+    """What each caller may do at each service."""
+    result = access.matrix(translate(exchange(text)))
+    return {
+        row.service: {caller: row.callers.get(caller, row.others) for caller in result.callers}
+        for row in result.services
+    }
+
+
+def test_the_matrix_tells_everything_something_and_nothing_apart() -> None:
+    rules = """rules: [
+      {from: [{services: [orders]}], to: [{methods: [POST]}]}, {from: [{gateways: [ingress]}]}]"""
+    result = matrix(mesh("Authorization", "inventory", rules, INVENTORY))
+    assert result["inventory"] == {
+        "ingress": "allowed", "orders": "partly", "catalog": "denied", "inventory": "denied",
+    }  # fmt: skip
+    assert set(result["orders"].values()) == {"allowed"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ("rules: [{action: deny, from: [{services: [orders]}]}]", "denied"),
+        ("rules: [{action: deny, from: [{services: [orders]}], to: [{methods: [PUT]}]}]", "partly"),
+        ("rules: [{from: [{services: ['*']}]}]", "allowed"),
+        ("rules: [{from: [{services: ['*'], notServices: [orders]}]}]", "denied"),
+        ("rules: [{from: [{services: [orders], addresses: [10.0.0.0/8]}]}]", "partly"),
+        ("rules: [{from: [{services: [orders]}, {claims: [{name: a, values: [b]}]}]}]", "allowed"),
+        ("rules: [{from: [{services: [orders]}]}, {action: deny, to: [{methods: [PUT]}]}]", "partly"),
+    ],
+)
+def test_what_a_caller_may_do_at_a_service(rules: str, expected: str) -> None:
+    assert matrix(mesh("Authorization", "a", rules, INVENTORY))["inventory"]["orders"] == expected
+
+
+def test_a_default_of_the_mesh_denies_every_pair() -> None:
+    result = matrix(mesh("Authorization", "all", "default: deny"))
+    assert {value for row in result.values() for value in row.values()} == {"denied"}
+
+
+def test_only_calls_between_members_of_the_mesh_are_observed() -> None:
+    counts = {("orders", "inventory"): 3.0, ("ingress", "orders"): 2.0, ("gone", "orders"): 1.0}
+    calls = access.observed(translate(exchange()), {**counts, ("orders", "example.com"): 1.0}, 60.0).calls
+    assert [(call.caller, call.role, call.service, call.requests) for call in calls] == [
+        ("ingress", "gateway", "orders", 2.0), ("orders", "service", "inventory", 3.0),
+    ]  # fmt: skip
