@@ -24,6 +24,7 @@ from meshwright.control_plane.core.external_hosts import NO_HOSTS, OutsideHosts
 from meshwright.control_plane.core.resource import LDS, RDS, VHDS, Resource, ads_source, encode
 from meshwright.control_plane.core.views import DestinationView, HostView, ListenerSettings
 from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.policies.httproute import mirrored
 from meshwright.control_plane.policies.retry import app_failure
 
 LISTENER = "outbound"
@@ -93,7 +94,8 @@ def route_configuration(*, external_allowed: bool = True, outside: OutsideHosts 
         vhds=v3.Vhds(config_source=source),
         most_specific_header_mutations_wins=routes.MOST_SPECIFIC_HEADERS_WIN,
         response_headers_to_remove=[app_failure.HEADER],
-        request_headers_to_remove=[caller_check.HEADER],
+        # An app that could mark its requests as copies would choose the address that they come from.
+        request_headers_to_remove=[caller_check.HEADER, *mirrored.HEADERS],
         virtual_hosts=[*declared, others],
     )
     return encode(RDS, ROUTES, message, required_clusters=outside.clusters, policies=outside.policies)

@@ -378,6 +378,16 @@ def test_copy_is_the_original(mesh: Mesh, size: int) -> None:
     assert comparable(copy) == comparable(original)
 
 
+def test_an_app_cannot_mark_its_request_as_a_copy(mesh: Mesh) -> None:
+    forged = "X-Meshwright-Mirror: yes\r\nX-Meshwright-Mirrored-For: 6.6.6.6\r\n"
+    headers = ("X-Forwarded-For: 9.9.9.9\r\n", f"X-Forwarded-For: 9.9.9.9\r\n{forged}")
+    honest, marked = (call(mesh, "/m", text).seen["head"].lower() for text in headers)
+    assert "x-forwarded-for: 9.9.9.9" in honest
+    assert "x-forwarded-for: 9.9.9.9" in marked
+    assert "6.6.6.6" not in marked
+    assert "x-meshwright" not in marked
+
+
 @pytest.mark.long
 def test_copy_that_nobody_reads_is_dropped_counted_and_the_original_goes_on(mesh: Mesh) -> None:
     size = 30_000_000
