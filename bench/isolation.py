@@ -1,6 +1,6 @@
 """What bystanders notice while another caller attacks: failed requests, and p99 with and without the attack.
 
-`python -m bench.isolation [--rate 500] [--seconds 20] [--transfers 50] [--json FILE]`
+`python -m bench.isolation [--rate 500] [--seconds 20] [--rounds 1] [--only TEXT] [--json FILE]`
 
 The attacks are some of those in tests/envoy/isolation, at the ingress and between sidecars of a mesh. The
 bystanders are a `wrk` that sends small requests at a steady pace through the same proxies and, between
@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import statistics
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -115,24 +116,32 @@ async def _measure(
     return figure
 
 
-async def measure(mesh: Mesh, rate: int, seconds: float, transfers: int) -> dict[str, Any]:
-    """The figures of each attack at each entrance, and the ratio of its p99 to that without an attack."""
+async def measure(mesh: Mesh, options: argparse.Namespace) -> dict[str, Any]:
+    """Medians over the rounds; each attack at each entrance relative to the calm of its round."""
     kinds: dict[str, attacks.Stall] = {
-        "no attack": _nothing,
-        "no attack, same load": _calls(rate, seconds, _finished_call),
-        "abandoned calls": _calls(rate, seconds, attacks.abandoned_call),
-        "timed-out calls": _calls(rate, seconds, attacks.timed_out_call),
-        "abandoned WebSockets": _calls(rate, seconds, attacks.abandoned_websocket),
+        "no attack, same load": _calls(options.rate, options.seconds, _finished_call),
+        "abandoned calls": _calls(options.rate, options.seconds, attacks.abandoned_call),
+        "timed-out calls": _calls(options.rate, options.seconds, attacks.timed_out_call),
+        "abandoned WebSockets": _calls(options.rate, options.seconds, attacks.abandoned_websocket),
         "unread downloads": attacks.unread_downloads,
     }
     figures: dict[str, Any] = {}
-    for place in ("ingress", "sidecar"):
-        entrance, calm = entrance_of(mesh, place), 0.0
-        for name, attack in kinds.items():
-            figure = await _measure(entrance, attack(entrance, transfers), seconds)
-            calm = calm or figure["p99_ms"]
-            figures[f"{place}: {name}"] = figure | {"p99/calm": round(figure["p99_ms"] / calm, 2)}
-            print(f"{place}: {name}: {json.dumps(figures[f'{place}: {name}'])}", flush=True)
+    for place in options.places.split(","):
+        entrance = entrance_of(mesh, place)
+        rounds: dict[str, list[dict[str, float]]] = {}
+        for _ in range(options.rounds):
+            calm = await _measure(entrance, _nothing(entrance, 0), options.seconds)
+            for name, attack in kinds.items():
+                if options.only in name:
+                    figure = await _measure(entrance, attack(entrance, options.transfers), options.seconds)
+                    ratio = round(figure["p99_ms"] / calm["p99_ms"], 2)
+                    rounds.setdefault(name, []).append(figure | {"p99/calm": ratio})
+        for name, results in rounds.items():
+            key = f"{place}: {name}"
+            figures[key] = {
+                field: statistics.median(result[field] for result in results) for field in results[0]
+            }
+            print(f"{key}: {json.dumps(figures[key])}", flush=True)
     return figures
 
 
@@ -165,6 +174,9 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=500, help="calls a second")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--transfers", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=1, help="figures are medians of the rounds")
+    parser.add_argument("--places", default="ingress,sidecar")
+    parser.add_argument("--only", default="", help="attacks with this text in their name")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running_mesh(Path(folder), _services(Path(folder))) as mesh:
@@ -172,7 +184,7 @@ def main() -> None:
         slow = f"{mesh.app('slow-1')}/switches/late/200?ms=1000"
         requests.post(slow, timeout=10).raise_for_status()
         _prefer(mesh)
-        figures = asyncio.run(measure(mesh, options.rate, options.seconds, options.transfers))
+        figures = asyncio.run(measure(mesh, options))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
 

@@ -380,12 +380,9 @@ def test_copy_is_the_original(mesh: Mesh, size: int) -> None:
 
 def test_an_app_cannot_mark_its_request_as_a_copy(mesh: Mesh) -> None:
     forged = "X-Meshwright-Mirror: yes\r\nX-Meshwright-Mirrored-For: 6.6.6.6\r\n"
-    headers = ("X-Forwarded-For: 9.9.9.9\r\n", f"X-Forwarded-For: 9.9.9.9\r\n{forged}")
-    honest, marked = (call(mesh, "/m", text).seen["head"].lower() for text in headers)
-    assert "x-forwarded-for: 9.9.9.9" in honest
-    assert "x-forwarded-for: 9.9.9.9" in marked
-    assert "6.6.6.6" not in marked
-    assert "x-meshwright" not in marked
+    for marks in ("", forged):
+        seen = call(mesh, "/m", f"X-Forwarded-For: 9.9.9.9\r\n{marks}").seen["head"].lower()
+        assert "x-forwarded-for: 9.9.9.9" in seen and "x-meshwright" not in seen
 
 
 @pytest.mark.long
