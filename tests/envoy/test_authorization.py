@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.envoy.envoy_admin import stats
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.raw_http import exchange
 from tests.envoy.steady_load import load
+from tests.fakes import jwt_keys
 
 BACK = "{kind: Service, name: back}"
 GATEWAY = "{kind: Gateway, name: ingress}"
@@ -24,6 +26,16 @@ spec:
   parentRefs: [{kind: Gateway, name: ingress}]
   rules:
   - backendRefs: [{name: back}]
+"""
+HEALTH_CHECK = """
+apiVersion: meshwright.io/v1
+kind: HealthCheck
+metadata: {name: back}
+spec:
+  targetRefs: [{kind: Service, name: back}]
+  http: {path: /health/ready}
+  interval: 200ms
+  timeout: 5s
 """
 FRONT = {"from": [{"services": ["front"]}]}
 NO_ADMIN = {"name": "no-admin", "action": "deny", "to": [{"paths": [{"value": "/admin"}]}]}
@@ -135,6 +147,62 @@ def test_the_commands_say_what_the_sidecars_do(mesh: Mesh, applied: Any) -> None
     changed = mesh.run("diff", "-f", "-", stdin=text, check=False)
     assert changed.returncode == 1, changed.stderr
     assert "Authorization/back-callers" in changed.stdout
+
+
+def test_probes_of_a_health_check_go_on_whatever_is_refused(mesh: Mesh, applied: Any) -> None:
+    def probes() -> dict[str, int]:
+        prefix = "cluster.back.health_check."
+        return {key.removeprefix(prefix): value for key, value in stats(mesh, "front-1", prefix).items()}
+
+    mesh.apply(HEALTH_CHECK)
+    try:
+        applied("posts", BACK, {**FRONT, "to": [{"methods": ["POST"]}]})
+        assert status(mesh, "front", method="POST") == 200
+        before = probes()["success"]
+        until(lambda: probes()["success"] > before + 5, "probes succeed")
+        assert probes()["failure"] == 0
+        assert status(mesh, "front", "http://back/health/ready") == 403
+        assert (
+            stats(mesh, "front-1", "cluster.back.membership_healthy")["cluster.back.membership_healthy"] == 1
+        )
+    finally:
+        mesh.delete("HealthCheck", "back")
+
+
+def test_rules_on_trial_refuse_nothing_and_are_counted(mesh: Mesh, applied: Any) -> None:
+    applied("trial", BACK, {**FRONT, "name": "front"}, NO_ADMIN, enforcement="audit")
+    assert status(mesh, "front", "http://back/admin") == 200
+    assert status(mesh, "stranger") == 200
+    counted = stats(mesh, "back-1", "rbac")
+    assert counted["http.inbound.rbac.policy.Authorization/trial/no-admin.shadow_denied"] == 1
+    assert counted["http.inbound.rbac.shadow_denied"] == 2, "one request matched no allow rule"
+    assert counted["http.inbound.rbac.denied"] == 0
+
+
+def test_gateway_decides_by_claims_of_a_verified_token_and_by_address(mesh: Mesh, applied: Any) -> None:
+    key = jwt_keys.key("ES256")
+    jwks = {"inline": jwt_keys.key_set(jwt_keys.jwk(key, "ES256", "k"))}
+    issuers = [{"issuer": jwt_keys.ISSUER, "audiences": [jwt_keys.AUDIENCE], "jwks": jwks}]
+    users = policy("users", GATEWAY, issuers=issuers, require="none-but-verify")
+    mesh.apply(users.replace("kind: Authorization", "kind: JWTAuthentication").replace('"rules": [], ', ""))
+    admins = {"from": [{"claims": [{"name": "realm.roles", "values": ["admin"]}]}]}
+    health = {"from": [{"addresses": ["127.0.0.0/8"]}], "to": [{"paths": [{"value": "/health"}]}]}
+    try:
+        applied("admins", GATEWAY, admins, health)
+
+        def outside(path: str, **claims: Any) -> int:
+            token = jwt_keys.token(key, "ES256", jwt_keys.claims(**claims), "k")
+            headers = {"authorization": f"Bearer {token}"} if claims else {}
+            return mesh.outside(path, headers=headers).status_code
+
+        assert outside("/echo", realm={"roles": ["user", "admin"]}) == 200
+        assert outside("/echo", realm={"roles": ["user"]}) == 403
+        assert outside("/echo", roles="admin") == 403
+        assert outside("/echo") == 403
+        assert outside("/health/ready") == 200
+        assert status(mesh, "stranger") == 200, "sidecars do not enforce a gateway's policy"
+    finally:
+        mesh.delete("JWTAuthentication", "users")
 
 
 # --- tricks -------------------------------------------------------------------------------------------

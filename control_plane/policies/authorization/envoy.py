@@ -144,7 +144,7 @@ def deny_filter(rules: InForce, place: Place) -> v3.RBAC:
         config.rules.CopyFrom(v3.RBACRules(action=v3.RBACRules.DENY, policies=refusals))
     if audited:
         config.shadow_rules.CopyFrom(v3.RBACRules(action=v3.RBACRules.DENY, policies=audited))
-        config.shadow_rules_stat_prefix = AUDIT_DENY
+        config.shadow_rules_stat_prefix, config.track_per_rule_stats = AUDIT_DENY, True
     return config
 
 
@@ -157,7 +157,7 @@ def allow_filter(rules: InForce, place: Place) -> v3.RBAC:
         config.shadow_rules.CopyFrom(
             v3.RBACRules(policies=_policies(rules.audited_allow, place, broad=False))
         )
-        config.shadow_rules_stat_prefix = AUDIT_ALLOW
+        config.shadow_rules_stat_prefix, config.track_per_rule_stats = AUDIT_ALLOW, True
     return config
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import ClassVar
 
+from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.healthcheck.spec import HealthCheckSpec
 from meshwright.control_plane.policies.hooks import Hooks, Symptom, Trial
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 """Clusters of http and grpc ports have these options; those of tcp ports do not."""
+
+PROBE, PROBE_AGENT = "health-check", "Envoy/HC"
+"""The name of the route for probes, and how Envoy names itself in them."""
+
+GRPC_HEALTH = "/grpc.health.v1.Health/Check"
 
 EJECTED_UNTIL_PROBE_PASSES = timedelta(hours=1)
 """How long outlier detection would keep an instance ejected if no probe ever succeeded."""
@@ -43,6 +49,18 @@ class HealthCheckHooks(Hooks[HealthCheckSpec]):
             outlier.base_ejection_time.FromTimedelta(EJECTED_UNTIL_PROBE_PASSES)
             outlier.max_ejection_time.FromTimedelta(EJECTED_UNTIL_PROBE_PASSES)
             outlier.successful_active_health_check_uneject_host.value = True
+
+    def patch_inbound_route(self, route: v3.Route) -> list[v3.Route]:
+        """Let probes through to the application, whatever other policies ask of its callers."""
+        port = cluster_names.app_port(route.route.cluster)
+        path = self.spec.http.path if self.spec.http else GRPC_HEALTH if self.spec.grpc else ""
+        if not path or self.spec.port not in (None, port):
+            return [route]
+        probe = v3.Route(name=PROBE, match=route.match, route=route.route)
+        probe.match.path = path.partition("?")[0]
+        agent = v3.StringMatcher(exact=PROBE_AGENT)
+        probe.match.headers.append(v3.HeaderMatcher(name="user-agent", string_match=agent))
+        return [probe, route]
 
     def trial(self) -> Trial | None:
         """None: these probes readmit an ejected instance, and an Envoy has one health check per cluster."""
