@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -15,7 +15,11 @@ from meshwright.control_plane.errors import InputError
 PRODUCTS = ("paper-wallet", "cold-wallet", "seed-plate", "signing-card", "validator-kit", "genesis-print")
 SYMBOLS = ("BTC", "ETH", "LTC", "XMR")
 SEARCH_TERMS = ("wallet", "steel", "key", "card", "computer")
-USERS = tuple(f"user-{number}" for number in range(50))
+PEOPLE = 5
+"""Users in whose name requests are sent."""
+
+USER = "{user}"
+"""Stands in a path for the id of the request's person."""
 
 FAULT_SECONDS, MAX_FAULT_SECONDS = 10.0, 3600.0
 LEAD_SECONDS = 5.0
@@ -29,7 +33,10 @@ OK_STATUSES = frozenset({200})
 
 @dataclass(frozen=True, slots=True)
 class TrafficRequest:
-    """One request. `route` is its path as a template; a status outside `expected_statuses` is an error."""
+    """One request of `person` (0 to PEOPLE - 1), whose id is for USER in `path`.
+
+    `route` is its path as a template; a status outside `expected_statuses` is an error.
+    """
 
     route: str
     path: str
@@ -37,6 +44,7 @@ class TrafficRequest:
     expected_statuses: frozenset[int] = OK_STATUSES
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
+    person: int = 0
 
 
 RequestFactory = Callable[[random.Random, str], TrafficRequest]
@@ -64,13 +72,12 @@ def _get_stock(rng: random.Random, _: str) -> TrafficRequest:
     return TrafficRequest("GET /api/inventory/{productId}", f"/api/inventory/{rng.choice(PRODUCTS)}")
 
 
-def _user_orders(rng: random.Random, _: str) -> TrafficRequest:
-    return TrafficRequest("GET /api/orders/user/{userId}", f"/api/orders/user/{rng.choice(USERS)}")
+def _user_orders(_: random.Random, __: str) -> TrafficRequest:
+    return TrafficRequest("GET /api/orders/user/{userId}", f"/api/orders/user/{USER}")
 
 
-def _get_dashboard(rng: random.Random, _: str) -> TrafficRequest:
-    query = urlencode({"user": rng.choice(USERS)})
-    return TrafficRequest("GET /api/dashboard", f"/api/dashboard?{query}")
+def _get_dashboard(_: random.Random, __: str) -> TrafficRequest:
+    return TrafficRequest("GET /api/dashboard", "/api/dashboard")
 
 
 def _get_quote(rng: random.Random, _: str) -> TrafficRequest:
@@ -96,7 +103,6 @@ def _place_order(rng: random.Random, key: str) -> TrafficRequest:
         frozenset({201, 409}),
         {"Idempotency-Key": key},
         {
-            "userId": rng.choice(USERS),
             "items": [{"productId": product, "quantity": 1} for product in products],
             "cardToken": "tok-traffic",
         },
@@ -125,7 +131,8 @@ def request_sequence(seed: int) -> Iterator[TrafficRequest]:
     number = 0
     while True:
         [factory] = rng.choices(factories, weights)
-        yield factory(rng, f"traffic-{seed}-{number}")
+        request = factory(rng, f"traffic-{seed}-{number}")
+        yield replace(request, person=rng.randrange(PEOPLE))
         number += 1
 
 

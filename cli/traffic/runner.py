@@ -19,7 +19,8 @@ from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.http import call_api
 from meshwright.cli.traffic.counters import TrafficCounters
 from meshwright.cli.traffic.fault import active_faults, apply_fault
-from meshwright.cli.traffic.plan import TrafficPlan, TrafficRequest, request_sequence
+from meshwright.cli.traffic.people import Person, keep_signed_in, sign_in_all
+from meshwright.cli.traffic.plan import USER, TrafficPlan, TrafficRequest, request_sequence
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.errors import MeshError
 from meshwright.sidecar.status import AgentStatus
@@ -36,7 +37,7 @@ STOP_TIMEOUT = 3.0
 TERMINAL_INTERVAL, LOG_INTERVAL = 1.0, 10.0
 """Seconds between two progress lines: on a terminal, and in a file or pipe."""
 
-DEMO_SERVICES = frozenset({"catalog", "inventory", "orders"})
+DEMO_SERVICES = frozenset({"catalog", "inventory", "orders", "users"})
 """Services by which a mesh is recognized as the demo."""
 
 ABORTED, TIMED_OUT, NO_RESPONSE = "aborted", "timeout", "no response"
@@ -51,11 +52,29 @@ async def run_traffic(plan: TrafficPlan, state: Path, stop: asyncio.Event) -> di
     base_url = await asyncio.to_thread(_ingress_url, state)
     for name in await asyncio.to_thread(active_faults, state):
         warn(f"note: FaultInjection/{name} is already active: see `mesh get faultinjection`")
-    run = TrafficRun(plan, base_url)
+    async with open_session(base_url) as session:
+        people = await sign_in_all(session)
+        return await _run(TrafficRun(plan, session, people), plan, state, stop)
+
+
+def open_session(base_url: str) -> aiohttp.ClientSession:
+    """A session for all requests of a run."""
+    session = aiohttp.ClientSession(
+        base_url,
+        timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT),
+        connector=aiohttp.TCPConnector(limit=MAX_IN_FLIGHT),
+    )
+    # aiohttp retries a GET whose connection is lost; here that must count as an error.
+    session._retry_connection = False
+    return session
+
+
+async def _run(run: TrafficRun, plan: TrafficPlan, state: Path, stop: asyncio.Event) -> dict[str, Any]:
     fault = asyncio.create_task(
         apply_fault(plan.fault, plan.fault_delay, run.counters, state) if plan.fault else asyncio.sleep(0)
     )
     progress = asyncio.create_task(run.print_progress())
+    signed_in = asyncio.create_task(run.keep_signed_in())
     stopping = asyncio.create_task(stop.wait())
     sending = asyncio.create_task(run.send(stop))
     try:
@@ -64,52 +83,48 @@ async def run_traffic(plan: TrafficPlan, state: Path, stop: asyncio.Event) -> di
             fault.result()
         await sending
     finally:
-        for task in (fault, progress, stopping, sending):
+        for task in (fault, progress, stopping, sending, signed_in):
             task.cancel()
-        await asyncio.gather(progress, stopping, sending, return_exceptions=True)
+        await asyncio.gather(progress, stopping, sending, signed_in, return_exceptions=True)
         with suppress(asyncio.CancelledError):
             await fault
     return run.report()
 
 
 class TrafficRun:
-    """One run of traffic against `base_url`, the URL of the ingress."""
+    """One run of traffic by `people` through `session`, whose base URL is that of the ingress."""
 
-    def __init__(self, plan: TrafficPlan, base_url: str) -> None:
+    def __init__(self, plan: TrafficPlan, session: aiohttp.ClientSession, people: list[Person]) -> None:
         self.counters = TrafficCounters()
         self._plan = plan
-        self._base_url = base_url
+        self._session = session
+        self._people = people
         self._slots = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._started = self._ended = asyncio.get_running_loop().time()
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def send(self, stop: asyncio.Event) -> None:
         """Send until the time is up or `stop` is set, then wait for the requests in flight."""
-        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
-        connector = aiohttp.TCPConnector(limit=MAX_IN_FLIGHT)
-        async with aiohttp.ClientSession(self._base_url, timeout=timeout, connector=connector) as session:
-            # aiohttp retries a GET whose connection is lost; here that must count as an error.
-            session._retry_connection = False
-            dispatching = asyncio.create_task(self._dispatch(session))
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait({dispatching, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            self._ended = asyncio.get_running_loop().time()
-            dispatching.cancel()
-            await asyncio.wait({dispatching})
-            draining = asyncio.create_task(self._drain())
-            await asyncio.wait({draining, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({draining}, timeout=STOP_TIMEOUT)
-            for task in (draining, stopping, *self._in_flight):
-                task.cancel()
-            await asyncio.gather(draining, stopping, *self._in_flight, return_exceptions=True)
-            if not dispatching.cancelled():
-                dispatching.result()
+        dispatching = asyncio.create_task(self._dispatch())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({dispatching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        self._ended = asyncio.get_running_loop().time()
+        dispatching.cancel()
+        await asyncio.wait({dispatching})
+        draining = asyncio.create_task(self._drain())
+        await asyncio.wait({draining, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({draining}, timeout=STOP_TIMEOUT)
+        for task in (draining, stopping, *self._in_flight):
+            task.cancel()
+        await asyncio.gather(draining, stopping, *self._in_flight, return_exceptions=True)
+        if not dispatching.cancelled():
+            dispatching.result()
 
     async def _drain(self) -> None:
         while self._in_flight:
             await asyncio.wait(self._in_flight)
 
-    async def _dispatch(self, session: aiohttp.ClientSession) -> None:
+    async def _dispatch(self) -> None:
         loop = asyncio.get_running_loop()
         for number, request in enumerate(request_sequence(self._plan.seed)):
             offset = number / self._plan.rate
@@ -120,20 +135,23 @@ class TrafficRun:
             await self._slots.acquire()
             if loop.time() - self._started >= self._plan.seconds + STOP_TIMEOUT:
                 break  # too late: the rest remains unsent
-            task = asyncio.create_task(self._send_request(session, request, self._started + offset))
+            task = asyncio.create_task(self._send_request(request, self._started + offset))
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
 
-    async def _send_request(
-        self, session: aiohttp.ClientSession, request: TrafficRequest, due: float
-    ) -> None:
+    async def keep_signed_in(self) -> None:
+        """Refresh the people's tokens until cancelled."""
+        await keep_signed_in(self._session, self._people)
+
+    async def _send_request(self, request: TrafficRequest, due: float) -> None:
         outcome, ok = ABORTED, False
+        person = self._people[request.person]
         try:
-            async with session.request(
+            async with self._session.request(
                 request.method,
-                request.path,
+                request.path.replace(USER, person.id),
                 json=request.body,
-                headers=request.headers,
+                headers={**request.headers, **person.headers},
                 allow_redirects=False,
             ) as response:
                 await response.read()

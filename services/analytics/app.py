@@ -11,6 +11,7 @@ from meshwright.services.analytics import daily, domain
 from meshwright.services.analytics.daily_store import DailyStore
 from meshwright.services.analytics.store import TABLES, BarStore, TooManySymbolsError
 from meshwright.services.kit import market, rpc
+from meshwright.services.kit.callers import STAFF
 from meshwright.services.kit.events import EventSubscription, open_broker, subscribe
 from meshwright.services.kit.messages import ServiceEvent
 from meshwright.services.kit.operations import (
@@ -96,6 +97,7 @@ class AnalyticsApi:
                 self.days,
                 {200: DailyResponse},
                 query=DailyQuery,
+                roles=STAFF,
             ),
         ]
 

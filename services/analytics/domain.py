@@ -10,7 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from meshwright.services.kit.operations import ID_PATTERN
+from meshwright.services.kit.ids import ID_PATTERN
 
 MINUTE_MS = 60_000
 MAX_TIMESTAMP = 2**53

@@ -1,4 +1,4 @@
-"""Catalog's API. Anyone may read products. No public route leads to the writing operations."""
+"""Catalog's API. Anyone may read products, admins write them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from meshwright.services.kit.operations import (
 from meshwright.services.kit.server import Runtime, ServiceDefinition
 
 BASE = "/api/catalog/products"
+ADMIN = frozenset({"admin"})
 log = structlog.get_logger()
 
 
@@ -102,12 +103,20 @@ class CatalogApi:
                 {200: ProductListResponse},
                 query=RecentProductsQuery,
             ),
-            Operation("POST", BASE, "Add a product", self.add, {201: ProductResponse}, body=ProductRequest),
+            Operation(
+                "POST", BASE, "Add a product", self.add, {201: ProductResponse}, ProductRequest, roles=ADMIN
+            ),
             Operation("GET", product, "Get a product", self.get, {200: ProductResponse}),
             Operation(
-                "PUT", product, "Change a product", self.change, {200: ProductResponse}, body=ProductFields
+                "PUT",
+                product,
+                "Change a product",
+                self.change,
+                {200: ProductResponse},
+                body=ProductFields,
+                roles=ADMIN,
             ),
-            Operation("DELETE", product, "Remove a product", self.remove, {204: None}),
+            Operation("DELETE", product, "Remove a product", self.remove, {204: None}, roles=ADMIN),
         ]
 
     async def search(self, request: OperationRequest[None, ProductSearchQuery]) -> OperationResponse:

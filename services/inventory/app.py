@@ -1,4 +1,4 @@
-"""Inventory's API. Anyone may read stock. Reservations are for services inside the mesh only."""
+"""Inventory's API. Admins set stock. Reservations are for services inside the mesh only."""
 
 from __future__ import annotations
 
@@ -94,6 +94,7 @@ class InventoryApi:
                 self.set_stock,
                 {200: StockResponse},
                 body=StockRequest,
+                roles=frozenset({"admin"}),
             ),
             Operation(
                 "POST",

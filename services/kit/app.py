@@ -13,12 +13,12 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from meshwright.services.kit import openapi
-from meshwright.services.kit.callers import Requester, read_caller
+from meshwright.services.kit.callers import Requester, caller_headers, headers_of_caller, read_caller
 from meshwright.services.kit.client import ServiceUnavailableError, idempotency_key
 from meshwright.services.kit.health import HealthEndpoints
+from meshwright.services.kit.ids import ID_PATTERN
 from meshwright.services.kit.metrics import ServiceMetrics
 from meshwright.services.kit.operations import (
-    ID_PATTERN,
     ErrorBody,
     ErrorDetail,
     HttpError,
@@ -140,13 +140,15 @@ def _operation_handler(operation: Operation) -> Handler:
             body=_parse_body(operation.body, await request.read()) if operation.body else None,
             query=_parse_query(operation.query, dict(request.query)) if operation.query else None,
             key=key,
-            caller=caller,
+            caller_or_none=caller,
         )
         token = idempotency_key.set(key)
+        caller_token = headers_of_caller.set(caller_headers(request.headers))
         try:
             return _to_response(await operation.handler(operation_request))
         finally:
             idempotency_key.reset(token)
+            headers_of_caller.reset(caller_token)
 
     return handle
 

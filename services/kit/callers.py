@@ -8,11 +8,23 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
+
+from meshwright.services.kit.ids import ID_PATTERN
 
 USER, EMAIL, ROLES, SESSION = "x-user-id", "x-user-email", "x-user-roles", "x-session-id"
 """Headers of the claims sub, email, roles and sid. A list arrives as base64url of its JSON."""
+
+STAFF = frozenset({"support", "admin"})
+"""Roles that see everybody's data."""
+
+NOBODY: Mapping[str, str] = MappingProxyType({})
+headers_of_caller: ContextVar[Mapping[str, str]] = ContextVar("headers_of_caller", default=NOBODY)
+"""The headers of who sent the request that is being served, for the calls that it makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +36,24 @@ class Requester:
     roles: frozenset[str] = frozenset()
     session_id: str = ""
 
+    def may_read(self, user_id: str) -> bool:
+        """Whether the person may see a user's data: their own, or as staff everybody's."""
+        return self.user_id == user_id or bool(STAFF & self.roles)
+
 
 def read_caller(headers: Mapping[str, str]) -> Requester | None:
     """The person who sends a request with these headers; None for a request without a token."""
-    if not (user_id := headers.get(USER, "")):
+    user_id = headers.get(USER, "")
+    if not re.fullmatch(ID_PATTERN, user_id):
         return None
     return Requester(
         user_id, headers.get(EMAIL, ""), _roles(headers.get(ROLES, "")), headers.get(SESSION, "")
     )
+
+
+def caller_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that say who sends a request."""
+    return {name: headers[name] for name in (USER, EMAIL, ROLES, SESSION) if name in headers}
 
 
 def _roles(encoded: str) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Calls other services by name, through the sidecar.
 
 `HTTP_PROXY` is the sidecar, which handles retries, timeouts and certificates, so the client calls once. It
-passes on the trace and the Idempotency-Key of the request that is being served.
+passes on the trace, the Idempotency-Key and the caller of the request that is being served.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 
+from meshwright.services.kit.callers import headers_of_caller
 from meshwright.services.kit.operations import ErrorBody
 
 CALL_TIMEOUT_SECONDS = 60.0
@@ -72,7 +73,7 @@ class ServiceClient:
         An Idempotency-Key lets the mesh retry the call: `key`, or that of the request that is being served.
         """
         key = key or idempotency_key.get()
-        headers = {"Idempotency-Key": key} if key else {}
+        headers = {**headers_of_caller.get(), **({"Idempotency-Key": key} if key else {})}
         try:
             async with self._session.request(
                 method, f"http://{service}{path}", json=body, headers=headers, allow_redirects=False

@@ -11,7 +11,8 @@ from apispec import APISpec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from meshwright.services.kit.operations import ID_PATTERN, ErrorBody, Operation
+from meshwright.services.kit.ids import ID_PATTERN
+from meshwright.services.kit.operations import ErrorBody, Operation
 
 REFERENCE = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"{(\w+)}")

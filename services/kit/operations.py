@@ -10,9 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from meshwright.services.kit.callers import Requester
-
-ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-"""All ids: safe in a path, in a log line and in any database."""
+from meshwright.services.kit.ids import ID_PATTERN
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 PlainText = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$", max_length=2000)]
@@ -67,13 +65,25 @@ class ErrorBody(BodyModel):
 
 @dataclass(frozen=True, slots=True)
 class OperationRequest(Generic[BodyT, QueryT]):
-    """A validated request. `key` is its Idempotency-Key, empty if it has none. `caller`: who sends it."""
+    """A validated request, by `caller_or_none`. `key` is its Idempotency-Key, empty if it has none."""
 
     path: Mapping[str, str]
     body: BodyT
     query: QueryT
     key: str = ""
-    caller: Requester | None = None
+    caller_or_none: Requester | None = None
+
+    @property
+    def caller(self) -> Requester:
+        """Who sends the request, of an operation that needs a caller."""
+        if self.caller_or_none is None:
+            raise HttpError(401, "unauthenticated", "this request needs an access token: log in")
+        return self.caller_or_none
+
+    def check_may_read(self, user_id: str) -> None:
+        """Raise HttpError unless the caller may see the data of a user."""
+        if not self.caller.may_read(user_id):
+            raise HttpError(403, "forbidden", "this is another person's data")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from opentelemetry import trace
 from pydantic import Field
 
 from meshwright.services.kit.background import background, repeat
+from meshwright.services.kit.callers import STAFF
 from meshwright.services.kit.client import ServiceClient, ServiceUnavailableError
 from meshwright.services.kit.events import open_broker
 from meshwright.services.kit.operations import (
@@ -52,7 +53,6 @@ class OrderItem(BodyModel):
 class OrderRequest(BodyModel):
     """A new order. Quantities of a repeated product are added up."""
 
-    user_id: Id
     items: list[OrderItem] = Field(min_length=1, max_length=50)
     card_token: Id = Field(repr=False, description="Stands for a card; never a card's number")
 
@@ -104,6 +104,7 @@ class OrdersApi:
                 {201: OrderResponse},
                 body=OrderRequest,
                 needs_key=True,
+                needs_caller=True,
             ),
             Operation(
                 "POST",
@@ -112,8 +113,16 @@ class OrdersApi:
                 self.ship,
                 {200: OrderResponse},
                 body=ShipmentRequest,
+                roles=STAFF,
             ),
-            Operation("GET", f"{BASE}/{{orderId}}", "Get an order", self.get, {200: OrderResponse}),
+            Operation(
+                "GET",
+                f"{BASE}/{{orderId}}",
+                "Get an order",
+                self.get,
+                {200: OrderResponse},
+                needs_caller=True,
+            ),
             Operation(
                 "GET",
                 f"{BASE}/user/{{userId}}",
@@ -121,6 +130,7 @@ class OrdersApi:
                 self.list_by_user,
                 {200: OrderListResponse},
                 query=OrderListQuery,
+                needs_caller=True,
             ),
         ]
 
@@ -128,7 +138,7 @@ class OrdersApi:
         """201 with the order once it is paid; 402 or 409 when it was cancelled, because of the card or of the
         stock; 503 while a service is unavailable: the order goes on by itself, or by a retry with its key.
         """
-        user_id = request.body.user_id
+        user_id = request.caller.user_id
         items = domain.merge_items((item.product_id, item.quantity) for item in request.body.items)
         order_id = domain.order_id(user_id, request.key)
         order, saga = await self._store.load(order_id)
@@ -168,9 +178,11 @@ class OrdersApi:
         order_id = request.path["orderId"]
         if not (order := await self._store.get(order_id)):
             raise _not_found(order_id)
+        request.check_may_read(order.user_id)
         return OperationResponse(_order_response(order))
 
     async def list_by_user(self, request: OperationRequest[None, OrderListQuery]) -> OperationResponse:
+        request.check_may_read(request.path["userId"])
         orders = await self._store.list_by_user(request.path["userId"], request.query.limit)
         return OperationResponse(OrderListResponse(orders=[_order_response(order) for order in orders]))
 

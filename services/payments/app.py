@@ -1,4 +1,4 @@
-"""Payments' API: charge and refund the payment of an order. For services inside the mesh only."""
+"""Payments' API: charge and refund the payment of an order, inside the mesh only. Staff may look at it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import structlog
 from pydantic import Field
 
+from meshwright.services.kit.callers import STAFF
 from meshwright.services.kit.operations import (
     BodyModel,
     HttpError,
@@ -67,7 +68,9 @@ class PaymentsApi:
                 needs_key=True,
             ),
             Operation("POST", "/refunds", "Refund an order", self.refund, paid, body=RefundRequest),
-            Operation("GET", "/api/payments/{orderId}", "Get the payment of an order", self.get, paid),
+            Operation(
+                "GET", "/api/payments/{orderId}", "Get the payment of an order", self.get, paid, roles=STAFF
+            ),
         ]
 
     async def charge(self, request: OperationRequest[ChargeRequest, None]) -> OperationResponse:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from meshwright.services.kit.client import ServiceClient, ServiceUnavailableError
 from meshwright.services.kit.operations import (
@@ -16,7 +16,6 @@ from meshwright.services.kit.operations import (
     Operation,
     OperationRequest,
     OperationResponse,
-    QueryModel,
 )
 from meshwright.services.kit.server import Runtime, ServiceDefinition
 
@@ -87,12 +86,6 @@ class DashboardResponse(BodyModel):
     missing: list[str]
 
 
-class DashboardQuery(QueryModel):
-    """The user, named in the query as long as there are no tokens."""
-
-    user: Id = Field(description="The user's id")
-
-
 class StorefrontApi:
     """The operations of storefront."""
 
@@ -108,13 +101,13 @@ class StorefrontApi:
                 "Get a user's page",
                 self.dashboard,
                 {200: DashboardResponse},
-                query=DashboardQuery,
+                needs_caller=True,
             )
         ]
 
-    async def dashboard(self, request: OperationRequest[None, DashboardQuery]) -> OperationResponse:
+    async def dashboard(self, request: OperationRequest[None, None]) -> OperationResponse:
         """All parts concurrently: the page takes as long as the slowest, up to UPSTREAM_TIMEOUT_SECONDS."""
-        user = request.query.user
+        user = request.caller.user_id
         orders, products = await asyncio.gather(
             self._fetch("orders", f"/api/orders/user/{user}?limit={PAGE_ITEMS}", UserOrders),
             self._fetch("catalog", f"/api/catalog/products/recent?limit={PAGE_ITEMS}", RecentProducts),

@@ -15,7 +15,6 @@ import structlog
 from pydantic import Field, StringConstraints
 
 from meshwright.services.kit.background import background, repeat
-from meshwright.services.kit.callers import Requester
 from meshwright.services.kit.events import open_broker
 from meshwright.services.kit.operations import (
     BodyModel,
@@ -249,10 +248,11 @@ class UsersApi:
     async def _user(self, request: OperationRequest[Any, None], *, change: bool) -> domain.User:
         """The user that a request is about. Raises HttpError unless the caller may see or change it."""
         caller, user_id = request.caller, request.path["userId"]
-        if caller is None or not await self._store.is_open(caller.session_id):
+        if not await self._store.is_open(caller.session_id):
             raise HttpError(401, "session_ended", "this session has ended: log in again")
-        if not _is_allowed(caller, user_id, change=change):
-            raise HttpError(403, "forbidden", "this is another person's data")
+        request.check_may_read(user_id)
+        if change and not domain.may_change(caller.user_id, caller.roles, user_id):
+            raise HttpError(403, "forbidden", "only an admin can change another person's data")
         if not (user := await self._store.get(user_id)):
             raise HttpError(404, "user_not_found", f"there is no user {user_id}")
         return user
@@ -260,11 +260,6 @@ class UsersApi:
     async def key_set(self, _: OperationRequest[None, None]) -> OperationResponse:
         public = tokens.key_set(await self._keys.read())
         return OperationResponse(KeySetResponse.model_validate(public))
-
-
-def _is_allowed(caller: Requester, user_id: str, *, change: bool) -> bool:
-    rule = domain.may_change if change else domain.may_read
-    return rule(caller.user_id, caller.roles, user_id)
 
 
 def _email_taken() -> HttpError:

@@ -77,11 +77,6 @@ def retired_keys(keys: Sequence[SigningKey], now: int) -> list[SigningKey]:
     return [key for key in keys if is_settled and key.created < current.created]
 
 
-def may_read(caller_id: str, caller_roles: Collection[str], user_id: str) -> bool:
-    """Whether a caller may see a user's data."""
-    return caller_id == user_id or bool({"support", "admin"} & set(caller_roles))
-
-
 def may_change(caller_id: str, caller_roles: Collection[str], user_id: str) -> bool:
     """Whether a caller may change or erase a user's data."""
     return caller_id == user_id or "admin" in caller_roles

@@ -17,6 +17,7 @@ import requests
 
 from tests.envoy.harness import ROOT, settings, until
 from tests.fakes.ports import free_port
+from tests.services.ingress import authorization
 
 READY = "ready in "
 
@@ -114,6 +115,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 def test_ticks_reach_analytics_over_grpc(running: Demo) -> None:
     session = requests.Session()
     session.trust_env = False
+    session.headers.update(authorization(running.url))
 
     def bars() -> Any:
         response = session.get(f"{running.url}/api/analytics/bars/BTC", timeout=60)
@@ -121,10 +123,12 @@ def test_ticks_reach_analytics_over_grpc(running: Demo) -> None:
 
     first = until(bars, "a bar")
     until(lambda: bars() != first, "another tick")
-    assert session.get(f"{running.url}/api/quotes/BTC", timeout=60).json()["price"] > 0
+    quotes = f"{running.url}/api/quotes/BTC"
+    assert session.get(quotes, timeout=60).json()["price"] > 0
+    assert session.get(quotes, timeout=60, headers={"authorization": ""}).status_code == 401
 
     def missing() -> Any:
-        page = session.get(f"{running.url}/api/dashboard", params={"user": "ada"}, timeout=60).json()
+        page = session.get(f"{running.url}/api/dashboard", timeout=60).json()
         return page["missing"]
 
     until(lambda: missing() == [], "a complete page")

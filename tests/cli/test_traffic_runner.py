@@ -10,9 +10,11 @@ import pytest
 from aiohttp import web
 
 from meshwright.cli.traffic import runner as traffic_runner
-from meshwright.cli.traffic.plan import TrafficPlan
-from meshwright.cli.traffic.runner import TrafficRun
+from meshwright.cli.traffic.people import Person
+from meshwright.cli.traffic.plan import PEOPLE, TrafficPlan
+from meshwright.cli.traffic.runner import TrafficRun, open_session
 
+EVERYBODY = [Person(f"user-{number}", "access", "refresh") for number in range(PEOPLE)]
 ResponseDelay = Callable[[int], float]
 """Seconds until the response to the n-th request, counted from 0; below 0: the connection is closed."""
 
@@ -45,8 +47,8 @@ async def server(delay: ResponseDelay) -> AsyncIterator[str]:
 
 async def test_latency_includes_the_wait_for_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traffic_runner, "MAX_IN_FLIGHT", 1)
-    async with server(lambda number: 1.0 if number == 0 else 0.0) as url:
-        run = TrafficRun(TrafficPlan(rate=50, seconds=2.0), url)
+    async with server(lambda number: 1.0 if number == 0 else 0.0) as url, open_session(url) as session:
+        run = TrafficRun(TrafficPlan(rate=50, seconds=2.0), session, EVERYBODY)
         await run.send(asyncio.Event())
     counts = run.report()
     assert (counts["planned"], counts["sent"], counts["errors"]) == (100, 100, 0)
@@ -60,8 +62,8 @@ async def test_latency_includes_the_wait_for_a_slot(monkeypatch: pytest.MonkeyPa
 async def test_unsent_requests_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traffic_runner, "MAX_IN_FLIGHT", 2)
     monkeypatch.setattr(traffic_runner, "STOP_TIMEOUT", 0.3)
-    async with server(lambda _: 0.5) as url:
-        run = TrafficRun(TrafficPlan(rate=100, seconds=1.0), url)
+    async with server(lambda _: 0.5) as url, open_session(url) as session:
+        run = TrafficRun(TrafficPlan(rate=100, seconds=1.0), session, EVERYBODY)
         await run.send(asyncio.Event())
     counts = run.report()
     assert counts["planned"] == 100
@@ -78,8 +80,8 @@ async def test_a_stop_aborts_hanging_requests_and_counts_them(monkeypatch: pytes
             stop.set()
         return 60.0 if number % 2 else 0.0
 
-    async with server(delay) as url:
-        run = TrafficRun(TrafficPlan(rate=50), url)
+    async with server(delay) as url, open_session(url) as session:
+        run = TrafficRun(TrafficPlan(rate=50), session, EVERYBODY)
         await run.send(stop)
     counts = run.report()
     assert counts["outcomes"]["aborted"] == counts["errors"] > 5
@@ -89,8 +91,11 @@ async def test_a_stop_aborts_hanging_requests_and_counts_them(monkeypatch: pytes
 
 async def test_a_closed_connection_and_a_late_response_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traffic_runner, "REQUEST_TIMEOUT", 4.0)
-    async with server(lambda number: {0: -1.0, 1: 60.0}.get(number, 0.0)) as url:
-        run = TrafficRun(TrafficPlan(rate=20, seconds=0.5), url)
+    async with (
+        server(lambda number: {0: -1.0, 1: 60.0}.get(number, 0.0)) as url,
+        open_session(url) as session,
+    ):
+        run = TrafficRun(TrafficPlan(rate=20, seconds=0.5), session, EVERYBODY)
         await run.send(asyncio.Event())
     outcomes = run.report()["outcomes"]
     assert (outcomes["no response"], outcomes["timeout"], run.report()["errors"]) == (1, 1, 2)

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from tests.envoy.harness import ROOT, until
 from tests.fakes.ports import free_port
+from tests.services.ingress import authorization
 
 SIDECAR_FILE = "deploy/compose/sidecar.yml"
 
@@ -139,10 +140,12 @@ class Stack:
 
     def _order(self) -> int:
         """The status of a new order; 0 if there is no response."""
-        body = {"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 1}], "cardToken": "tok"}
+        body = {"items": [{"productId": "seed-plate", "quantity": 1}], "cardToken": "tok"}
+        base_url = f"http://127.0.0.1:{self.ports['INGRESS']}"
         headers = {"content-type": "application/json", "Idempotency-Key": uuid4().hex}
-        url = f"http://127.0.0.1:{self.ports['INGRESS']}/api/orders"
-        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        headers |= authorization(base_url)
+        url = f"{base_url}/api/orders"
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310  http
         try:
             with urllib.request.urlopen(request, timeout=15) as response:  # noqa: S310  http
                 return int(response.status)

@@ -38,23 +38,57 @@ http.server.HTTPServer(("127.0.0.1", 9999), Receiver).serve_forever()
 """
 """A webhook receiver that prints each request body."""
 
-TRAFFIC = """
-import http.client, json, sys, time, urllib.request
+LOGIN = """
+import json, urllib.request
+base, json_headers = "http://127.0.0.1:8080", {"content-type": "application/json"}
+def post(path, body):
+    request = urllib.request.Request(base + path, json.dumps(body).encode(), json_headers)
+    try:
+        return json.load(urllib.request.urlopen(request, timeout=20))
+    except OSError:
+        return {}
+credentials = {"email": "ada@example.com", "password": "correct horse battery"}
+post("/api/auth/signup", credentials)  # refused if it was done before
+token = {"Authorization": "Bearer " + post("/api/auth/login", credentials).get("access_token", "")}
+"""
+"""Signs a person in at the ingress; `token` is the header of the requests."""
+
+ORDER = (
+    LOGIN
+    + """
+import sys
+headers = {**json_headers, **token, "Idempotency-Key": "one"}
+body = {"items": [{"productId": "seed-plate", "quantity": 2}], "cardToken": "tok"}
+request = urllib.request.Request(base + "/api/orders", json.dumps(body).encode(), headers)
+try:
+    print(urllib.request.urlopen(request, timeout=20).read().decode())
+except OSError as error:
+    sys.exit(f"{error}: {error.read() if hasattr(error, 'read') else ''}")
+"""
+)
+"""Places the same order each time, and prints the response."""
+
+TRAFFIC = (
+    LOGIN
+    + """
+import http.client, sys, time
 deadline = time.monotonic() + float(sys.argv[1])
-base = "http://127.0.0.1:8080"
 while time.monotonic() < deadline:
     items = [{"productId": "seed-plate", "quantity": 1}]
-    order = json.dumps({"userId": "ada", "items": items, "cardToken": "tok"}).encode()
-    order_headers = {"content-type": "application/json", "Idempotency-Key": f"traffic-{time.time_ns()}"}
+    order = json.dumps({"items": items, "cardToken": "tok"}).encode()
+    order_headers = {**json_headers, "Idempotency-Key": f"traffic-{time.time_ns()}"}
     paths = ("/api/catalog/products", "/api/dashboard", "/api/inventory/seed-plate")
     requests = [("/api/orders", order, order_headers), *((path, None, {}) for path in paths)]
     for path, body, headers in requests:
         try:
-            urllib.request.urlopen(urllib.request.Request(base + path, body, headers), timeout=20).read()
+            request = urllib.request.Request(base + path, body, {**headers, **token})
+            urllib.request.urlopen(request, timeout=20).read()
+            urllib.request.urlopen(base + "/api/dashboard", timeout=20)  # without a token: refused
         except (OSError, http.client.HTTPException):
             pass  # an error response, or none in time
     time.sleep(0.1)
 """
+)
 
 FAILING_APP = """
 import http.server

@@ -111,10 +111,7 @@ def test_all_sidecars_sync_and_an_order_is_accepted(running: Engine) -> None:
 
 def place_order(running: Engine) -> str:
     """Send the same order again; the response, or empty if it fails."""
-    headers = ("-H", "content-type: application/json", "-H", "Idempotency-Key: one")
-    body = '{"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 2}], "cardToken": "tok"}'
-    curl = ("curl", "-sS", "--fail-with-body", "--max-time", "20", *headers, "-d", body)
-    done = running.containers["ingress"].run(*curl, "http://127.0.0.1:8080/api/orders")
+    done = running.containers["ingress"].run("python", "-c", scripts.ORDER, within=90)
     if done.returncode:
         print(done.stdout, done.stderr)  # noqa: T201  shown if the test fails
     return "" if done.returncode else done.stdout

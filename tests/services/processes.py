@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import json
 import os
@@ -35,6 +36,15 @@ async def until(condition: Callable[[], Awaitable[Any]] | Callable[[], Any]) -> 
         if time.monotonic() > deadline:
             raise TimeoutError("the condition never became true")
         await asyncio.sleep(0.02)
+
+
+def caller(user: str, *roles: str) -> dict[str, str]:
+    """The headers by which the gateway says who sends a request."""
+    encoded = base64.urlsafe_b64encode(json.dumps(roles).encode()).decode()
+    return {"x-user-id": user, "x-user-email": f"{user}@example.com", "x-user-roles": encoded}
+
+
+STAFF = caller("staff", "admin")
 
 
 @dataclass(frozen=True)
@@ -187,9 +197,12 @@ class Shop:
         path: str,
         body: Any = None,
         headers: dict[str, str] | None = None,
+        *,
+        by: dict[str, str] | None = None,
     ) -> Response:
-        """Send one request directly to a process."""
+        """Send one request directly to a process, as the gateway would `by` a caller; by default an admin."""
         url = service.url + path
+        headers = {**(STAFF if by is None else by), **(headers or {})}
         async with self.session.request(method, url, json=body, headers=headers) as response:
             text = await response.text()
             return Response(response.status, response.headers, json.loads(text) if text else None)
@@ -204,8 +217,9 @@ class Shop:
     ) -> Response:
         """Place an order."""
         lines = [{"productId": product, "quantity": quantity} for product, quantity in items.items()]
-        body = {"userId": user, "items": lines, "cardToken": card}
-        return await self.call(orders, "POST", "/api/orders", body, {"Idempotency-Key": key})
+        body = {"items": lines, "cardToken": card}
+        headers = {"Idempotency-Key": key}
+        return await self.call(orders, "POST", "/api/orders", body, headers, by=caller(user, "customer"))
 
     async def stock(self, inventory: ServiceProcess, product: str) -> dict[str, int]:
         """The stock of a product."""

@@ -14,7 +14,7 @@ from meshwright.control_plane.policies.loader import load_files
 FOLDER = Path(__file__).resolve().parents[2] / "services"
 POLICIES = sorted((FOLDER / "policies").glob("*.yaml"))
 
-INTERNAL = {"broker", "payments"}
+INTERNAL = {"broker"}
 """Services without a public route."""
 
 
@@ -52,26 +52,13 @@ def test_routes_connect_the_gateway_with_services_of_the_application(application
     assert set(backends) == services - INTERNAL
 
 
-def test_only_orders_and_sessions_can_be_written_without_a_token() -> None:
-    protected = {
-        (ref["name"], ref["sectionName"])
-        for document in documents()
-        if document["kind"] == "JWTAuthentication"
-        for ref in document["spec"]["targetRefs"]
-    }
-    writable = {
-        match["path"]["value"]
-        for document in documents()
-        if document["kind"] == "HTTPRoute"
-        for rule in document["spec"]["rules"]
-        if (document["metadata"]["name"], rule["name"]) not in protected
-        for match in rule["matches"]
-        if match.get("method") != "GET"
-    }
-    assert writable == {
-        "/api/orders",
-        *(f"/api/auth/{name}" for name in ("signup", "login", "refresh", "logout")),
-    }
+def test_the_ingress_lets_nothing_but_sign_in_and_the_catalog_through_without_a_token() -> None:
+    policies = [document for document in documents() if document["kind"] == "JWTAuthentication"]
+    assert [policy["spec"]["targetRefs"][0]["kind"] for policy in policies] == ["Gateway"]
+    assert policies[0]["spec"]["exceptions"] == [
+        {"path": "/api/auth", "type": "PathPrefix", "methods": ["POST"]},
+        {"path": "/api/catalog", "type": "PathPrefix", "methods": ["GET"]},
+    ]
 
 
 def test_every_service_has_a_breaker_that_is_explained_and_tried_by_a_probe(

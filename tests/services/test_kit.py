@@ -15,7 +15,7 @@ from openapi_spec_validator import validate
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otlp_grpc
 
-from tests.services.processes import Shop, until
+from tests.services.processes import STAFF, Shop, until
 
 NAMES = ("catalog", "inventory", "payments", "orders")
 
@@ -51,6 +51,7 @@ async def test_service_conforms_to_its_openapi_document(shop: Shop, name: str) -
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", "run", f"{service.url}/openapi.json", "--seed", "1",
         "--max-examples", "20", "--phases", "fuzzing", "--suppress-health-check", "all", "--checks", CHECKS,
+        *(part for name, value in STAFF.items() for part in ("--header", f"{name}: {value}")),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=shop.folder,
     )  # fmt: skip
     output, _ = await process.communicate()
@@ -60,7 +61,7 @@ async def test_service_conforms_to_its_openapi_document(shop: Shop, name: str) -
 async def test_broken_json_and_wrong_methods_have_the_form_of_errors(shop: Shop) -> None:
     catalog = await shop.start("catalog")
     url = f"{catalog.url}/api/catalog/products"
-    async with shop.session.post(url, data=b'{"name": ') as response:
+    async with shop.session.post(url, data=b'{"name": ', headers=STAFF) as response:
         assert (response.status, (await response.json())["error"]["code"]) == (400, "invalid_json")
     async with shop.session.patch(url) as response:
         assert (response.status, (await response.json())["error"]["code"]) == (405, "method_not_allowed")

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from typing import Any
 
-from tests.services.processes import Response, ServiceProcess, Shop, until
+from tests.services.processes import Response, ServiceProcess, Shop, caller, until
 
 
 async def start_all(shop: Shop) -> tuple[ServiceProcess, ServiceProcess]:
@@ -106,6 +106,24 @@ async def test_order_without_a_price_is_not_created(shop: Shop) -> None:
     assert (await shop.order(orders, "k", {"cold-wallet": 2})).status == 201
 
 
+async def test_people_see_only_their_own_orders_and_staff_sees_all(shop: Shop) -> None:
+    _, orders = await start_all(shop)
+    placed = await shop.order(orders, "k", {"cold-wallet": 1}, user="ada")
+    path, of_ada = f"/api/orders/{placed.body['orderId']}", "/api/orders/user/ada"
+    for by, status in (
+        (caller("ada", "customer"), 200),
+        (caller("bob", "customer"), 403),
+        (caller("eve", "support"), 200),
+        ({}, 401),
+    ):
+        assert (await shop.call(orders, "GET", path, by=by)).status == status
+        assert (await shop.call(orders, "GET", of_ada, by=by)).status == status
+    shipment = {"trackingNumber": "T1"}
+    assert (await shop.call(orders, "POST", f"{path}/ship", shipment, by=caller("ada"))).code == "forbidden"
+    anonymous = await shop.call(orders, "POST", "/api/orders", {}, {"Idempotency-Key": "k"}, by={})
+    assert (anonymous.status, anonymous.code) == (401, "unauthenticated")
+
+
 async def test_confirmed_order_is_shipped_once(shop: Shop) -> None:
     inventory, orders = await start_all(shop)
     await shop.set_stock(inventory, "seed-plate", 0)
@@ -142,7 +160,7 @@ async def test_stale_read_model_is_rebuilt_from_the_log(shop: Shop) -> None:
 async def test_invalid_orders_are_rejected_without_a_call(shop: Shop) -> None:
     orders = await shop.start("orders")
     item = {"productId": "cold-wallet", "quantity": 1}
-    valid = {"userId": "ada", "items": [item], "cardToken": "tok"}
+    valid = {"items": [item], "cardToken": "tok"}
     key = {"Idempotency-Key": "k"}
 
     async def post(body: Any, headers: dict[str, str] | None = None) -> Response:
@@ -153,11 +171,12 @@ async def test_invalid_orders_are_rejected_without_a_call(shop: Shop) -> None:
     for invalid in (
         {**valid, "items": []},
         {"items": [item]},
+        {**valid, "userId": "bob"},
         {**valid, "items": [{**item, "quantity": 0}]},
         {**valid, "cardToken": "4111 1111 1111 1111"},
     ):
         assert (await post(invalid, key)).code == "invalid"
-    assert (await post({**valid, "userId": "a" * 70_000}, key)).status == 413
+    assert (await post({**valid, "cardToken": "a" * 70_000}, key)).status == 413
     assert (await shop.call(orders, "GET", "/api/orders/nobody")).code == "order_not_found"
     assert shop.proxy.calls == []
 
@@ -167,11 +186,12 @@ async def test_calls_carry_the_trace_and_the_key(shop: Shop) -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
     headers = {"Idempotency-Key": "k", "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
     items = [{"productId": "cold-wallet", "quantity": 1}]
-    body = {"userId": "ada", "items": items, "cardToken": "tok"}
+    body = {"items": items, "cardToken": "tok"}
     placed = await shop.call(orders, "POST", "/api/orders", body, headers)
     assert placed.status == 201
     assert {call.service for call in shop.proxy.calls} == {"catalog", "inventory", "payments"}
     for call in shop.proxy.calls:
+        assert call.headers["x-user-id"] == "staff"
         assert call.headers["traceparent"].split("-")[1] == trace
         key = "k" if call.service == "catalog" else placed.body["orderId"]
         assert call.headers["idempotency-key"] == key

@@ -6,14 +6,14 @@ import asyncio
 import time
 from typing import Any
 
-from tests.services.processes import ServiceProcess, Shop, until
+from tests.services.processes import ServiceProcess, Shop, caller, until
 
 
 async def page_missing(shop: Shop, storefront: ServiceProcess, missing: list[str]) -> dict[str, Any]:
     """A page without exactly these parts. On a busy machine any part may miss its second now and then."""
 
     async def page() -> dict[str, Any] | None:
-        body: dict[str, Any] = (await shop.call(storefront, "GET", "/api/dashboard?user=ada")).body
+        body: dict[str, Any] = (await shop.call(storefront, "GET", "/api/dashboard", by=caller("ada"))).body
         return body if body["missing"] == missing else None
 
     body: dict[str, Any] = await until(page)
@@ -31,7 +31,7 @@ async def test_page_has_all_parts(shop: Shop) -> None:
     assert order == {name: placed.body[name] for name in ("orderId", "items", "total", "status")}
     assert len(page["recentProducts"]) == 5
     assert page["recentProducts"][0] == {"id": "genesis-print", "name": "Genesis print", "price": 3200}
-    assert (await shop.call(storefront, "GET", "/api/dashboard?user=bob")).body["orders"] == []
+    assert (await shop.call(storefront, "GET", "/api/dashboard", by=caller("bob"))).body["orders"] == []
 
 
 async def test_failed_upstream_is_missing_from_the_page(shop: Shop) -> None:
@@ -44,7 +44,7 @@ async def test_failed_upstream_is_missing_from_the_page(shop: Shop) -> None:
         "missing": ["recentProducts"],
     }
     await orders.kill()
-    response = await shop.call(storefront, "GET", "/api/dashboard?user=ada")
+    response = await shop.call(storefront, "GET", "/api/dashboard", by=caller("ada"))
     assert (response.status, response.body["missing"]) == (200, ["orders", "recentProducts"])
     assert (await shop.call(storefront, "GET", "/health/ready")).status == 200
 
@@ -66,14 +66,14 @@ async def test_slow_upstream_is_missing_from_the_page(shop: Shop) -> None:
 async def test_unexpected_response_counts_as_missing(shop: Shop) -> None:
     catalog, storefront = await asyncio.gather(shop.start("catalog"), shop.start("storefront"))
     shop.proxy.ports["orders"].append(catalog.port)  # returns 404 with an error instead of orders
-    page = await shop.call(storefront, "GET", "/api/dashboard?user=ada")
+    page = await shop.call(storefront, "GET", "/api/dashboard", by=caller("ada"))
     assert (page.status, page.body["missing"]) == (200, ["orders"])
 
 
 async def test_request_without_a_valid_user_is_rejected(shop: Shop) -> None:
     storefront = await shop.start("storefront")
-    assert (await shop.call(storefront, "GET", "/api/dashboard")).code == "invalid"
-    assert (await shop.call(storefront, "GET", "/api/dashboard?user=../x")).code == "invalid"
+    assert (await shop.call(storefront, "GET", "/api/dashboard", by={})).code == "unauthenticated"
+    assert (await shop.call(storefront, "GET", "/api/dashboard", by=caller("../x"))).status == 401
     assert shop.proxy.calls == []
     assert not (shop.folder / "data").exists()
     assert (await shop.call(storefront, "GET", "/health")).body["checks"] == {}
