@@ -13,7 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-BENCHMARKS = ("snapshot", "xds", "intake", "demo", "overhead", "isolation", "series", "graph", "dash")
+BENCHMARKS = (
+    *("snapshot", "xds", "intake", "demo", "overhead", "limits", "isolation", "series", "graph", "dash"),
+)
 
 
 def main() -> int:

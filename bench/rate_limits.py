@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from meshwright.control_plane.envoy import codec, v3
-from meshwright.control_plane.policies.ratelimit.envoy import LOCAL, RateLimitHooks
+from meshwright.control_plane.policies.ratelimit.envoy import RateLimitHooks
+from meshwright.control_plane.policies.ratelimit.local_filter import LOCAL
 from meshwright.control_plane.policies.ratelimit.spec import MAX_REQUESTS, RateLimitSpec
 
 KEYS = {"one bucket": None, "by caller": "Caller", "by path": "Path"}

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -44,6 +45,8 @@ from meshwright.control_plane.errors import ForeignRootError, InputError, Permis
 from meshwright.control_plane.events.watcher import EventWatcher
 from meshwright.control_plane.files import password
 from meshwright.control_plane.host_problems import HostProblems
+from meshwright.control_plane.limits.batches import LimitBatches
+from meshwright.control_plane.limits.service import RateLimitService
 from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.status.assessment import StatusAssessment
 from meshwright.control_plane.status.known_nodes import NameConflicts, NodeOwners
@@ -98,7 +101,7 @@ class ControlPlane:
             settings.xds_port,
             trust_domain,
             self._credentials(),
-            handlers=(agents.handlers(), self.members.grpc_service()),
+            handlers=(agents.handlers(), self.members.grpc_service(), self._rate_limits().handlers()),
             callers=self.callers,
             connection_age=settings.svid_ttl,
         )
@@ -131,6 +134,12 @@ class ControlPlane:
         self._name_conflicts = NameConflicts(lambda: self.reconciler.world, self._gateways)
         self.callers = CallerCheck(self._settings.trust_domain, self.evictions, self._name_conflicts)
         self.seen_enrolments = SeenEnrolments()
+
+    def _rate_limits(self) -> RateLimitService:
+        """Counts for the global limits of proxies, in the store."""
+        report = partial(self.host_problems.report, "global rate limits")
+        batches = LimitBatches(self.store.limit_counters.take, report, time.monotonic)
+        return RateLimitService(self.callers, lambda: self.reconciler.world, batches)
 
     def _build_enrolment(self) -> None:
         settings = self._settings

@@ -77,8 +77,7 @@ def connection_manager(
     manager.max_request_headers_kb.value = header_limits.MAX_KIB_INSIDE if inside else header_limits.MAX_KIB
     if direction != "inbound":
         manager.access_log.extend(local_replies.access_logs())
-    if direction != "outbound":
-        manager.access_log.extend(limited_requests.access_logs())
+    manager.access_log.extend(limited_requests.access_logs())
     tracing = settings.tracing and not (settings.logs_spans and direction == "inbound")
     context = ListenerContext(direction, settings.owner, tracing, attempts=not settings.logs_spans)
     for policy in settings.policies:

@@ -10,11 +10,11 @@ from functools import lru_cache
 
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.hooks import METADATA_KEY
-from meshwright.control_plane.policies.ratelimit.envoy import (
+from meshwright.control_plane.policies.ratelimit.envoy import LIMITED_FLAG
+from meshwright.control_plane.policies.ratelimit.route_metadata import (
     AUDIT_HEADER,
     AUDITED_KEY,
     ENFORCED_KEY,
-    LIMITED_FLAG,
 )
 
 STAT_PREFIX, STAT = "mesh", "rate_limited"

@@ -46,6 +46,8 @@ _BY_PACKAGE: dict[str, str] = {
         RequirementRule""",
     "envoy.extensions.filters.http.local_ratelimit.v3": "LocalRateLimit",
     "envoy.extensions.filters.http.on_demand.v3": "OnDemand OnDemandCds",
+    "envoy.extensions.common.ratelimit.v3": "RateLimitDescriptor",
+    "envoy.extensions.filters.http.ratelimit.v3": "RateLimitPerRoute",
     "envoy.extensions.filters.http.rbac.v3": "RBAC RBACPerRoute",
     "envoy.extensions.filters.http.router.v3": "Router",
     "envoy.extensions.filters.common.set_filter_state.v3": "FilterStateValue",
@@ -73,6 +75,7 @@ _BY_PACKAGE: dict[str, str] = {
         SPIFFECertValidatorConfig SdsSecretConfig Secret SubjectAltNameMatcher TlsCertificate
         TlsParameters UpstreamTlsContext""",
     "envoy.extensions.upstreams.http.v3": "HttpProtocolOptions",
+    "envoy.service.ratelimit.v3": "RateLimitRequest RateLimitResponse",
     "envoy.service.discovery.v3": "DeltaDiscoveryRequest DeltaDiscoveryResponse Resource",
     "envoy.type.matcher.v3": """
         AddressMatcher FilterStateMatcher ListMatcher PathMatcher RegexMatchAndSubstitute RegexMatcher
@@ -88,6 +91,8 @@ _RENAMED: dict[str, str] = {
     "DynamicForwardProxy": "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
     "DynamicForwardProxyCluster": "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
     "EarlyHeaderMutation": "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+    "GlobalRateLimit": "envoy.extensions.filters.http.ratelimit.v3.RateLimit",
+    "RateLimitServiceConfig": "envoy.config.ratelimit.v3.RateLimitServiceConfig",
     "RateLimitActions": "envoy.config.route.v3.RateLimit",
     "NetworkRBAC": "envoy.extensions.filters.network.rbac.v3.RBAC",
     "RBACPolicy": "envoy.config.rbac.v3.Policy",

@@ -1925,6 +1925,60 @@ class GetAddrInfoDnsResolverConfig(Message):
         num_resolver_threads: UInt32Value | None = ...,
     ) -> None: ...
 
+class GlobalRateLimit(Message):
+    XRateLimitHeadersRFCVersion: ClassVar[_Enum]
+    OFF: ClassVar[int]
+    DRAFT_VERSION_03: ClassVar[int]
+    domain: str
+    stage: int
+    request_type: str
+    @property
+    def timeout(self) -> Duration: ...
+    failure_mode_deny: bool
+    rate_limited_as_resource_exhausted: bool
+    @property
+    def rate_limit_service(self) -> RateLimitServiceConfig: ...
+    enable_x_ratelimit_headers: int
+    disable_x_envoy_ratelimited_header: bool
+    @property
+    def rate_limited_status(self) -> _envoy_type_v3_HttpStatus: ...
+    @property
+    def response_headers_to_add(self) -> _Messages[HeaderValueOption]: ...
+    @property
+    def status_on_error(self) -> _envoy_type_v3_HttpStatus: ...
+    stat_prefix: str
+    @property
+    def filter_enabled(self) -> RuntimeFractionalPercent: ...
+    @property
+    def filter_enforced(self) -> RuntimeFractionalPercent: ...
+    @property
+    def failure_mode_deny_percent(self) -> RuntimeFractionalPercent: ...
+    @property
+    def rate_limits(self) -> _Messages[RateLimitActions]: ...
+    metadata_namespace: str
+    def __init__(
+        self,
+        *,
+        domain: str | None = ...,
+        stage: int | None = ...,
+        request_type: str | None = ...,
+        timeout: Duration | timedelta | None = ...,
+        failure_mode_deny: bool | None = ...,
+        rate_limited_as_resource_exhausted: bool | None = ...,
+        rate_limit_service: RateLimitServiceConfig | None = ...,
+        enable_x_ratelimit_headers: int | None = ...,
+        disable_x_envoy_ratelimited_header: bool | None = ...,
+        rate_limited_status: _envoy_type_v3_HttpStatus | None = ...,
+        response_headers_to_add: Iterable[HeaderValueOption] | None = ...,
+        status_on_error: _envoy_type_v3_HttpStatus | None = ...,
+        stat_prefix: str | None = ...,
+        filter_enabled: RuntimeFractionalPercent | None = ...,
+        filter_enforced: RuntimeFractionalPercent | None = ...,
+        failure_mode_deny_percent: RuntimeFractionalPercent | None = ...,
+        rate_limits: Iterable[RateLimitActions] | None = ...,
+        metadata_namespace: str | None = ...,
+    ) -> None: ...
+
 class GrpcService(Message):
     class EnvoyGrpc(Message):
         cluster_name: str
@@ -4494,6 +4548,173 @@ class RateLimitActions(Message):
         hits_addend: RateLimitActions.HitsAddend | None = ...,
         apply_on_stream_done: bool | None = ...,
         x_ratelimit_option: int | None = ...,
+    ) -> None: ...
+
+class RateLimitDescriptor(Message):
+    class Entry(Message):
+        key: str
+        value: str
+        def __init__(
+            self,
+            *,
+            key: str | None = ...,
+            value: str | None = ...,
+        ) -> None: ...
+
+    class RateLimitOverride(Message):
+        requests_per_unit: int
+        unit: int
+        def __init__(
+            self,
+            *,
+            requests_per_unit: int | None = ...,
+            unit: int | None = ...,
+        ) -> None: ...
+
+    @property
+    def entries(self) -> _Messages[RateLimitDescriptor.Entry]: ...
+    @property
+    def limit(self) -> RateLimitDescriptor.RateLimitOverride: ...
+    @property
+    def hits_addend(self) -> UInt64Value: ...
+    is_negative_hits: bool
+    def __init__(
+        self,
+        *,
+        entries: Iterable[RateLimitDescriptor.Entry] | None = ...,
+        limit: RateLimitDescriptor.RateLimitOverride | None = ...,
+        hits_addend: UInt64Value | None = ...,
+        is_negative_hits: bool | None = ...,
+    ) -> None: ...
+
+class RateLimitPerRoute(Message):
+    OverrideOptions: ClassVar[_Enum]
+    DEFAULT: ClassVar[int]
+    OVERRIDE_POLICY: ClassVar[int]
+    INCLUDE_POLICY: ClassVar[int]
+    IGNORE_POLICY: ClassVar[int]
+    VhRateLimitsOptions: ClassVar[_Enum]
+    OVERRIDE: ClassVar[int]
+    INCLUDE: ClassVar[int]
+    IGNORE: ClassVar[int]
+    vh_rate_limits: int
+    override_option: int
+    @property
+    def rate_limits(self) -> _Messages[RateLimitActions]: ...
+    domain: str
+    def __init__(
+        self,
+        *,
+        vh_rate_limits: int | None = ...,
+        override_option: int | None = ...,
+        rate_limits: Iterable[RateLimitActions] | None = ...,
+        domain: str | None = ...,
+    ) -> None: ...
+
+class RateLimitRequest(Message):
+    domain: str
+    @property
+    def descriptors(self) -> _Messages[RateLimitDescriptor]: ...
+    hits_addend: int
+    def __init__(
+        self,
+        *,
+        domain: str | None = ...,
+        descriptors: Iterable[RateLimitDescriptor] | None = ...,
+        hits_addend: int | None = ...,
+    ) -> None: ...
+
+class RateLimitResponse(Message):
+    Code: ClassVar[_Enum]
+    UNKNOWN: ClassVar[int]
+    OK: ClassVar[int]
+    OVER_LIMIT: ClassVar[int]
+    class DescriptorStatus(Message):
+        code: int
+        @property
+        def current_limit(self) -> RateLimitResponse.RateLimit: ...
+        limit_remaining: int
+        @property
+        def duration_until_reset(self) -> Duration: ...
+        @property
+        def quota(self) -> RateLimitResponse.Quota: ...
+        def __init__(
+            self,
+            *,
+            code: int | None = ...,
+            current_limit: RateLimitResponse.RateLimit | None = ...,
+            limit_remaining: int | None = ...,
+            duration_until_reset: Duration | timedelta | None = ...,
+            quota: RateLimitResponse.Quota | None = ...,
+        ) -> None: ...
+
+    class Quota(Message):
+        requests: int
+        @property
+        def valid_until(self) -> _google_protobuf_Timestamp: ...
+        id: str
+        def __init__(
+            self,
+            *,
+            requests: int | None = ...,
+            valid_until: _google_protobuf_Timestamp | datetime | None = ...,
+            id: str | None = ...,
+        ) -> None: ...
+
+    class RateLimit(Message):
+        Unit: ClassVar[_Enum]
+        UNKNOWN: ClassVar[int]
+        SECOND: ClassVar[int]
+        MINUTE: ClassVar[int]
+        HOUR: ClassVar[int]
+        DAY: ClassVar[int]
+        WEEK: ClassVar[int]
+        MONTH: ClassVar[int]
+        YEAR: ClassVar[int]
+        name: str
+        requests_per_unit: int
+        unit: int
+        def __init__(
+            self,
+            *,
+            name: str | None = ...,
+            requests_per_unit: int | None = ...,
+            unit: int | None = ...,
+        ) -> None: ...
+
+    overall_code: int
+    @property
+    def statuses(self) -> _Messages[RateLimitResponse.DescriptorStatus]: ...
+    @property
+    def response_headers_to_add(self) -> _Messages[HeaderValue]: ...
+    @property
+    def request_headers_to_add(self) -> _Messages[HeaderValue]: ...
+    raw_body: bytes
+    @property
+    def dynamic_metadata(self) -> Struct: ...
+    @property
+    def quota(self) -> RateLimitResponse.Quota: ...
+    def __init__(
+        self,
+        *,
+        overall_code: int | None = ...,
+        statuses: Iterable[RateLimitResponse.DescriptorStatus] | None = ...,
+        response_headers_to_add: Iterable[HeaderValue] | None = ...,
+        request_headers_to_add: Iterable[HeaderValue] | None = ...,
+        raw_body: bytes | None = ...,
+        dynamic_metadata: Struct | Mapping[str, _Json] | None = ...,
+        quota: RateLimitResponse.Quota | None = ...,
+    ) -> None: ...
+
+class RateLimitServiceConfig(Message):
+    @property
+    def grpc_service(self) -> GrpcService: ...
+    transport_api_version: int
+    def __init__(
+        self,
+        *,
+        grpc_service: GrpcService | None = ...,
+        transport_api_version: int | None = ...,
     ) -> None: ...
 
 class RawBuffer(Message):
@@ -7498,53 +7719,16 @@ class _envoy_extensions_common_ratelimit_v3_LocalClusterRateLimit(Message):
 
 class _envoy_extensions_common_ratelimit_v3_LocalRateLimitDescriptor(Message):
     @property
-    def entries(self) -> _Messages[_envoy_extensions_common_ratelimit_v3_RateLimitDescriptor.Entry]: ...
+    def entries(self) -> _Messages[RateLimitDescriptor.Entry]: ...
     @property
     def token_bucket(self) -> TokenBucket: ...
     shadow_mode: bool
     def __init__(
         self,
         *,
-        entries: Iterable[_envoy_extensions_common_ratelimit_v3_RateLimitDescriptor.Entry] | None = ...,
+        entries: Iterable[RateLimitDescriptor.Entry] | None = ...,
         token_bucket: TokenBucket | None = ...,
         shadow_mode: bool | None = ...,
-    ) -> None: ...
-
-class _envoy_extensions_common_ratelimit_v3_RateLimitDescriptor(Message):
-    class Entry(Message):
-        key: str
-        value: str
-        def __init__(
-            self,
-            *,
-            key: str | None = ...,
-            value: str | None = ...,
-        ) -> None: ...
-
-    class RateLimitOverride(Message):
-        requests_per_unit: int
-        unit: int
-        def __init__(
-            self,
-            *,
-            requests_per_unit: int | None = ...,
-            unit: int | None = ...,
-        ) -> None: ...
-
-    @property
-    def entries(self) -> _Messages[_envoy_extensions_common_ratelimit_v3_RateLimitDescriptor.Entry]: ...
-    @property
-    def limit(self) -> _envoy_extensions_common_ratelimit_v3_RateLimitDescriptor.RateLimitOverride: ...
-    @property
-    def hits_addend(self) -> UInt64Value: ...
-    is_negative_hits: bool
-    def __init__(
-        self,
-        *,
-        entries: Iterable[_envoy_extensions_common_ratelimit_v3_RateLimitDescriptor.Entry] | None = ...,
-        limit: _envoy_extensions_common_ratelimit_v3_RateLimitDescriptor.RateLimitOverride | None = ...,
-        hits_addend: UInt64Value | None = ...,
-        is_negative_hits: bool | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_filters_common_fault_v3_FaultDelay(Message):

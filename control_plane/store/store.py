@@ -31,6 +31,7 @@ from meshwright.control_plane.store.connection import Connection, StoreHealth
 from meshwright.control_plane.store.control_planes import ControlPlaneRegistry
 from meshwright.control_plane.store.events import EventStream
 from meshwright.control_plane.store.evictions import EvictionStore
+from meshwright.control_plane.store.limit_counters import LimitCounters
 from meshwright.control_plane.store.lua import Script
 from meshwright.control_plane.store.revision_reader import RevisionReader, lost_documents
 from meshwright.control_plane.store.revisions import StoredDocument, StoredRevision
@@ -94,6 +95,7 @@ class Store:
         self.evictions = EvictionStore(self._run)
         self.events = EventStream(self._connection, self._run)
         self.control_planes = ControlPlaneRegistry(self._run)
+        self.limit_counters = LimitCounters(Connection(url, password))
         self.last_seen_revision = 0
         self.revision_file = ""
         """Where `last_seen_revision` is kept between starts, for messages."""
@@ -137,6 +139,7 @@ class Store:
     async def close(self) -> None:
         """Close all connections."""
         await self._connection.close()
+        await self.limit_counters.close()
 
     async def current(self) -> StoredRevision:
         """The newest revision, without documents that cannot be read."""

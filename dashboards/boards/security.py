@@ -25,6 +25,7 @@ from meshwright.dashboards.promql import CONTROL_PLANE_JOB, PROXY, rate, ratio
 _IN = f'{PROXY}, envoy_http_conn_manager_prefix="inbound"'
 _OUT = f'{PROXY}, envoy_cluster_name!~"/.*"'
 _REFUSED = f'{CONTROL_PLANE_JOB}, service=~"$service"'
+_LIMITED = 'job="meshwright-proxy", service=~"$service"'
 _ENDS = 'mesh_proxy_certificate_expiry_timestamp_seconds{service=~"$service"}'
 _LEFT = ((None, "red"), (600, "orange"), (1200, GOOD))
 _SHARE = ((None, "red"), (0.5, "orange"), (1, GOOD))
@@ -219,10 +220,47 @@ DENIALS = Section(
     ),
 )
 
+RATE_LIMITS = Section(
+    "Rate limits",
+    (
+        TimeSeriesPanel(
+            "Beyond limits",
+            "Requests per second that rate limits refused, or would refuse in audit, by service and policy.",
+            "reqps",
+            (
+                (
+                    "sum by (service, mesh_policy, mesh_outcome) "
+                    f"({rate('envoy_mesh_rate_limited', _LIMITED)})",
+                    "{{service}} {{mesh_policy}} {{mesh_outcome}}",
+                ),
+            ),
+            ANY_RATE_IS_BAD,
+            width=12,
+        ),
+        TimeSeriesPanel(
+            "Global limits",
+            "Requests per second that control planes counted for global limits, by policy and outcome, and "
+            "those that they could not count.",
+            "reqps",
+            (
+                (
+                    f"sum by (policy, outcome) ({rate('mesh_rate_limit_requests_total', CONTROL_PLANE_JOB)})",
+                    "{{policy}} {{outcome}}",
+                ),
+                (
+                    _denied("mesh_rate_limit_failures_total", CONTROL_PLANE_JOB, "reason"),
+                    "not counted: {{reason}}",
+                ),
+            ),
+            width=12,
+        ),
+    ),
+)
+
 BOARD = Board(
     SECURITY,
     "Security",
-    "Mutual TLS, certificates and their expiry, and denied connections.",
-    (MUTUAL_TLS, CERTIFICATES, DENIALS),
+    "Mutual TLS, certificates and their expiry, denied connections, and rate limits.",
+    (MUTUAL_TLS, CERTIFICATES, DENIALS, RATE_LIMITS),
     (query_variable("service", "Service", 'label_values(up{job="meshwright-proxy"}, service)'),),
 )

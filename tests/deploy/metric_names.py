@@ -41,6 +41,7 @@ listener_manager.lds.update_success listener_manager.lds.update_rejected
 listener_manager.total_listeners_active listener_manager.total_listeners_draining
 cluster_manager.cds.update_success cluster_manager.cds.update_rejected cluster_manager.active_clusters
 control_plane.connected_state sds.identity.update_success mesh.local_replies.envoy.cluster_name.orders
+mesh.rate_limited.mesh.policy.RateLimit/a.mesh.outcome.refused
 server.uptime server.memory_allocated server.memory_physical_size
 """
 """Statistics that dashboards may query, by their names on the admin page of Envoy 1.40."""
@@ -76,7 +77,7 @@ def prometheus_name(stat: str) -> str:
     stat = re.sub(r"^(cluster\.[^.]+\.grpc)\.\d+$", r"\1", stat)
     stat = re.sub(r"^(cluster|http|sds)\.[^.]+\.", r"\1.", stat)
     stat = re.sub(r"^listener\.[\d._]+\.", "listener.", stat)
-    stat = re.sub(r"^mesh\.(local_replies|wait_time)\..*", r"mesh.\1", stat)
+    stat = re.sub(r"^mesh\.(local_replies|rate_limited|wait_time)\..*", r"mesh.\1", stat)
     return "envoy_" + re.sub(r"_[1-5]xx$", "_xx", stat).replace(".", "_")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,11 +14,12 @@ from typing import Any
 import pytest
 
 from meshwright.control_plane.policies.ratelimit import descriptors
-from meshwright.control_plane.policies.ratelimit.envoy import AUDIT_HEADER
+from meshwright.control_plane.policies.ratelimit.route_metadata import AUDIT_HEADER
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.steady_load import load
 from tests.fakes import jwt_keys as keys
 
+OTHER = "{kind: Service, name: other}"
 GATEWAY = "{kind: Gateway, name: ingress}"
 BACK = "{kind: Service, name: back}"
 HOUR = "1h"
@@ -48,7 +51,7 @@ def policy(name: str, target: str, *limits: dict[str, Any], **spec: Any) -> str:
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    services = [service("front"), service("other"), service("back")]
+    services = [service("front"), service("other", replicas=2), service("back")]
     with running_mesh(tmp_path_factory.mktemp("mesh"), services) as running:
         running.apply(ROUTE)
         yield running
@@ -205,3 +208,55 @@ def test_policies_come_change_and_go_under_load_without_a_failure(mesh: Mesh, tm
         mesh.delete("RateLimit", "gateway")
         mesh.delete("RateLimit", "service")
     assert result.requests and not result.failed, result.report
+
+
+def test_a_global_limit_counts_for_all_instances_together(mesh: Mesh, applied: Callable[..., None]) -> None:
+    by = {"type": "Header", "name": "x-user"}
+    applied("users", OTHER, limit(10, by), limit(1000), scope="global", onFailure="deny")
+    until(lambda: mesh.get("front-1", "http://other/echo", headers={"x-user": "first"}).ok, "it counts")
+    session = mesh.caller("front-1")
+    for user in ("alice", "bob"):
+        headers = {"x-user": user}
+        # What cannot be counted in time on a busy machine is 503, and takes nothing.
+        answers = [session.get("http://other/echo", headers=headers, timeout=30) for _ in range(40)]
+        statuses = Counter(answer.status_code for answer in answers)
+        assert statuses[200] == 10, statuses
+        assert statuses[429] > 0 and statuses.keys() <= {200, 429, 503}, statuses
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.text.startswith("mesh: too many requests: refused by RateLimit/users, 10 in 1h (")
+        assert 0 < int(refused.headers["retry-after"]) <= 360
+        passed = next(answer for answer in answers if answer.status_code == 200)
+        assert passed.headers["x-ratelimit-limit"].startswith("10")
+    assert mesh.counts("other-1") and mesh.counts("other-2"), "both instances had a part"
+
+
+def test_a_global_limit_in_audit_marks_requests(mesh: Mesh, applied: Callable[..., None]) -> None:
+    applied("tried", BACK, limit(2), scope="global", enforcement="audit")
+    answers = [mesh.get("front-1", "http://back/echo") for _ in range(8)]
+    assert {answer.status_code for answer in answers} == {200}
+    until(
+        lambda: (
+            mesh.get("front-1", "http://back/echo").json()["headers"].get(AUDIT_HEADER) == "RateLimit/tried"
+        ),
+        "requests beyond the limit are marked",
+    )
+
+
+@pytest.mark.parametrize("process", ["store", "control-plane"])
+def test_without_counters_requests_do_what_the_policy_says(
+    mesh: Mesh, applied: Callable[..., None], process: str
+) -> None:
+    applied("open", BACK, limit(1_000_000), scope="global")
+    applied("closed", OTHER, limit(1_000_000), scope="global", onFailure="deny")
+    calls = {host: f"http://{host}/echo" for host in ("back", "other")}
+    until(lambda: mesh.get("front-1", calls["back"]).ok, "requests are counted")
+    until(lambda: mesh.get("front-1", calls["other"]).ok, "requests are counted")
+    os.kill(mesh.pid(process), signal.SIGSTOP)
+    try:
+        answers = {host: [mesh.get("front-1", url) for _ in range(20)] for host, url in calls.items()}
+    finally:
+        os.kill(mesh.pid(process), signal.SIGCONT)
+    assert {answer.status_code for answer in answers["back"]} == {200}
+    assert {answer.status_code for answer in answers["other"]} == {503}
+    assert "(onFailure: deny): refused by RateLimit/closed (rate_limiter_error)" in answers["other"][0].text
+    until(lambda: mesh.get("front-1", calls["other"]).ok, "requests are counted again")

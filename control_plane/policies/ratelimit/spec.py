@@ -94,7 +94,16 @@ class RateLimitSpec(TargetedSpec):
     gateway_routes_only: ClassVar[bool] = True
     mesh_has_gateways: ClassVar[bool] = False
 
-    scope: Literal["local"] = Field("local", description="local: each proxy counts the requests it gets.")
+    scope: Literal["local", "global"] = Field(
+        "local",
+        description="local: each proxy counts the requests it gets. global: the control plane counts for all "
+        "proxies together.",
+    )
+    on_failure: Literal["allow", "deny"] = Field(
+        "allow",
+        description="For scope global: whether requests pass (allow) or get 503 (deny) while they cannot be "
+        "counted.",
+    )
     enforcement: Literal["enforce", "audit"] = Field(
         "enforce", description="audit: nothing is refused; what would be is counted."
     )
@@ -106,6 +115,10 @@ class RateLimitSpec(TargetedSpec):
     def _consistent(self) -> Self:
         if self.from_:
             raise ValueError("from: use by: [{type: Caller}], which counts each calling service apart")
+        if self.scope == "local" and self.on_failure == "deny":
+            raise ValueError(
+                "onFailure: a proxy can always count by itself: leave it out, or use scope: global"
+            )
         return self
 
     def inapplicable_reason(self, target: TargetRef) -> str:
@@ -123,9 +136,10 @@ class RateLimit(TargetedPolicy):
 
     A policy for a Gateway, one of its listeners (`sectionName`) or a route limits requests at the gateway;
     one for a Service at the sidecars of that service, whoever calls; one for the Mesh at those of every
-    service; one for an ExternalService what each sidecar (or gateway) sends there. All policies apply that
-    target a request, and the strictest refuses. The response says when to try again (`retry-after`) and how
-    much is left (`x-ratelimit-*`).
+    service; one for an ExternalService what each sidecar (or gateway) sends there. Each proxy counts by
+    itself (`scope: local`), or the control plane for all of them together (`scope: global`). All policies
+    apply that target a request, and the strictest refuses. The response says when to try again
+    (`retry-after`) and how much is left (`x-ratelimit-*`).
     """
 
     combine: ClassVar[Combine] = "all"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -94,18 +95,20 @@ ADDED = {
 """Services that an example needs besides those of the small exchange."""
 
 
+as_yaml = lru_cache(maxsize=1024)(resource_yaml)
+"""Most resources are the same in most worlds, and writing one takes long."""
+
+
 def rendered(snapshot: Snapshot) -> dict[str, str]:
     """Every resource as YAML, by type, name and owner."""
     values = {}
     for caller, table in (("", snapshot.shared), *snapshot.variants.items()):
         whose = f" for {caller}" if caller else ""
         for resource in table.values():
-            values[f"{resource.type_url.rsplit('.', 1)[1]} {resource.name}{whose}"] = resource_yaml(resource)
+            values[f"{resource.type_url.rsplit('.', 1)[1]} {resource.name}{whose}"] = as_yaml(resource)
     for owner, resources in snapshot.node_resources():
         for resource in resources:
-            values[f"{resource.type_url.rsplit('.', 1)[1]} {resource.name} of {owner}"] = resource_yaml(
-                resource
-            )
+            values[f"{resource.type_url.rsplit('.', 1)[1]} {resource.name} of {owner}"] = as_yaml(resource)
     return dict(sorted(values.items()))
 
 

@@ -20,7 +20,12 @@ from tests.control_plane.core.worlds import exchange, mesh
 AUTHENTICATION = ["api_key_auth", "basic_auth", "jwt_authn"]
 AUTHORIZATION = ["authorization.1-deny", "authorization.2-allow"]
 EXTERNAL_AUTHORIZATION, BODY = "meshwright.external_authorization", "meshwright.body"
-LIMITS = ("local_ratelimit", "meshwright.local_ratelimit.audit")
+LIMITS = (
+    "local_ratelimit",
+    "meshwright.local_ratelimit.audit",
+    "meshwright.ratelimit.allow",
+    "meshwright.ratelimit.deny",
+)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from meshwright.control_plane.core.resource import RDS, Resource
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.base import TargetRef
-from meshwright.control_plane.policies.ratelimit.envoy import LOCAL, LOCAL_AUDIT, RateLimitHooks
+from meshwright.control_plane.policies.ratelimit.envoy import RateLimitHooks
+from meshwright.control_plane.policies.ratelimit.local_filter import LOCAL, LOCAL_AUDIT
 from meshwright.control_plane.policies.ratelimit.spec import RateLimitSpec
 from tests.control_plane.core.worlds import exchange, mesh, route
 

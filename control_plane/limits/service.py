@@ -1,0 +1,100 @@
+"""Tells proxies whether a request is within its global limits: Envoy's rate limit service protocol (v3).
+
+It is part of the xDS port, with the same certificates: a proxy counts only for limits that it enforces. What
+cannot be counted is an error at once, and the proxy does what `onFailure` of the policy says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from meshwright.control_plane.callers import CallerCheck
+from meshwright.control_plane.core.world import World
+from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.errors import PermissionDeniedError, StoreError
+from meshwright.control_plane.limits import metrics
+from meshwright.control_plane.limits.batches import LimitBatches
+from meshwright.control_plane.limits.table import GlobalLimit, LimitTable, answer
+from meshwright.control_plane.store.limit_counters import Bucket, Grant
+
+SERVICE, METHOD = "envoy.service.ratelimit.v3.RateLimitService", "ShouldRateLimit"
+
+MAX_REQUEST_BYTES = 64 * 1024
+MAX_DESCRIPTORS = 64
+MAX_HITS = 1_000_000
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+class RateLimitService:
+    """The service. `world` has the policies in force."""
+
+    def __init__(self, callers: CallerCheck, world: Callable[[], World], batches: LimitBatches) -> None:
+        self._callers = callers
+        self._world = world
+        self._batches = batches
+        self._current: World | None = None
+        self._table = LimitTable(())
+
+    def handlers(self) -> grpc.GenericRpcHandler[bytes, bytes]:
+        """The handler for the xDS port's gRPC server."""
+        method = grpc.unary_unary_rpc_method_handler(self._decide)
+        return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
+
+    async def _decide(self, body: bytes, context: Context) -> bytes:
+        try:
+            identity = self._callers.identify(context.auth_context() or {}).identity
+            request = _parse(body)
+        except PermissionDeniedError as error:
+            metrics.FAILURES.labels("denied").inc()
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+        except ValueError as error:
+            metrics.FAILURES.labels("malformed").inc()
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        table = self._limits()
+        entries = [table.find(descriptor, identity) for descriptor in request.descriptors]
+        hits = min(request.hits_addend or 1, MAX_HITS)
+        try:
+            grants = await asyncio.gather(*(self._batches.take(entry[1], hits) for entry in entries if entry))
+        except StoreError as error:
+            metrics.FAILURES.labels("store").inc()
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        return self._answer(entries, grants).SerializeToString()
+
+    def _answer(
+        self, entries: list[tuple[GlobalLimit, Bucket] | None], grants: list[Grant]
+    ) -> v3.RateLimitResponse:
+        remaining = iter(grants)
+        results = [(entry[0], next(remaining)) if entry else None for entry in entries]
+        for result in results:
+            if result is None:
+                metrics.REQUESTS.labels("", "unknown").inc()
+                continue
+            limit, grant = result
+            refused = "audited" if limit.audited else "refused"
+            metrics.REQUESTS.labels(limit.policy.name, "passed" if grant.granted else refused).inc()
+        return answer(results)
+
+    def _limits(self) -> LimitTable:
+        world = self._world()
+        if world is not self._current:
+            if self._current is None or world.documents != self._current.documents:
+                self._table = LimitTable(world.documents)
+            self._current = world
+        return self._table
+
+
+def _parse(body: bytes) -> v3.RateLimitRequest:
+    if len(body) > MAX_REQUEST_BYTES:
+        raise ValueError(f"the request is larger than {MAX_REQUEST_BYTES} bytes")
+    try:
+        request = v3.RateLimitRequest.FromString(body)
+    except DecodeError:
+        raise ValueError("not a RateLimitRequest") from None
+    if len(request.descriptors) > MAX_DESCRIPTORS:
+        raise ValueError(f"more than {MAX_DESCRIPTORS} descriptors")
+    return request
