@@ -30,6 +30,10 @@ from meshwright.control_plane.status.read_model import MeshReadModel
 from meshwright.control_plane.store.revision_repository import RevisionRepository
 from meshwright.control_plane.store.store import Store
 
+PATCHES_DENIED = {
+    "EnvoyPatch": "this mesh takes no patches of Envoy's configuration: MESH_ENVOY_PATCHES=deny"
+}
+
 
 def build_routers(
     store: Store,
@@ -39,11 +43,12 @@ def build_routers(
     run_command: RunCommand,
     evict: Evict,
     status: StatusSource,
+    patches_allowed: bool,
 ) -> tuple[Router, ...]:
     """All routers of the admin API."""
     revisions = RevisionRepository(store)
     return (
-        PoliciesRouter(revisions, mesh.preview),
+        PoliciesRouter(revisions, mesh.preview, {} if patches_allowed else PATCHES_DENIED),
         RevisionsRouter(revisions, mesh.preview),
         WaitRouter(revisions, mesh.status, monotonic=time.monotonic, sleep=asyncio.sleep),
         StatusRouter(status),

@@ -107,8 +107,8 @@ class ControlPlane:
         )
 
         # Configuration: store → World → Snapshot → xDS.
-        allowed = settings.outbound == "allow"
-        self.reconciler = ConfigReconciler(trust_domain, self.xds.publish, external_allowed=allowed)
+        allowed, patched = settings.outbound == "allow", settings.patches_allowed
+        self.reconciler = ConfigReconciler(trust_domain, self.xds.publish, allowed, patched)
         self.drain = ClusterDrain(
             lambda: self.reconciler.translation, self.xds.queue, self.members, asyncio.sleep
         )
@@ -294,6 +294,7 @@ class ControlPlane:
             run_command=self.command_router.run,
             evict=self.eviction_service.evict,
             status=self.assessment.status,
+            patches_allowed=settings.patches_allowed,
         )
         try:
             return await admin.start(

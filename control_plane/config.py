@@ -76,7 +76,15 @@ class Settings:
         "allow",
         "`deny`: sidecars refuse calls to hosts outside the mesh, except of applications that allow them.",
     )
+    envoy_patches: str = _setting(
+        "allow", "`deny`: an `EnvoyPatch` is refused, and those of earlier revisions are not in force."
+    )
     log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`.")
+
+    @property
+    def patches_allowed(self) -> bool:
+        """Whether the mesh takes patches of Envoy's configuration."""
+        return self.envoy_patches == "allow"
 
     @property
     def certificate_folder(self) -> Path:
@@ -106,7 +114,7 @@ def _parse(name: str, text: str, kind: Any) -> object:
         raise InputError(f"{variable}: {text} is not from 0 to 30 seconds")
     if name == "proxy_credential" and text not in ("on", "off"):
         raise InputError(f"{variable}: {text!r} is not a choice: use on or off")
-    if name == "outbound" and text not in ("allow", "deny"):
+    if name in ("outbound", "envoy_patches") and text not in ("allow", "deny"):
         raise InputError(f"{variable}: {text!r} is not a choice: use allow or deny")
     if name == "advertise":
         try:

@@ -24,9 +24,15 @@ class ConfigReconciler:
     """Builds translations and publishes them. Not thread-safe: one `build` at a time."""
 
     def __init__(
-        self, trust_domain: str, publish: Callable[[Snapshot], None], *, external_allowed: bool = True
+        self,
+        trust_domain: str,
+        publish: Callable[[Snapshot], None],
+        external_allowed: bool = True,
+        patches_allowed: bool = True,
     ) -> None:
-        self._assembler = Assembler(trust_domain, external_allowed=external_allowed)
+        self._assembler = Assembler(
+            trust_domain, external_allowed=external_allowed, patches_allowed=patches_allowed
+        )
         self._publish_snapshot = publish
         self._published: Translation | None = None
         self._failure = ""

@@ -86,6 +86,17 @@ def validation_steps(
     return tuple(valid.values())
 
 
+def check_allowed(applied: Sequence[RevisionDocument], denied: Mapping[str, str]) -> None:
+    """Raise DocumentsError if documents are of a kind that the mesh denies; `denied`: why, by kind."""
+    problems = []
+    for number, document in enumerate(applied, 1):
+        if reason := denied.get(document.key[0]):
+            path, line = _location(document.source, number)
+            problems.append(ValidationProblem(path=path, line=line, message=f"kind: {reason}"))
+    if problems:
+        raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))
+
+
 def check_namespace(stored: Sequence[RevisionDocument], applied: Sequence[RevisionDocument]) -> None:
     """Raise DocumentsError if documents state another namespace than stored ones that stay as they are."""
     replaced = {document.key for document in applied}

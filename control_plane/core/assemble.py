@@ -30,9 +30,12 @@ class CanonicalPolicy:
 class Assembler:
     """Builds worlds, each from the previous one where possible. `problems` lists unreadable documents."""
 
-    def __init__(self, trust_domain: str, *, external_allowed: bool = True) -> None:
+    def __init__(
+        self, trust_domain: str, *, external_allowed: bool = True, patches_allowed: bool = True
+    ) -> None:
         self._trust_domain = trust_domain
         self._external_allowed = external_allowed
+        self._patches_allowed = patches_allowed
         self._documents: dict[CanonicalPolicy, PolicyDocument] = {}
         self._instances: dict[Registration, Instance] = {}
         self._world = World(0, trust_domain=trust_domain)
@@ -55,6 +58,7 @@ class Assembler:
             previous.documents if previous.documents == current else current,
             trust_domain=self._trust_domain,
             external_allowed=self._external_allowed,
+            patches_allowed=self._patches_allowed,
         )
         return self._world
 

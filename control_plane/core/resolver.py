@@ -147,6 +147,11 @@ class Resolver:
             service.name, service.ports, _transport_mode(policies), policies, settings, filters=filters
         )
 
+    def patches(self, service: str = "", gateway: str = "") -> tuple[EffectivePolicy, ...]:
+        """The patches of finished resources of a service's sidecars, or of a gateway's proxies."""
+        effective = self.attachments.effective_at(AttachmentPoint(service=service, gateway=gateway))
+        return implementing(effective, "patch_resource")
+
     def transport_mode(self, service: str) -> TransportMode:
         """Which transport the sidecars of `service` accept."""
         effective = self.attachments.effective_at(AttachmentPoint(service=service))

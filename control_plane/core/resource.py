@@ -70,12 +70,16 @@ def encode(
     required_clusters: tuple[str, ...] = (),
     policies: tuple[str, ...] = (),
     versioned: bool = True,
+    version: str = "",
 ) -> Resource:
-    """Encode one resource; `message` may be encoded already. Without a version it is never remembered."""
+    """Encode one resource; `message` may be encoded already. Unless `versioned`, it is never remembered.
+
+    `version`: in place of the hash of the bytes.
+    """
     body = message if isinstance(message, bytes) else codec.encode(message)
     digest = hashlib.sha256(body)
     digest.update("\0".join(aliases).encode())
-    version = digest.hexdigest()[:16] if versioned else ""
+    version = version or (digest.hexdigest()[:16] if versioned else "")
     envelope = v3.Resource(
         name=name, version=version, aliases=aliases, resource=v3.Any(type_url=type_url, value=body)
     )

@@ -19,9 +19,11 @@ from meshwright.control_plane.core import (
     gateway,
     inbound,
     outbound,
+    patches,
     shared_filters,
     tcp,
 )
+from meshwright.control_plane.core.attachment import EffectivePolicy
 from meshwright.control_plane.core.external_hosts import NO_HOSTS, OutsideHosts
 from meshwright.control_plane.core.resource import CDS, ECDS, EDS, LDS, RDS, VHDS, Resource
 from meshwright.control_plane.core.views import (
@@ -86,6 +88,8 @@ class Snapshot:
     unless their application says otherwise. `outside` has the hosts that ExternalServices declare, by caller,
     and `endpoint_overrides` endpoints by (caller, zone); an empty name stands for all without an entry of
     their own.
+
+    `patches` of finished resources are by service or gateway.
     """
 
     revision: int
@@ -101,6 +105,7 @@ class Snapshot:
     external_allowed: bool = True
     outside: Mapping[str, OutsideHosts] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    patches: Mapping[str, tuple[EffectivePolicy, ...]] = field(default_factory=dict)
 
     def node(self, identity: Identity, bindings: Bindings) -> NodeSnapshot:
         """What the proxies of `identity` may see."""
@@ -125,6 +130,10 @@ class Snapshot:
             changed.add((RDS, outbound.ROUTES))
             every = (*self.outside.values(), *previous.outside.values())
             changed.update((LDS, tcp.listener_name(name)) for hosts in every for name, _ in hosts.upstreams)
+        for owner in {*previous.patches, *self.patches}:
+            before, after = previous.patches.get(owner, ()), self.patches.get(owner, ())
+            if before != after:
+                changed |= patches.keys((*before, *after))
         return frozenset(changed)
 
     def outside_of(self, caller: str) -> OutsideHosts:
@@ -162,7 +171,13 @@ class Snapshot:
         return changed
 
     def node_resources(self) -> Iterable[tuple[str, Iterable[Resource]]]:
-        """The resources of each service's sidecars and each gateway alone, bound to no port."""
+        """The resources of each service's sidecars and each gateway alone, bound to no port, patched."""
+        for owner, resources in self.unpatched_resources():
+            policies = self.patches.get(owner, ())
+            yield owner, tuple(patches.patched(resource, policies) for resource in resources)
+
+    def unpatched_resources(self) -> Iterable[tuple[str, Iterable[Resource]]]:
+        """The same without patches; those that other callers have, too, only where they are patched."""
         for name, node in self.nodes.items():
             yield (
                 name,
@@ -171,6 +186,7 @@ class Snapshot:
                     *inbound.listeners(node, LOOPBACK, 0),
                     *inbound.routes(node),
                     *inbound.filters(node),
+                    *self._patched_shared(name),
                 ),
             )
         for name, upstream in self.upstreams.items():
@@ -180,7 +196,16 @@ class Snapshot:
                 yield caller or "all services", (outbound.route_configuration(outside=outside),)
         for name, view in self.gateways.items():
             resources = (*gateway.listeners(view, LOOPBACK, {}), *gateway.route_configurations(view, {}))
-            yield name, (*resources, *gateway.filters(view))
+            yield name, (*resources, *gateway.filters(view), *self._patched_shared(name))
+
+    def _patched_shared(self, owner: str) -> Iterable[Resource]:
+        for key in sorted(patches.keys(self.patches.get(owner, ()))):
+            if key == (RDS, outbound.ROUTES):
+                allowed = self.external_allowed
+                yield outbound.route_configuration(external_allowed=allowed, outside=self.outside_of(owner))
+            resource = self.variants.get(owner, {}).get(key) or self.shared.get(key)
+            if resource is not None:
+                yield resource
 
     def dangling_references(self) -> tuple[str, ...]:
         """Descriptions of references to missing resources; empty when the snapshot is consistent."""
@@ -225,6 +250,10 @@ class NodeSnapshot:
         self._aliases = snapshot.aliases if identity.role == "service" else {}
         self._services: Collection[str] = snapshot.nodes.keys() if identity.role == "service" else ()
         self._base, self._routes = _node_resources(snapshot, identity, bindings)
+        self._patches = snapshot.patches.get(identity.name, ())
+        if self._patches:
+            self._base = {url: self._patched(table) for url, table in self._base.items()}
+            self._routes = self._patched(self._routes)
 
     def get(self, type_url: str, name: str) -> Resource | None:
         """A resource by name, a virtual host also by alias; None for what this node may not see."""
@@ -241,7 +270,11 @@ class NodeSnapshot:
         for table in self._endpoint_overrides if type_url == EDS else ():
             if (type_url, name) in table:
                 return table[type_url, name]
-        return self._variant.get((type_url, name)) or self._shared.get((type_url, name))
+        resource = self._variant.get((type_url, name)) or self._shared.get((type_url, name))
+        return patches.patched(resource, self._patches) if resource and self._patches else resource
+
+    def _patched(self, table: ResourcesByName) -> ResourcesByName:
+        return {name: patches.patched(resource, self._patches) for name, resource in table.items()}
 
     def refused_host(self, name: str) -> Resource | None:
         """VHDS's reply for a name of a service that is no host of the mesh: it must lead nowhere else."""

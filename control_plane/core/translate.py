@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from meshwright.control_plane.core import endpoints, gateway, inbound, outbound
+from meshwright.control_plane.core import endpoints, gateway, inbound, outbound, patches
 from meshwright.control_plane.core.external_translation import (
     NO_EXTERNALS,
     TranslatedExternals,
@@ -69,6 +69,7 @@ def translate(world: World, last: Translation | None = None) -> Translation:
     views = last.views if last and same_topology else _build_views(world, resolver, last)
     assignments = _assignments(world, resolver, last if same_documents else None)
     snapshot = replace(_snapshot(world, views, assignments), default_settings=resolver.listener_settings())
+    snapshot = _patched(snapshot, world, resolver)
     return Translation(world, resolver, views, assignments, snapshot)
 
 
@@ -225,6 +226,26 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, EndpointAssi
         outside=views.externals.outside,
         problems=(*views.problems, *_unusable_instances(world)),
     )
+
+
+def _patched(snapshot: Snapshot, world: World, resolver: Resolver) -> Snapshot:
+    """The snapshot with the patches of finished resources, and why some of them cannot be applied."""
+    owners = {name: resolver.patches(service=name) for name in snapshot.nodes}
+    owners |= {name: resolver.patches(gateway=name) for name in snapshot.gateways}
+    in_force = {name: policies for name, policies in owners.items() if policies}
+    if not in_force:
+        return snapshot
+    if not world.patches_allowed:
+        refs = sorted({policy.ref for policies in in_force.values() for policy in policies})
+        denied = tuple(f"{ref} is not in force: MESH_ENVOY_PATCHES is deny" for ref in refs)
+        return replace(snapshot, problems=(*snapshot.problems, *denied))
+    snapshot = replace(snapshot, patches=in_force)
+    failed = tuple(
+        problem
+        for owner, resources in snapshot.unpatched_resources()
+        for problem in patches.problems(owner, resources, in_force.get(owner, ()))
+    )
+    return replace(snapshot, problems=(*snapshot.problems, *failed))
 
 
 def _variant(table: ResourceTable, shared: ResourceTable) -> ResourceTable:

@@ -108,7 +108,7 @@ class World:
     """Everything that configuration depends on. `documents` are sorted by kind, then name.
 
     `gateways` exist even without a Gateway document. `external_allowed`: sidecars pass on calls to hosts
-    outside the mesh, unless their application says otherwise.
+    outside the mesh, unless their application says otherwise. `patches_allowed`: EnvoyPatch is in force.
     """
 
     revision: int
@@ -117,3 +117,4 @@ class World:
     gateways: tuple[str, ...] = ("ingress",)
     trust_domain: str = "mesh.local"
     external_allowed: bool = True
+    patches_allowed: bool = True

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
 from types import MappingProxyType
-from typing import ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
@@ -259,6 +259,17 @@ class Hooks(Generic[SpecT]):
         It may become several routes, tried in the order returned.
         """
         return [route]
+
+    def patched_resources(self) -> Sequence[tuple[str, str]]:
+        """Type and name of the resources that `patch_resource` changes, such as `("Cluster", "orders")`."""
+        return ()
+
+    def patch_resource(self, kind: str, name: str, resource: dict[str, Any]) -> Any:  # noqa: ARG002
+        """A finished resource, as JSON with the names of Envoy's documentation, after the policy's patches.
+
+        Raises PatchError if one of them cannot be applied.
+        """
+        return resource
 
     def patch_cluster(self, cluster: v3.Cluster) -> None:
         """Change a caller's cluster for the destination. Envoy rebuilds the cluster when it differs."""

@@ -1,4 +1,4 @@
-"""HeaderPolicy, CORS, RequestLimits and Compression under traffic, at callers, gateway and application."""
+"""HeaderPolicy, CORS, RequestLimits, Compression and EnvoyPatch under traffic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.envoy.harness import Mesh, running_mesh, service
+from tests.envoy.harness import Mesh, running_mesh, service, until
 
 SERVICE = "{kind: Service, name: back}"
 GATEWAY = "{kind: Gateway, name: ingress}"
@@ -204,3 +204,27 @@ def test_responses_are_compressed_as_clients_accept(mesh: Mesh, applied: Any) ->
     assert "content-encoding" not in encoded("gzip", "/big?mb=1").headers, "of another type"
     inside = mesh.get("front-1", "http://back/echo", headers={"accept-encoding": "gzip", **padding})
     assert "content-encoding" not in inside.headers
+
+
+def patch(operation: str, resource: str = "type: RouteConfiguration, name: in") -> str:
+    return f"patches: [{{{resource}, operations: [{operation}]}}]"
+
+
+def test_patch_of_envoy_is_in_force_and_one_that_envoy_rejects_leaves_the_last(
+    mesh: Mesh, applied: Any
+) -> None:
+    header = "{header: {key: x-patched, value: 'yes'}}"
+    operation = f"{{op: add, path: /response_headers_to_add, value: [{header}]}}"
+    applied("escape", SERVICE, patch(operation), "EnvoyPatch")
+    assert call(mesh).headers["x-patched"] == "yes"
+    rejected = patch("{op: add, path: /virtual_hosts/-, value: {name: app, domains: ['*']}}")
+    text = policy("broken", SERVICE, rejected, "EnvoyPatch")
+    done = mesh.run("apply", "-f", "-", "--wait", "-o", "json", stdin=text, check=False)
+    assert done.returncode == 5, done.stderr
+    assert "back-1: rejected revision" in done.stderr
+    assert call(mesh).headers["x-patched"] == "yes", "the last configuration that Envoy took"
+    mesh.delete("EnvoyPatch", "broken")
+    missing = policy("missing", SERVICE, patch("{op: remove, path: /nothing}"), "EnvoyPatch")
+    mesh.run("apply", "-f", "-", stdin=missing)
+    until(lambda: "there is no /nothing" in mesh.run("status").stdout, "the status says why")
+    mesh.delete("EnvoyPatch", "missing")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from meshwright.control_plane.admin import policy_merge
 from meshwright.control_plane.admin.policy_editor import PolicyEditor, plain, shown
-from meshwright.control_plane.admin.policy_validation import check_namespace, kind_of, validate
+from meshwright.control_plane.admin.policy_validation import (
+    check_allowed,
+    check_namespace,
+    kind_of,
+    validate,
+)
 from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog
 from meshwright.control_plane.admin.route import NoBody, NoParams, RequestParams, Route
 from meshwright.control_plane.api.models.policies import (
@@ -21,6 +27,8 @@ from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocum
 from meshwright.control_plane.errors import NotFoundError
 from meshwright.control_plane.policies.validation_messages import suggestion
 
+_NONE: Mapping[str, str] = MappingProxyType({})
+
 
 class KindParams(RequestParams):
     kind: str
@@ -33,7 +41,11 @@ class NameParams(KindParams):
 class PoliciesRouter:
     """`/apply`, `/delete`, `/diff`, `/policies`."""
 
-    def __init__(self, revisions: RevisionLog, preview: EditPreview) -> None:
+    def __init__(
+        self, revisions: RevisionLog, preview: EditPreview, denied_kinds: Mapping[str, str] = _NONE
+    ) -> None:
+        """`denied_kinds`: why the mesh takes no document of a kind."""
+        self._denied_kinds = denied_kinds
         self._revisions = revisions
         self._preview = preview
         self._editor = PolicyEditor(revisions, preview)
@@ -70,6 +82,7 @@ class PoliciesRouter:
     async def apply(self, _params: NoParams, body: ApplyRequest) -> ApplyResponse:
         """Create or change documents, all or none."""
         applied = await validate(body.documents)
+        check_allowed(applied, self._denied_kinds)
         return await self._editor.commit_to_newest(body, lambda before: _merged(before, applied), applied)
 
     async def delete(self, _params: NoParams, body: DeleteRequest) -> ApplyResponse:
@@ -80,6 +93,7 @@ class PoliciesRouter:
     async def diff(self, _params: NoParams, body: DiffRequest) -> DiffResponse:
         """What an apply would change, in documents and in Envoy's resources."""
         applied = await validate(body.documents)
+        check_allowed(applied, self._denied_kinds)
         current = await self._revisions.current()
         before = current.documents
         after = _merged(before, applied)

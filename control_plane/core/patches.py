@@ -1,0 +1,79 @@
+"""Patches of finished resources, by which EnvoyPatch changes what every other kind has made.
+
+A patch that cannot be applied leaves its resource as it was: `problems` says so. A patched resource's version
+is that of the resource and of the patches, since the maps inside of it have no fixed order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+from google.protobuf.json_format import ParseError
+
+from meshwright.control_plane.core.attachment import EffectivePolicy
+from meshwright.control_plane.core.resource import CDS, LDS, RDS, Resource, encode
+from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.json_patch import PatchError
+
+TYPES = {"Cluster": CDS, "Listener": LDS, "RouteConfiguration": RDS}
+"""The type URLs of resources that may be patched."""
+
+ResourceKey = tuple[str, str]
+
+
+def keys(policies: Iterable[EffectivePolicy]) -> frozenset[ResourceKey]:
+    """The resources that some policies patch."""
+    return frozenset(
+        (TYPES[kind], name) for policy in policies for kind, name in policy.hooks.patched_resources()
+    )
+
+
+@lru_cache(maxsize=2048)
+def patched(resource: Resource, policies: tuple[EffectivePolicy, ...]) -> Resource:
+    """The resource with all patches that can be applied."""
+    for policy in policies:
+        if (resource.type_url, resource.name) in keys((policy,)):
+            try:
+                resource = _patch(resource, policy)
+            except (PatchError, ParseError):
+                continue
+    return resource
+
+
+def problems(
+    owner: str, resources: Iterable[Resource], policies: tuple[EffectivePolicy, ...]
+) -> Iterator[str]:
+    """Why patches cannot be applied to the proxies of `owner`, which have these resources."""
+    by_key = {(resource.type_url, resource.name): resource for resource in resources}
+    for policy in policies:
+        for type_url, name in sorted(keys((policy,))):
+            resource = by_key.get((type_url, name))
+            where = f"{policy.ref} does not change {type_url.rsplit('.', 1)[1]} {name} of {owner}"
+            if resource is None:
+                yield f"{where}: there is no such resource"
+                continue
+            try:
+                by_key[type_url, name] = _patch(resource, policy)
+            except (PatchError, ParseError) as error:
+                yield f"{where}: {' '.join(str(error).split())}"
+
+
+def _patch(resource: Resource, policy: EffectivePolicy) -> Resource:
+    body = v3.DeltaDiscoveryResponse.FromString(resource.wire).resources[0].resource
+    message = codec.decode(body.type_url, body.value)
+    kind = resource.type_url.rsplit(".", 1)[1]
+    value = policy.hooks.patch_resource(kind, resource.name, codec.to_dict(message))
+    if not isinstance(value, dict):
+        raise PatchError("the result is not a message")
+    version = hashlib.sha256(f"{resource.version}\0{policy.ref}\0{policy.spec!r}".encode()).hexdigest()[:16]
+    return encode(
+        resource.type_url,
+        resource.name,
+        codec.from_dict(type(message), value),
+        aliases=resource.aliases,
+        required_clusters=resource.required_clusters,
+        policies=(*resource.policies, policy.ref),
+        version=version,
+    )

@@ -1,0 +1,1 @@
+"""EnvoyPatch: changes to Envoy's configuration that no other kind makes."""
