@@ -6,3 +6,4 @@ CREATE DATABASE payments;
 CREATE DATABASE trading;
 CREATE DATABASE analytics;
 CREATE DATABASE users;
+CREATE DATABASE notifications;

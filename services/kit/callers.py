@@ -36,9 +36,14 @@ class Requester:
     roles: frozenset[str] = frozenset()
     session_id: str = ""
 
+    @property
+    def is_staff(self) -> bool:
+        """Whether the person sees everybody's data."""
+        return bool(STAFF & self.roles)
+
     def may_read(self, user_id: str) -> bool:
         """Whether the person may see a user's data: their own, or as staff everybody's."""
-        return self.user_id == user_id or bool(STAFF & self.roles)
+        return self.user_id == user_id or self.is_staff
 
 
 def read_caller(headers: Mapping[str, str]) -> Requester | None:

@@ -6,7 +6,9 @@ wait in the table. One that was sent just before its process died is sent again.
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.propagate import inject
@@ -46,6 +48,9 @@ def outbox_table(tables: MetaData) -> Table:
         "outbox",
         tables,
         Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+        Column(
+            "kind", String(8), nullable=False
+        ),  # event, for the stream `name`, or job, for the list `name`
         Column("name", String(64), nullable=False),
         Column("event_id", String(128), nullable=False),
         Column("data", JSON, nullable=False),
@@ -58,8 +63,16 @@ async def add_event(connection: AsyncConnection, outbox: Table, event: ServiceEv
     """Add an event to the outbox, with the trace of what is being done."""
     carrier: dict[str, str] = {}
     inject(carrier)
-    values = {"name": event.name, "event_id": event.id, "data": dict(event.data), "claimed": 0}
-    await connection.execute(insert(outbox).values(**values, traceparent=carrier.get("traceparent", "")))
+    values = {"kind": "event", "name": event.name, "event_id": event.id, "data": dict(event.data)}
+    await connection.execute(
+        insert(outbox).values(**values, traceparent=carrier.get("traceparent", ""), claimed=0)
+    )
+
+
+async def add_job(connection: AsyncConnection, outbox: Table, queue: str, job: Mapping[str, Any]) -> None:
+    """Add a job for the workers of a queue to the outbox."""
+    values = {"kind": "job", "name": queue, "event_id": "", "data": dict(job), "traceparent": ""}
+    await connection.execute(insert(outbox).values(**values, claimed=0))
 
 
 async def publish_outbox(runtime: Runtime, redis: Redis, outbox: Table) -> None:
@@ -85,6 +98,9 @@ class OutboxPublisher:
             return False
         async with self._redis.pipeline(transaction=False) as pipeline:
             for row in batch:
+                if row.kind == "job":
+                    pipeline.lpush(row.name, json.dumps(row.data))
+                    continue
                 fields: Any = to_fields(ServiceEvent(row.name, row.event_id, row.data), row.traceparent)
                 pipeline.xadd(row.name, fields, maxlen=MAX_EVENTS, approximate=True)
             await pipeline.execute()

@@ -143,7 +143,7 @@ class OrdersApi:
         order_id = domain.order_id(user_id, request.key)
         order, saga = await self._store.load(order_id)
         if order is None:
-            order, saga = await self._create(order_id, user_id, items, request.body.card_token)
+            order, saga = await self._create(order_id, request, items)
         if order.items != items:
             message = f"this key was used for other items, in order {order_id}"
             raise HttpError(422, "idempotency_key_reused", message)
@@ -187,10 +187,11 @@ class OrdersApi:
         return OperationResponse(OrderListResponse(orders=[_order_response(order) for order in orders]))
 
     async def _create(
-        self, order_id: str, user_id: str, items: tuple[tuple[str, int], ...], card_token: str
+        self, order_id: str, request: OperationRequest[OrderRequest, None], items: tuple[tuple[str, int], ...]
     ) -> tuple[domain.Order, Saga | None]:
-        created = domain.create(user_id, items, await self._prices(product for product, _ in items))
-        saga = self._runner.begin(order_id, card_token)
+        caller, prices = request.caller, await self._prices(product for product, _ in items)
+        created = domain.create(caller.user_id, items, prices, caller.email)
+        saga = self._runner.begin(order_id, request.body.card_token)
         try:
             order = await self._store.create(created, saga, _now())
         except VersionConflictError:

@@ -20,11 +20,15 @@ _NAMESPACE = uuid.UUID("3f1d5c0e-6a52-4f0b-9f63-7f5e0a4f8a11")
 
 @dataclass(frozen=True, slots=True)
 class OrderCreated:
-    """`total` is in minor units, at the prices of the creation. `items` are (product, quantity)."""
+    """`total` is in minor units, at the prices of the creation. `items` are (product, quantity).
+
+    The confirmation goes to `email`, if there is one.
+    """
 
     user_id: str
     items: tuple[tuple[str, int], ...]
     total: int
+    email: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Order:
     version: int
     reason: str = ""
     tracking_number: str = ""
+    email: str = ""
 
 
 def order_id(user_id: str, key: str) -> str:
@@ -76,16 +81,31 @@ def merge_items(items: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]
     return tuple(quantities.items())
 
 
-def create(user_id: str, items: tuple[tuple[str, int], ...], prices: Mapping[str, int]) -> OrderCreated:
+def create(
+    user_id: str, items: tuple[tuple[str, int], ...], prices: Mapping[str, int], email: str = ""
+) -> OrderCreated:
     """The first event of an order. `prices` has the minor units of every product in `items`."""
-    return OrderCreated(user_id, items, sum(prices[product] * quantity for product, quantity in items))
+    return OrderCreated(user_id, items, sum(prices[product] * quantity for product, quantity in items), email)
+
+
+NOTIFICATIONS = "notification-queue"
+"""The queue of jobs for notifications."""
+
+
+def confirmation(order: Order) -> dict[str, str] | None:
+    """The job that tells the customer; None without an address."""
+    if not order.email:
+        return None
+    return {
+        "type": "order-confirmation", "userId": order.user_id, "orderId": order.id, "email": order.email,
+    }  # fmt: skip
 
 
 def apply(order: Order | None, event: OrderEvent, id_: str) -> Order:
     """The order after one more event. Raises ValueError for an event that cannot follow."""
     match event:
         case OrderCreated() if order is None:
-            return Order(id_, event.user_id, event.items, event.total, "pending", 1)
+            return Order(id_, event.user_id, event.items, event.total, "pending", 1, email=event.email)
         case OrderConfirmed() if order is not None and order.status == "pending":
             return replace(order, status="confirmed", version=order.version + 1)
         case OrderShipped() if order is not None and order.status == "confirmed":
@@ -134,7 +154,8 @@ def encode(event: OrderEvent) -> tuple[str, dict[str, Any]]:
     match event:
         case OrderCreated():
             items = [[product, quantity] for product, quantity in event.items]
-            return "OrderCreated", {"userId": event.user_id, "items": items, "total": event.total}
+            facts = {"userId": event.user_id, "items": items, "total": event.total, "email": event.email}
+            return "OrderCreated", facts
         case OrderConfirmed():
             return "OrderConfirmed", {}
         case OrderShipped():
@@ -148,7 +169,7 @@ def decode(name: str, data: Mapping[str, Any]) -> OrderEvent:
     match name:
         case "OrderCreated":
             items = tuple((str(product), int(quantity)) for product, quantity in data["items"])
-            return OrderCreated(str(data["userId"]), items, int(data["total"]))
+            return OrderCreated(str(data["userId"]), items, int(data["total"]), str(data.get("email", "")))
         case "OrderConfirmed":
             return OrderConfirmed()
         case "OrderShipped":

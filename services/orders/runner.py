@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from meshwright.services.kit.client import ServiceClient, ServiceResponse, ServiceUnavailableError
 from meshwright.services.kit.settings import whole_number
 from meshwright.services.orders import saga as sagas
-from meshwright.services.orders.domain import Order, OrderCancelled, OrderConfirmed, OrderEvent
+from meshwright.services.orders.domain import Order, OrderCancelled, OrderConfirmed, OrderEvent, confirmation
 from meshwright.services.orders.saga import Failed, Outcome, Refused, Saga, Succeeded
 from meshwright.services.orders.store import OrderStore, SagaStep, VersionConflictError
 
@@ -113,7 +113,8 @@ class SagaRunner:
         after = sagas.advance(saga, outcome, now)
         if after.step != "done" and not after.attempts:
             after = replace(after, due=now + self._settings.lease)  # whoever runs it goes on
-        step = SagaStep(saga, after, _text(outcome), _event(saga))
+        job = confirmation(order) if saga.step == "notify" else None
+        step = SagaStep(saga, after, _text(outcome), _event(saga), job)
         order = await self._store.save(step, order, now)
         if not isinstance(outcome, Succeeded):
             log.warning("saga step failed", order_id=order.id, step=saga.step, error=_text(outcome))

@@ -1,9 +1,10 @@
 """The saga of an order: which step follows which outcome. Pure.
 
-Forward: reserve the goods, charge the card, confirm the order, commit the goods. The charge is the pivot.
-Before it a failure compensates what may have been done, in reverse: refund, release, cancel. After it, and
-while it compensates, a step that fails is tried again until it succeeds: a customer who has paid gets the
-goods, and one who gets none has paid nothing. Every step can be repeated, so a saga may run twice at once.
+Forward: reserve the goods, charge the card, confirm the order, commit the goods, notify the customer. The
+charge is the pivot. Before it a failure compensates what may have been done, in reverse: refund, release,
+cancel. After it, and while it compensates, a step that fails is tried again until it succeeds: a customer who
+has paid gets the goods, and one who gets none has paid nothing. Every step can be repeated, so a saga may run
+twice at once.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-Step = Literal["reserve", "charge", "confirm", "commit", "refund", "release", "cancel", "done"]
+Step = Literal["reserve", "charge", "confirm", "commit", "notify", "refund", "release", "cancel", "done"]
 """What the saga does next. `done`: nothing."""
 
 NEXT: dict[Step, Step] = {
-    "reserve": "charge", "charge": "confirm", "confirm": "commit", "commit": "done",
+    "reserve": "charge", "charge": "confirm", "confirm": "commit", "commit": "notify", "notify": "done",
     "refund": "release", "release": "cancel", "cancel": "done",
 }  # fmt: skip
 """The step after one that succeeded."""

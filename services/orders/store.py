@@ -8,7 +8,7 @@ outbox, from which events reach other services.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from typing import Any
@@ -33,8 +33,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshwright.services.kit.database import Database
-from meshwright.services.kit.outbox import add_event, outbox_table
+from meshwright.services.kit.outbox import add_event, add_job, outbox_table
 from meshwright.services.orders.domain import (
+    NOTIFICATIONS,
     Order,
     OrderCreated,
     OrderEvent,
@@ -99,12 +100,13 @@ _SAGA_FIELDS = [field.name for field in fields(Saga) if field.name != "order_id"
 
 @dataclass(frozen=True, slots=True)
 class SagaStep:
-    """An attempt at a saga's step: the saga before and after it, how it went, and the order's new event."""
+    """An attempt at a saga's step: the saga before and after, how it went, the order's new event, its job."""
 
     before: Saga
     after: Saga
     outcome: str
     event: OrderEvent | None = None
+    job: Mapping[str, str] | None = None
 
 
 class VersionConflictError(Exception):
@@ -151,6 +153,8 @@ class OrderStore:
             async with self._database.write() as connection:
                 await _change_saga(connection, before, after)
                 await connection.execute(insert(saga_log).values(order_id=order.id, **log))
+                if step.job is not None:
+                    await add_job(connection, outbox, NOTIFICATIONS, step.job)
                 if step.event is None:
                     return order
                 return await _append(connection, order.id, order, step.event, now)

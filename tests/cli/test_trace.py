@@ -21,7 +21,10 @@ from tests.services.ingress import PASSWORD, authorization
 INGRESS_SERVICES = ("analytics", "catalog", "inventory", "orders", "storefront", "trading")
 EDGES = {
     **{("ingress", to): "http" for to in (*INGRESS_SERVICES, "users")},
-    **{(caller, "broker"): "tcp" for caller in ("orders", "inventory", "analytics", "users")},
+    **{
+        (caller, "broker"): "tcp" for caller in ("orders", "inventory", "analytics", "users", "notifications")
+    },
+    ("notifications", "inbox"): "tcp",
     ("orders", "catalog"): "http",
     ("orders", "inventory"): "http",
     ("orders", "payments"): "http",
@@ -31,8 +34,8 @@ EDGES = {
 }
 """The edges of the demo with their protocols: an order's calls, the dashboard, ticks, events, users."""
 
-PROBED = {("ingress", "payments")}
-"""What may be there too: without traffic, but with the first probe of a breaker."""
+PROBED = {("ingress", "payments"), ("ingress", "notifications"), ("ingress", "inbox")}
+"""Edges that may be there too: without traffic, but with the first probe of a breaker."""
 
 ORDER = {"items": [{"productId": "seed-plate", "quantity": 1}], "cardToken": "tok"}
 FAULT = """

@@ -23,7 +23,7 @@ from tests.deploy.traffic_metrics import has_data, query_prometheus, recorded_ca
 from tests.envoy.harness import ROOT, until
 
 pytestmark = pytest.mark.timeout(420)
-# The first test starts the fixture, which has twenty-six processes.
+# The first test starts the fixture, which has thirty processes.
 
 UNAVAILABLE = ("grafana", "jaeger")
 """Services without a program on this machine. All others of the file run."""
@@ -34,7 +34,8 @@ CALL_GRAPH = {
         for callee in ("analytics", "catalog", "inventory", "orders", "storefront", "trading", "users")
     ),
     *(("orders", callee) for callee in ("catalog", "inventory", "payments", "analytics")),
-    *((caller, "broker") for caller in ("orders", "inventory", "analytics", "users")),
+    *((caller, "broker") for caller in ("orders", "inventory", "analytics", "users", "notifications")),
+    ("notifications", "inbox"),
     *(("storefront", callee) for callee in ("catalog", "orders", "trading")),
     ("trading", "analytics"),
 }

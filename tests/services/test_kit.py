@@ -166,6 +166,6 @@ async def test_spans_of_one_order_reach_the_collector_as_one_trace(shop: Shop) -
         trace = [(name, span) for name, span in collector.spans if span.trace_id == roots[0].trace_id]
         assert {name for name, _ in trace} == set(NAMES)
         steps = {span.name for _, span in trace if span.name.startswith("saga ")}
-        assert steps == {"saga reserve", "saga charge", "saga confirm", "saga commit"}
+        assert steps == {"saga reserve", "saga charge", "saga confirm", "saga commit", "saga notify"}
     finally:
         server.stop(None)

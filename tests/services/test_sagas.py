@@ -52,7 +52,7 @@ async def killed_at(shop: Shop, points: list[KillPoint]) -> None:
         orders = await kill_orders(shop, orders, point, f"k{number}")
     assert await settled(shop, STOCK) == {"confirmed": len(points)}
     steps = query(shop, "orders", "SELECT order_id, step FROM saga_log WHERE outcome = 'succeeded'")
-    assert len(steps) == len(set(steps)) == 4 * len(points)
+    assert len(steps) == len(set(steps)) == 5 * len(points)
 
 
 async def test_orders_are_resumed_after_a_kill(shop: Shop) -> None:
