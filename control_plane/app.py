@@ -155,9 +155,8 @@ class ControlPlane:
     def _build_mesh_view(self) -> None:
         # Telemetry: metrics, spans and request logs of all proxies, by OTLP.
         owners = NodeOwners(lambda: self.reconciler.world, self.xds.queue.owners_of)
-        self.telemetry = TelemetryService(
-            self._settings, self._credentials(), self.callers, SenderCheck(owners, time.time)
-        )
+        check = SenderCheck(owners, time.time)
+        self.telemetry = TelemetryService(self._settings, self._credentials(), self.callers, check)
 
         # The read model joins all of it for the whole mesh: status, topology, traces, requests.
         self.read_model = MeshReadModel(
