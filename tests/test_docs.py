@@ -13,7 +13,7 @@ from meshwright.cli.application import Application
 from meshwright.cli.main import COMMANDS
 from meshwright.cli.settings import COMMAND_SETTINGS
 from meshwright.control_plane.config import Settings
-from meshwright.control_plane.policies.loader import load
+from meshwright.control_plane.policies.loader import load_files
 from meshwright.control_plane.policies.registry import kinds
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +29,17 @@ SETTING = re.compile(r"\bMESH_[A-Z][A-Z_]*[A-Z]\b")
 SETTINGS = {f"MESH_{setting.name.upper()}" for setting in fields(Settings)} | {
     setting.name for setting in COMMAND_SETTINGS
 }
+
+
+NAMED_FILES = {
+    "users.htpasswd": "ann:{SHA}0DPiKuNIrrVmD8IUCuw1hQxNqZc=",
+    "keys.txt": "reports:0123456789abcdef0123456789abcdef",
+}
+"""Content of the files that policies on the pages name."""
+
+
+def named_file(_document: str, name: str, _limit: int) -> str:
+    return NAMED_FILES[name]
 
 
 def text(page: Path) -> str:
@@ -87,7 +98,7 @@ def test_page_links_only_to_headings_that_exist(page: Path) -> None:
 def test_page_has_only_valid_yaml(page: Path) -> None:
     for block in re.findall(r"^```yaml\n(.*?)^```", text(page), re.MULTILINE | re.DOTALL):
         extra_kinds = {"Application": Application} if "kind: Application" in block else None
-        loaded = load(block.encode(), page.name, extra_kinds)
+        loaded = load_files([(page.name, block.encode())], extra_kinds, read_file=named_file)
         assert loaded.problems == ()
         assert loaded.documents
 

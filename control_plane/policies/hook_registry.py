@@ -53,8 +53,9 @@ def hooks_for(spec: Spec, ref: str = "", clusters: Iterable[tuple[str, str]] = (
 
 
 def overrides(spec: Spec, hook: str) -> bool:
-    """Whether the spec's kind implements `hook`, a method's name."""
-    return getattr(_by_spec()[type(spec)], hook) is not getattr(Hooks, hook)
+    """Whether the spec's kind implements `hook`, a method's name, and this spec needs it."""
+    kind = _by_spec()[type(spec)]
+    return getattr(kind, hook) is not getattr(Hooks, hook) and kind.needs(spec, hook)
 
 
 @cache

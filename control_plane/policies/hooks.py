@@ -238,6 +238,14 @@ class Hooks(Generic[SpecT]):
         """Clusters of hosts outside the mesh that the kind's filters call."""
         return ()
 
+    @classmethod
+    def needs(cls, spec: SpecT, hook: str) -> bool:  # noqa: ARG003
+        """Whether `hook`, a method that the kind overrides, does anything for this spec.
+
+        Where it does not, nothing depends on the policy: a change of it concerns no other proxy.
+        """
+        return True
+
     def patch_listener(self, manager: v3.HttpConnectionManager, listener: ListenerContext) -> None:
         """Change a connection manager. Connections of the listener drain when the result differs."""
 

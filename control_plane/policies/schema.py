@@ -121,6 +121,8 @@ def _type(root: dict[str, Any], field: dict[str, Any]) -> str:
         return f"list of {_type(root, inner['items'])}"
     if inner.get("type") == "object":
         return "mapping"
+    if isinstance(inner["type"], list):
+        return " | ".join(_type(root, {**inner, "type": name}) for name in inner["type"])
     names = {"string": "text", "integer": "whole number"}
     bounds = [str(inner[key]) for key in ("minimum", "maximum") if key in inner]
     name = names.get(inner["type"], inner["type"])

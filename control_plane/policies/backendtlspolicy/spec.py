@@ -31,7 +31,9 @@ class BackendTLSPolicySpec(TargetedSpec):
 
     target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"ExternalService"})
 
-    validation: BackendTLSPolicyValidation = Field(description="What the server must prove.")
+    validation: BackendTLSPolicyValidation = Field(
+        description="The name and certificate that the server must have."
+    )
 
 
 class BackendTLSPolicy(TargetedPolicy):
@@ -42,7 +44,7 @@ class BackendTLSPolicy(TargetedPolicy):
     """
 
     combine: ClassVar[Combine] = "override"
-    order: ClassVar[int] = 150
+    order: ClassVar[int] = 145
 
     api_version: Literal["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1alpha3"] = Field(
         description="gateway.networking.k8s.io/v1, or v1alpha3 with the same meaning."

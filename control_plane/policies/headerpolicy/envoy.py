@@ -27,6 +27,11 @@ class HeaderPolicyHooks(Hooks[HeaderPolicySpec]):
         """The caller's side only, where `from` and routes are known."""
         return () if direction == "inbound" else ((FilterPhase.HEADERS, NAME, v3.HeaderMutation()),)
 
+    @classmethod
+    def needs(cls, spec: HeaderPolicySpec, hook: str) -> bool:
+        """The called service's own sidecars only state the caller's identity."""
+        return hook != "patch_inbound_route" or bool(spec.principal_headers)
+
     def patch_route(self, route: v3.Route) -> list[v3.Route]:
         """Configure the filter for this route."""
         mutations = v3.Mutations(

@@ -147,4 +147,4 @@ class RateLimit(TargetedPolicy):
 
     api_version: Literal["meshwright.io/v1"] = Field(description="Always meshwright.io/v1.")
     kind: Literal["RateLimit"] = Field(description="Always RateLimit.")
-    spec: RateLimitSpec = Field(description="Targets and limits.")
+    spec: RateLimitSpec = Field(description="What is limited, and to how much.")

@@ -57,8 +57,8 @@ class RequestLimits(TargetedPolicy):
     """
 
     combine: ClassVar[Combine] = "override"
-    order: ClassVar[int] = 190
+    order: ClassVar[int] = 195
 
     api_version: Literal["meshwright.io/v1"] = Field(description="Always meshwright.io/v1.")
     kind: Literal["RequestLimits"] = Field(description="Always RequestLimits.")
-    spec: RequestLimitsSpec = Field(description="Targets and limits.")
+    spec: RequestLimitsSpec = Field(description="What is limited, and to how much.")

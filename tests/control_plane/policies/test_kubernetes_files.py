@@ -65,7 +65,7 @@ def test_load_problem_in_a_list_has_its_position() -> None:
 FOREIGN = [
     "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n",
     "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: a}\n",
-    "apiVersion: gateway.networking.k8s.io/v1alpha3\nkind: BackendTLSPolicy\nmetadata: {name: a}\n",
+    "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: {name: a}\n",
     "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: a}\n",
 ]
 
