@@ -36,6 +36,7 @@ class EventKindChoice(StrEnum):
     store = "store"
     outage = "outage"
     refusal = "refusal"
+    certificate = "certificate"
 
 
 def events(
@@ -53,7 +54,8 @@ def events(
     """Show events: policy changes, NACKs, circuit breakers, leases, certificates. The newest come last.
 
     Kinds: revision, nack, sidecar, breaker, ejection, lease, instance, svid, enrolment, store,
-    outage, refusal. With -f, events missed while the control plane is disconnected are shown once it is back.
+    outage, refusal, certificate. With -f, events missed while the control plane is disconnected are shown
+    once it is back.
 
     \b
     Example:

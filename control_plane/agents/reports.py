@@ -21,7 +21,8 @@ MAX_PROXIES_PER_IDENTITY = 2000
 
 
 class _StoredReport(NamedTuple):
-    """`unhealthy`: the report with only those clusters that have ejected hosts or a reached limit."""
+    """`unhealthy`: the report with only what is not in order: clusters with ejected hosts or a reached limit,
+    and certificates."""
 
     received_at: float
     report: ProxyReport
@@ -57,7 +58,7 @@ class ProxyReports:
         return tuple(stored.report for stored in self._current(now))
 
     def unhealthy(self, now: float) -> tuple[ProxyReport, ...]:
-        """Current reports with ejected hosts or reached limits, with those clusters only.
+        """Current reports of something that is not in order, with that only: clusters and certificates.
 
         They are picked out on arrival, so that nobody has to search through healthy clusters.
         """
@@ -77,4 +78,7 @@ class ProxyReports:
 
 def _unhealthy(report: ProxyReport) -> ProxyReport | None:
     clusters = tuple(cluster for cluster in report.clusters if cluster.ejected or cluster.limited)
-    return report.model_copy(update={"clusters": clusters}) if clusters else None
+    certificates = tuple(entry for entry in report.certificates if entry.state != "valid")
+    if not clusters and not certificates:
+        return None
+    return report.model_copy(update={"clusters": clusters, "certificates": certificates})

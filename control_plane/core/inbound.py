@@ -12,6 +12,7 @@ from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core import (
     access_log,
+    client_certificates,
     connection_filters,
     http2,
     shared_filters,
@@ -109,8 +110,7 @@ def _http_filter(
     manager = http.connection_manager("inbound", LISTENER, route_name(port, default), settings)
     if strangers:
         manager.http2_protocol_options.CopyFrom(http2.towards_clients())
-    manager.forward_client_cert_details = http.HCM.SANITIZE_SET
-    manager.set_current_client_cert_details.uri = True
+    client_certificates.say_who_calls(manager)
     manager.local_reply_config.mappers.insert(0, app_failure.reply_mapper())
     return http.network_filter(manager)
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from meshwright.control_plane.api import cluster_names, node_certificates
 from meshwright.control_plane.api.node_certificates import CertificateFiles
-from meshwright.control_plane.core import connection_filters, edge, tcp
+from meshwright.control_plane.core import client_certificates, connection_filters, edge, tcp
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.views import (
     GatewayView,
@@ -76,18 +76,10 @@ def _request_chains(
         manager = http.connection_manager("ingress", "ingress", route_config, settings)
         edge.apply(manager, group, gateway.edge, port)
         if secure.tls and secure.tls.client_cas and secure.tls.client_mode != "Insecure":
-            _forward_client_certificate(manager)
+            client_certificates.forward_client(manager)
         chain = edge.chain(manager, group)
         chain.name = f"{secure.name}/{group.name}"
         yield _for_host(chain, secure.hostname, secure.tls, ALPN)
-
-
-def _forward_client_certificate(manager: http.HCM) -> None:
-    """`x-forwarded-client-cert` says who the client is, whatever it sent under that name."""
-    manager.forward_client_cert_details = http.HCM.SANITIZE_SET
-    details = manager.set_current_client_cert_details
-    details.subject.value = True
-    details.uri = details.dns = True
 
 
 def _connection_chains(

@@ -63,6 +63,7 @@ _BY_PACKAGE: dict[str, str] = {
     "envoy.extensions.load_balancing_policies.round_robin.v3": "RoundRobin",
     "envoy.extensions.http.original_ip_detection.xff.v3": "XffConfig XffTrustedCidrs",
     "envoy.extensions.network.dns_resolver.cares.v3": "CaresDnsResolverConfig",
+    "envoy.extensions.matching.common_inputs.ssl.v3": "UriSanInput",
     "envoy.extensions.network.dns_resolver.getaddrinfo.v3": "GetAddrInfoDnsResolverConfig",
     "envoy.extensions.rbac.matchers.upstream_ip_port.v3": "UpstreamIpPortMatcher",
     "envoy.extensions.request_id.uuid.v3": "UuidRequestIdConfig",
@@ -106,6 +107,7 @@ _RENAMED: dict[str, str] = {
     "HealthCheckFilter": "envoy.extensions.filters.http.health_check.v3.HealthCheck",
     "AddressRange": "xds.core.v3.CidrRange",
     "TracingProvider": "envoy.config.trace.v3.Tracing",
+    "XdsMatcher": "xds.type.matcher.v3.Matcher",
 }
 
 MESSAGES: dict[str, str] = {

@@ -61,6 +61,7 @@ class ChangeDetector:
             *_group(self._proxies(before, state, now, revision)),
             *_breakers(before, state, now),
             *_ejections(before, state, now),
+            *_certificates(before, state, now),
         ]
         if last is not None and state.instances != last.instances:
             entries += _health(last, state, now)
@@ -158,6 +159,27 @@ def _ejections(before: MeshState, after: MeshState, now: float) -> Iterator[Even
                 severity="warning" if is_ejected else "info",
             )
             yield EventEntry(event, f"ejection/{edge[0]}/{edge[1]}/{host}/{is_ejected}", edge[0])
+
+
+def _certificates(before: MeshState, after: MeshState, now: float) -> Iterator[EventEntry]:
+    for key in sorted(before.certificates.keys() | after.certificates.keys()):
+        last, current = before.certificates.get(key), after.certificates.get(key)
+        if last == current or (current is None and key[:2] not in after.rejections):
+            continue
+        gateway, proxy, name = key
+        message = f"{current.state}: {current.message}" if current else "in order again"
+        severity: Severity = "info"
+        if current:
+            severity = "error" if current.state in ("missing", "expired") else "warning"
+        event = Event(
+            time=now,
+            kind="certificate",
+            subject=proxy,
+            message=_truncate(f"Certificate {name} is {message}"),
+            severity=severity,
+        )
+        state = current.state if current else "valid"
+        yield EventEntry(event, f"certificate/{gateway}/{proxy}/{name}/{state}", gateway)
 
 
 def _health(before: MeshState, after: MeshState, now: float) -> Iterator[EventEntry]:

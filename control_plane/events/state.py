@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from meshwright.control_plane.api.cluster_names import displayed
-from meshwright.control_plane.api.models.proxies import ProxyReport
+from meshwright.control_plane.api.models.proxies import CertificateReport, ProxyReport
 from meshwright.control_plane.api.models.topology import Breaker
 from meshwright.control_plane.core.translate import Translation
 from meshwright.control_plane.core.world import Instance, World
@@ -22,25 +22,29 @@ ProxyKey = tuple[str, str]
 EdgeKey = tuple[str, str]
 """Caller and callee."""
 
+CertificateKey = tuple[str, str, str]
+"""Gateway, its proxy, and the Certificate."""
+
 
 @dataclass(frozen=True, slots=True)
 class MeshState:
     """`rejections`: Envoy's error of each connected proxy, "" if it rejects nothing.
 
     `breakers`: those that are not closed. `ejected`: names of the hosts that the callers' sidecars ejected.
-    `instances`: their condition.
+    `instances`: their condition. `certificates`: those of gateways that are not in order, by proxy and name.
     """
 
     rejections: Mapping[ProxyKey, str] = field(default_factory=dict)
     breakers: Mapping[EdgeKey, Breaker] = field(default_factory=dict)
     ejected: Mapping[EdgeKey, frozenset[str]] = field(default_factory=dict)
     instances: Mapping[ProxyKey, Instance] = field(default_factory=dict)
+    certificates: Mapping[CertificateKey, CertificateReport] = field(default_factory=dict)
 
 
 def capture(
     rejections: Mapping[ProxyKey, str], served: Translation | None, unhealthy: Collection[ProxyReport]
 ) -> MeshState:
-    """The current state. `unhealthy`: reports with only those clusters that are unhealthy."""
+    """The current state. `unhealthy`: reports with only what is not in order."""
     if served is None:
         return MeshState(rejections)
     world = served.world
@@ -50,6 +54,11 @@ def capture(
         {(breaker.from_, breaker.to): breaker for breaker in breakers if breaker.state != "closed"},
         _ejected(world, unhealthy),
         instances(world),
+        {
+            (report.service, report.node, certificate.name): certificate
+            for report in unhealthy
+            for certificate in report.certificates
+        },
     )
 
 

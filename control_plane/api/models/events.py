@@ -21,12 +21,14 @@ EventKind = Literal[
     "store",
     "outage",
     "refusal",
+    "certificate",
 ]
 """`revision`: policies changed. `nack`: an Envoy rejects configuration, or accepts it again. `sidecar`:
 connected or disconnected. `breaker`: opened or closed. `ejection`: hosts ejected or returned. `lease`:
 expired without renewal. `instance`: its health changed. `svid`: a certificate was issued. `enrolment`: one
 was denied. `store`: it became available or unavailable. `outage`: a control plane is back.
-`refusal`: a policy refused requests, or a sidecar connections without mutual TLS.
+`refusal`: a policy refused requests, or a sidecar connections without mutual TLS. `certificate`: that of a
+gateway is missing, broken or about to expire, or in order again.
 """
 
 Severity = Literal["info", "warning", "error"]

@@ -7,7 +7,12 @@ from typing import Any
 
 from meshwright.control_plane.api.models.events import MESSAGE_LIMIT, Event
 from meshwright.control_plane.api.models.instances import InstanceHealth
-from meshwright.control_plane.api.models.proxies import ClusterReport, ProxyReport
+from meshwright.control_plane.api.models.proxies import (
+    CertificateReport,
+    CertificateState,
+    ClusterReport,
+    ProxyReport,
+)
 from meshwright.control_plane.api.models.revisions import DocumentChange, RevisionInfo
 from meshwright.control_plane.api.models.topology import Breaker
 from meshwright.control_plane.core.translate import Translation, translate
@@ -225,3 +230,27 @@ def test_lost_instance_that_returns_is_an_event() -> None:
     assert (entry.event.kind, entry.event.subject) == ("lease", "orders-1")
     assert "back" in entry.event.message
     assert detector.detect(gone, 5.0, 0) == detector.detect(here, 6.0, 0) == []
+
+
+def certificates(state: CertificateState) -> MeshState:
+    report = CertificateReport(name="shop", state=state, message="shop.key: gone")
+    reports = {} if state == "valid" else {("ingress", "ingress-1", "shop"): report}
+    return MeshState({("ingress", "ingress-1"): ""}, certificates=reports)
+
+
+def test_certificates_of_gateways_are_events_when_their_state_changes() -> None:
+    detector = ChangeDetector()
+    states: tuple[CertificateState, ...] = ("valid", "stale", "stale", "missing", "valid")
+    seen = [
+        [
+            (entry.event.severity, entry.event.message)
+            for entry in detector.detect(certificates(state), 1.0, 1)
+        ]
+        for state in states
+    ]
+    assert [messages[-1:] for messages in seen[1:]] == [
+        [("warning", "Certificate shop is stale: shop.key: gone")],
+        [],
+        [("error", "Certificate shop is missing: shop.key: gone")],
+        [("info", "Certificate shop is in order again")],
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import subprocess
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from tests.envoy.routes.certificates import (
     certificate,
     folder,
     install,
+    install_ca,
     serial_of,
 )
 from tests.envoy.routes.documents import at, conditions, gateway, policy, route, rule
@@ -131,10 +133,18 @@ def test_certificates_that_are_missing_expired_or_broken_are_reported_and_stop_n
         assert listener(mesh, name)["ResolvedRefs"] == ("False", "InvalidCertificateRef"), name
         assert listener(mesh, name)["Programmed"] == ("False", "Invalid"), name
     assert listener(mesh, "soon")["Programmed"] == ("True", "Programmed")
+    until(lambda: ("error", "past is expired") in event_texts(mesh), "an event of the expired certificate")
     late = CA.issue_cert("late.test")
     install(mesh, "late", late)
     until(lambda: serves(port, "late.test", late), "the certificate that came late")
     until(lambda: "ResolvedRefs" not in conditions(policy(mesh, "late")), "it is reported no longer")
+
+
+def event_texts(mesh: Mesh) -> set[tuple[str, str]]:
+    """Severity of each event about certificates, with the name and the state of the certificate."""
+    events = api(mesh, "/api/v1/events?kind=certificate").json()["events"]
+    heads = ((item["severity"], item["message"].partition(":")[0]) for item in events)
+    return {(severity, head.removeprefix("Certificate ")) for severity, head in heads}
 
 
 def test_rotation_broken_files_and_more_listeners_cost_no_request(mesh: Mesh, applied: Any) -> None:
@@ -207,3 +217,107 @@ def test_private_keys_stay_on_their_node(mesh: Mesh, applied: Any) -> None:
     assert secret.encode() not in b"".join(
         file.read_bytes() for file in (mesh.state / "store").rglob("*") if file.is_file()
     )
+
+
+CLIENTS, STRANGERS = trustme.CA(), trustme.CA()
+ALICE, MALLORY = CLIENTS.issue_cert("alice@x.test"), STRANGERS.issue_cert("mallory@x.test")
+CLIENT_CA = "caCertificateRefs: [{group: meshwright.io, kind: Certificate, name: clients}]"
+
+
+def client_listeners(ports: dict[str, int]) -> str:
+    """A Gateway with a listener for each way to treat client certificates."""
+    insecure = f", frontendValidation: {{{CLIENT_CA}, mode: AllowInsecureFallback}}"
+    option = ", options: {meshwright.io/client-certificate: Optional}"
+    frontend = (
+        f"tls: {{frontend: {{default: {{validation: {{{CLIENT_CA}}}}}, "
+        f"perPort: [{{port: {ports['none']}, tls: {{}}}}]}}}}, listeners"
+    )
+    return gateway(
+        "ingress",
+        secure("required", ports["required"], "", "a"),
+        secure("optional", ports["optional"], "", "a", more=option),
+        secure("insecure", ports["insecure"], "", "a", more=insecure),
+        secure("none", ports["none"], "", "a"),
+    ).replace("listeners", frontend, 1)
+
+
+def identity(port: int, client: trustme.LeafCert | None) -> str:
+    """What the app learns about the client; `refused` if the gateway does not talk to it."""
+    forged = {"x-forwarded-client-cert": "URI=spiffe://mesh.local/service/admin"}
+    try:
+        status, body = TlsClient(CA, client).get(port, "a.test", headers=forged)
+    except OSError:
+        return "refused"
+    header = json.loads(body)["headers"]["x-forwarded-client-cert"]
+    assert (status, "admin" in header) == (200, False)
+    assert header.endswith("URI=spiffe://mesh.local/gateway/ingress")
+    first, _, gateway_entry = header.rpartition(",By=")
+    return first if gateway_entry and first else "unknown"
+
+
+def accepts(port: int, client: trustme.LeafCert) -> bool:
+    return identity(port, client) != "refused"
+
+
+def test_client_certificates_are_verified_and_forwarded(mesh: Mesh, applied: Any) -> None:
+    leaf = CA.issue_cert("a.test")
+    install(mesh, "a", leaf)
+    install_ca(mesh, "clients", CLIENTS)
+    ports = {mode: free_port() for mode in ("required", "optional", "insecure", "none")}
+    applied(
+        client_listeners(ports)
+        + certificate("a")
+        + certificate("clients", caFile="clients.pem")
+        + route("all", "{name: ingress}", rule("all", "{}"))
+    )
+    for port in ports.values():
+        until(partial(accepts, port, ALICE), "the certificate of each port")
+    for mode in ("required", "optional"):
+        assert 'Subject="' in identity(ports[mode], ALICE), mode
+        assert identity(ports[mode], MALLORY) == "refused", mode
+    assert identity(ports["required"], None) == "refused"
+    unknown = [("optional", None), ("none", ALICE), *(("insecure", who) for who in (None, ALICE, MALLORY))]
+    for mode, client in unknown:
+        assert identity(ports[mode], client) == "unknown", mode
+
+
+VERSIONS = {
+    "-tls1": False,
+    "-tls1_1": False,
+    "-tls1_2": True,
+    "-tls1_3": True,
+    "-tls1_2 -cipher AES128-GCM-SHA256": False,
+    "-tls1_2 -cipher ECDHE-ECDSA-AES128-SHA": False,
+    "-tls1_2 -cipher ECDHE-ECDSA-AES256-GCM-SHA384": True,
+    "-tls1_2 -cipher ECDHE-ECDSA-CHACHA20-POLY1305": True,
+}
+
+
+def test_old_versions_and_weak_ciphers_are_refused(mesh: Mesh, applied: Any) -> None:
+    port, newer, leaf = free_port(), free_port(), CA.issue_cert("a.test")
+    install(mesh, "a", leaf)
+    only = ", options: {meshwright.io/minimum-version: '1.3'}"
+    listeners = secure("a", port, "a.test", "a"), secure("b", newer, "a.test", "a", more=only)
+    applied(gateway("ingress", *listeners) + certificate("a"))
+    for listening in (port, newer):
+        until(partial(serves, listening, "a.test", leaf), "the certificate of a")
+    assert {arguments: negotiates(port, arguments) for arguments in VERSIONS} == VERSIONS
+    assert [negotiates(newer, version) for version in ("-tls1_2", "-tls1_3")] == [False, True]
+    every = ["openssl", "ciphers", "-tls1_2", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"]
+    names = subprocess.run(every, capture_output=True, text=True, check=True).stdout.strip().split(":")
+    good = ("ECDHE-ECDSA-AES128-GCM", "ECDHE-ECDSA-AES256-GCM", "ECDHE-ECDSA-CHACHA20", "TLS_")
+    weak = [name for name in names if not name.startswith(good)]
+    assert len(weak) > 30
+    assert not negotiates(port, f"-tls1_2 -cipher {':'.join(weak)}")
+
+
+def negotiates(port: int, arguments: str) -> bool:
+    """Whether `openssl s_client` agrees with the gateway, at no security level of its own."""
+    options = arguments.split()
+    if "-cipher" in options:
+        options[-1] += ":@SECLEVEL=0"
+    else:
+        options += ["-cipher", "ALL:@SECLEVEL=0"]
+    argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "a.test", *options]
+    done = subprocess.run(argv, input=b"", capture_output=True, timeout=60, check=False)
+    return b"Cipher is (NONE)" not in done.stdout and b"BEGIN CERTIFICATE" in done.stdout
