@@ -115,7 +115,6 @@ class ControlPlane:
 
         # What the mesh does: telemetry, status, events.
         self._build_mesh_view()
-
         # Enrolment: a join token and a CSR for the first SVID, by HTTPS.
         self._build_enrolment()
 
