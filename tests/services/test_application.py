@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from meshwright.control_plane.api.models.instances import Port
+from meshwright.control_plane.core.translate import translate
+from meshwright.control_plane.core.world import PolicyDocument, Service, World
 from meshwright.control_plane.policies.loader import load_files
+from meshwright.control_plane.status import access
 
 FOLDER = Path(__file__).resolve().parents[2] / "services"
 POLICIES = sorted((FOLDER / "policies").glob("*.yaml"))
@@ -82,6 +86,48 @@ def test_every_service_has_a_breaker_that_is_explained_and_tried_by_a_probe(
         before, _, _ = text.partition("kind: CircuitBreaker")
         lines = before.splitlines()
         assert lines[-2].startswith("#"), f"{name}: the comment says why"
+
+
+CALLERS = {
+    "analytics": {"ingress", "trading"},
+    "broker": {"analytics", "inventory", "notifications", "orders", "users"},
+    "catalog": {"ingress", "orders", "storefront"},
+    "inbox": {"ingress", "notifications"},
+    "inventory": {"ingress", "orders"},
+    "notifications": {"ingress"},
+    "orders": {"ingress", "storefront"},
+    "payments": {"ingress", "orders"},
+    "storefront": {"ingress"},
+    "trading": {"ingress"},
+    "users": {"ingress"},
+}
+"""The call graph: who calls each service."""
+
+
+def test_of_all_pairs_only_the_call_graph_is_allowed(application: dict[str, Any]) -> None:
+    loaded = load_files([(path.name, path.read_bytes()) for path in POLICIES])
+    ports = {service["name"]: service["ports"] for service in application["spec"]["services"]}
+    services = {
+        name: Service(
+            name,
+            tuple(
+                Port(name=port["name"], number=port.get("number") or 80, protocol=port["protocol"])
+                for port in listed
+            ),
+        )
+        for name, listed in ports.items()
+    }
+    documents = tuple(PolicyDocument(item.policy, 1) for item in loaded.documents)
+    result = access.matrix(translate(World(1, services, documents, ("ingress",), "mesh.local")))
+    allowed = {
+        row.service: {caller for caller in result.callers if row.callers.get(caller, row.others) != "denied"}
+        for row in result.services
+    }
+    assert allowed == CALLERS
+    upstreams = [
+        (s["name"], upstream) for s in application["spec"]["services"] for upstream in s.get("upstreams", ())
+    ]
+    assert all(caller in CALLERS[upstream] for caller, upstream in upstreams)
 
 
 def test_every_subset_selects_replicas_of_the_application(application: dict[str, Any]) -> None:
