@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,11 @@ import requests
 
 from tests.cli.joining import joined
 from tests.envoy.harness import running_mesh, service, until
-from tests.envoy.steady_load import load
 from tests.envoy.test_planes import planes, second_control_plane
 
 pytestmark = pytest.mark.long
 
-RATE, SECONDS = 50, 20
+RATE, SECONDS, CALLERS = 50, 12, 6
 
 LIMIT = f"""
 apiVersion: meshwright.io/v1
@@ -48,15 +49,21 @@ def test_sidecars_of_two_control_planes_share_a_limit(tmp_path: Path) -> None:
             return {answer.headers["x-served-by"] for answer in answers if answer.ok}
 
         until(lambda: len(instances()) == 3, "all instances are called")
-        proxy = f"http://127.0.0.1:{first.ports('front-1')['outbound']}/echo"
         begun = time.monotonic()
-        with load(tmp_path, proxy, "Host: back", connections=32) as result:
-            loaded = time.monotonic()
-            while time.monotonic() < loaded + SECONDS:
-                requests.get(f"{first.app('front-1')}/count", timeout=60)
-            at_least = time.monotonic() - loaded
-        at_most = time.monotonic() - begun
-        passed = result.requests - result.failed
-        assert result.failed > passed, result.report
-        # The bucket holds a second's requests, so no pause of a second changes the sum.
-        assert 0.95 * RATE * at_least <= passed <= RATE * (at_most + 1), (passed, at_least, at_most)
+
+        def call(session: requests.Session) -> Counter[int]:
+            statuses: Counter[int] = Counter()
+            while time.monotonic() < begun + SECONDS:
+                statuses[session.get("http://back/echo", timeout=30).status_code] += 1
+            return statuses
+
+        with ThreadPoolExecutor(CALLERS) as pool:
+            results = list(pool.map(call, [first.caller("front-1") for _ in range(CALLERS)]))
+        lasted = time.monotonic() - begun
+        total = sum(results, Counter[int]())
+        assert total.keys() <= {200, 429, 503}, total
+        # The bucket holds a second's requests.
+        assert total[200] <= RATE * (lasted + 1), (total, lasted)
+        if total[503] < 0.01 * total.total():
+            # On a machine so busy that answers are late, what was granted is lost.
+            assert total[200] >= 0.95 * RATE * SECONDS, (total, lasted)
