@@ -117,13 +117,13 @@ def _type(root: dict[str, Any], field: dict[str, Any]) -> str:
         return " | ".join(str(value) or "''" for value in inner.get("enum", [inner.get("const")]))
     if inner.get("pattern") == duration.PATTERN:
         return "duration"
-    if inner.get("type") == "array":
+    if isinstance(inner.get("type"), list):
+        return " | ".join(_type(root, {"type": name}) for name in inner["type"])
+    if inner.get("type") == "array" and "items" in inner:
         return f"list of {_type(root, inner['items'])}"
     if inner.get("type") == "object":
         return "mapping"
-    if isinstance(inner["type"], list):
-        return " | ".join(_type(root, {**inner, "type": name}) for name in inner["type"])
-    names = {"string": "text", "integer": "whole number"}
+    names = {"string": "text", "integer": "whole number", "array": "list"}
     bounds = [str(inner[key]) for key in ("minimum", "maximum") if key in inner]
     name = names.get(inner["type"], inner["type"])
     return f"{name} {' to '.join(bounds)}" if len(bounds) == 2 else str(name)
