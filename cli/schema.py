@@ -21,7 +21,7 @@ def schema(
     field: Annotated[
         str,
         typer.Argument(
-            metavar="[FIELD]", help="After `envoy`: a message or field of Envoy's own configuration."
+            metavar="FIELD", help="After `envoy`: a message or field of Envoy's own configuration."
         ),
     ] = "",
     explain: Annotated[

@@ -7,16 +7,13 @@ intersected: what passes, each of the policies accepts.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from meshwright.control_plane.policies.base import TargetedSpec, TargetKind
 from meshwright.control_plane.policies.field_types import HOP_BY_HOP, HeaderName
-
-MAX_HYPHENS = 4
-"""Hyphens in the name of a forwarded header: each spelling with underscores is removed, 2 to this power."""
+from meshwright.control_plane.policies.trusted_headers import check_spelling, spellings
 
 
 class CredentialGateSpec(TargetedSpec):
@@ -45,15 +42,9 @@ def check_forwarded_header(header: HeaderName | str) -> str:
         return ""
     if header.lower() in HOP_BY_HOP | {"host", "authorization", "cookie", "content-type"}:
         raise ValueError(f"header {header!r} has a meaning of its own: use another name")
-    if "_" in header or header.count("-") > MAX_HYPHENS:
-        raise ValueError(f"header {header!r}: use hyphens, no underscores, and at most {MAX_HYPHENS}")
-    return header.lower()
+    return check_spelling(header)
 
 
 def other_spellings(header: str) -> Iterator[str]:
-    """The other names by which an application may read a header: CGI takes an underscore for a hyphen."""
-    parts = header.split("-") if header else []
-    for separators in product("-_", repeat=max(len(parts) - 1, 0)):
-        name = "".join(parts[:1]) + "".join(map("".join, zip(separators, parts[1:], strict=True)))
-        if name != header:
-            yield name
+    """The spellings of a forwarded header but its own, which Envoy's filter itself sets; none without one."""
+    return (name for name in spellings(header) if name != header)

@@ -138,6 +138,9 @@ class Hooks(Generic[SpecT]):
     default_spec: ClassVar[TargetedSpec | None] = None
     """The spec in force at a listener to which no policy of this kind is attached."""
 
+    as_one: ClassVar[bool] = False
+    """Whether the policies of a place are applied as one, since what one does depends on the `members`."""
+
     explains: ClassVar[tuple[Symptom, ...]] = ()
     """What this kind is responsible for. For each flag the first symptom whose details match applies."""
 
@@ -161,11 +164,22 @@ class Hooks(Generic[SpecT]):
         self.spec = spec
         self.ref = ref
         self.clusters = clusters
+        self._members: tuple[Any, ...] = ()
+
+    @property
+    def members(self) -> Sequence[Self]:
+        """The policies that are applied as one, beginning with this one."""
+        return self._members or (self,)
 
     @classmethod
     def together(cls, members: Sequence[Self]) -> Sequence[Self]:
-        """What is applied where several policies of the kind are in force: each of them in turn."""
-        return members
+        """What is applied where several policies of the kind are in force: each in turn, or all `as_one`."""
+        if not cls.as_one:
+            return members
+        first = members[0]
+        joint = cls(first.spec, first.ref, first.clusters)
+        joint._members = tuple(members)
+        return (joint,)
 
     @classmethod
     def http_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:  # noqa: ARG003

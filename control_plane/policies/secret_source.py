@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, ValidationInfo, model_validator
 
 from meshwright.control_plane.policies.base import Spec
+from meshwright.control_plane.policies.named_file import FILE_DESCRIPTION, read_named_file
 from meshwright.control_plane.policies.registry import kinds
 
 REDACTED = "<redacted>"
@@ -27,22 +28,12 @@ class SecretSource(Spec):
     max_bytes: ClassVar[int] = MAX_SECRET_BYTES
 
     inline: str = Field("", max_length=MAX_SECRET_BYTES, description="The content itself.")
-    file: str = Field(
-        "",
-        max_length=1024,
-        description="A file with the content, relative to the policy's own. `mesh apply` reads it and stores "
-        "the content, so apply again when the file has changed.",
-    )
+    file: str = Field("", max_length=1024, description=FILE_DESCRIPTION)
 
     @model_validator(mode="before")
     @classmethod
     def _read_file(cls, value: Any, info: ValidationInfo) -> Any:
-        """Put the file's content in its place, where the caller can read files."""
-        read = (info.context or {}).get("read_file")
-        if read is None or not isinstance(value, Mapping) or not isinstance(value.get("file"), str):
-            return value
-        others = {name: member for name, member in value.items() if name != "file"}
-        return others | {"inline": read(value["file"], cls.max_bytes)}
+        return read_named_file(value, info, cls.max_bytes)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.apikeyauthentication.spec import APIKeyAuthenticationSpec
@@ -31,7 +31,9 @@ _CAUSES = (
 
 
 class APIKeyAuthenticationHooks(Hooks[APIKeyAuthenticationSpec]):
-    """The filter at gateways, and at the sidecars of services that a policy targets."""
+    """The filter at gateways and at sidecars of services: one list for all policies."""
+
+    as_one: ClassVar[bool] = True
 
     reply_reasons: ClassVar[tuple[Reason, ...]] = (
         Reason(
@@ -41,16 +43,6 @@ class APIKeyAuthenticationHooks(Hooks[APIKeyAuthenticationSpec]):
             causes=_CAUSES,
         ),
     )
-
-    def __init__(self, spec: APIKeyAuthenticationSpec, ref: str = "", others: Sequence[Self] = ()) -> None:
-        super().__init__(spec, ref)
-        self._members = (self, *others)
-
-    @classmethod
-    def together(cls, members: Sequence[Self]) -> Sequence[Self]:
-        """All policies of a place as one: the filter checks one list of keys."""
-        first, *others = members
-        return (cls(first.spec, first.ref, others),)
 
     @classmethod
     def route_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:
@@ -68,7 +60,7 @@ class APIKeyAuthenticationHooks(Hooks[APIKeyAuthenticationSpec]):
     def _protected(self, route: v3.Route) -> list[v3.Route]:
         if not route.HasField("route"):
             return [route]
-        specs = [hooks.spec for hooks in self._members]
+        specs = [hooks.spec for hooks in self.members]
         header = next(filter(None, (spec.forward_client_id_header for spec in specs)), "")
         hidden = not any(spec.forward_credentials for spec in specs)
         config = v3.ApiKeyAuthPerRoute(forwarding=v3.ApiKeyForwarding(header=header, hide_credentials=hidden))
@@ -79,12 +71,12 @@ class APIKeyAuthenticationHooks(Hooks[APIKeyAuthenticationSpec]):
             if all(place in places for places in others):
                 config.key_sources.add(header=place.header, query=place.query, cookie=place.cookie)
         route.typed_per_filter_config[NAME].CopyFrom(codec.pack(config))
-        refs = [hooks.ref for hooks in self._members]
+        refs = [hooks.ref for hooks in self.members]
         route.metadata.filter_metadata[METADATA_KEY].update({POLICIES_KEY: refs})
         route.request_headers_to_remove.extend(other_spellings(header))
         return [route]
 
     def _keys(self) -> dict[str, str]:
         """The keys that every policy has, with the clients of the first."""
-        first, *others = (hooks.spec.keys.clients() for hooks in self._members)
+        first, *others = (hooks.spec.keys.clients() for hooks in self.members)
         return {key: client for key, client in first.items() if all(key in other for other in others)}

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from meshwright.control_plane.policies.base import Combine, Spec, TargetedPolicy
+from meshwright.control_plane.policies.base import Combine, TargetedPolicy
 from meshwright.control_plane.policies.credential_gate import CredentialGateSpec, check_forwarded_header
-from meshwright.control_plane.policies.field_types import HOP_BY_HOP, HeaderName, check_distinct
+from meshwright.control_plane.policies.credential_location import CredentialLocation
+from meshwright.control_plane.policies.field_types import HeaderName, check_distinct
 from meshwright.control_plane.policies.secret_source import SecretSource
 
 MAX_KEYS = 1000
 
 _LINE = re.compile(r"(?P<client>[A-Za-z0-9][A-Za-z0-9._@-]{0,127}):(?P<key>[A-Za-z0-9._~+/=-]{16,512})")
-
-_Token = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.~-]+$")]
 
 
 class Keys(SecretSource):
@@ -45,22 +44,12 @@ class Keys(SecretSource):
         return {match["key"]: match["client"] for match in matches}
 
 
-class KeyLocation(Spec):
+class KeyLocation(CredentialLocation):
     """Where a request carries the key. Set one of header, query and cookie."""
 
     header: HeaderName | Literal[""] = Field(
         "", description="A header. In `Authorization` the key stands behind `Bearer `."
     )
-    query: _Token | Literal[""] = Field("", description="A parameter of the URL's query.")
-    cookie: _Token | Literal[""] = Field("", description="A cookie.")
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if sum(map(bool, (self.header, self.query, self.cookie))) != 1:
-            raise ValueError("set one of header, query and cookie")
-        if self.header.lower() in HOP_BY_HOP | {"host", "cookie"}:
-            raise ValueError(f"header {self.header!r} cannot carry a key")
-        return self
 
 
 class APIKeyAuthenticationSpec(CredentialGateSpec):

@@ -10,7 +10,7 @@ metadata.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from google.protobuf.message import Message
 
@@ -63,7 +63,12 @@ _REASONS = (
 
 
 class AuthorizationHooks(Hooks[AuthorizationSpec]):
-    """The RBAC filters at gateways and sidecars."""
+    """The RBAC filters at gateways and sidecars.
+
+    Whether a policy with allow rules refuses the rest depends on the others.
+    """
+
+    as_one: ClassVar[bool] = True
 
     explains: ClassVar[tuple[Symptom, ...]] = (
         Symptom(fields=("rules", "default"), details=_DENIED.format(""), statistic="rbac.denied"),
@@ -84,15 +89,9 @@ class AuthorizationHooks(Hooks[AuthorizationSpec]):
         ),
     )
 
-    def __init__(self, spec: AuthorizationSpec, ref: str = "", others: Sequence[NamedSpec] = ()) -> None:
-        super().__init__(spec, ref)
-        self._policies = ((ref, spec), *others)
-
-    @classmethod
-    def together(cls, members: Sequence[Self]) -> Sequence[Self]:
-        """All policies of a place as one: whether an allow rule refuses the rest depends on the others."""
-        first, *others = members
-        return (cls(first.spec, first.ref, [(hooks.ref, hooks.spec) for hooks in others]),)
+    @property
+    def _policies(self) -> Sequence[NamedSpec]:
+        return [(hooks.ref, hooks.spec) for hooks in self.members]
 
     @classmethod
     def route_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:  # noqa: ARG003

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.basicauthentication.spec import BasicAuthenticationSpec
@@ -36,7 +36,9 @@ _CAUSES = (
 
 
 class BasicAuthenticationHooks(Hooks[BasicAuthenticationSpec]):
-    """The filter at gateways, and at the sidecars of services that a policy targets."""
+    """The filter at gateways and at sidecars of services: one list for all policies."""
+
+    as_one: ClassVar[bool] = True
 
     reply_reasons: ClassVar[tuple[Reason, ...]] = (
         Reason(
@@ -47,16 +49,6 @@ class BasicAuthenticationHooks(Hooks[BasicAuthenticationSpec]):
             causes=_CAUSES,
         ),
     )
-
-    def __init__(self, spec: BasicAuthenticationSpec, ref: str = "", others: Sequence[Self] = ()) -> None:
-        super().__init__(spec, ref)
-        self._members = (self, *others)
-
-    @classmethod
-    def together(cls, members: Sequence[Self]) -> Sequence[Self]:
-        """All policies of a place as one: the filter checks one list of users."""
-        first, *others = members
-        return (cls(first.spec, first.ref, others),)
 
     @classmethod
     def route_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:
@@ -79,8 +71,8 @@ class BasicAuthenticationHooks(Hooks[BasicAuthenticationSpec]):
             return [route]
         config = v3.BasicAuthPerRoute(users=v3.DataSource(inline_string=self._users()))
         route.typed_per_filter_config[NAME].CopyFrom(codec.pack(config))
-        specs = [hooks.spec for hooks in self._members]
-        refs = [hooks.ref for hooks in self._members]
+        specs = [hooks.spec for hooks in self.members]
+        refs = [hooks.ref for hooks in self.members]
         route.metadata.filter_metadata[METADATA_KEY].update({POLICIES_KEY: refs, REALM_KEY: self.spec.realm})
         if not any(spec.forward_credentials for spec in specs):
             route.request_headers_to_remove.append("authorization")
@@ -95,6 +87,6 @@ class BasicAuthenticationHooks(Hooks[BasicAuthenticationSpec]):
 
     def _users(self) -> str:
         """The users of every policy, those with the same password in each."""
-        first, *others = (hooks.spec.users.hashes().items() for hooks in self._members)
+        first, *others = (hooks.spec.users.hashes().items() for hooks in self.members)
         common = [pair for pair in first if all(pair in other for other in others)]
         return "".join(f"{user}:{{SHA}}{digest}\n" for user, digest in common) or NOBODY

@@ -18,6 +18,7 @@ from pydantic import (
 from meshwright.control_plane.policies.base import Spec
 from meshwright.control_plane.policies.called_url import URL, CAPem, check_ca, parse_url
 from meshwright.control_plane.policies.duration import Duration
+from meshwright.control_plane.policies.named_file import FILE_DESCRIPTION, read_named_file
 
 MAX_JWKS_BYTES = 64 * 1024
 """Size of a key set; providers publish a few keys of some 500 bytes each."""
@@ -66,12 +67,7 @@ class JWKS(Spec):
     """The issuer's public keys. Set one of inline, file and url."""
 
     inline: KeySet = Field("", description="The key set itself (RFC 7517), as YAML or as JSON text.")
-    file: str = Field(
-        "",
-        max_length=1024,
-        description="A file with the key set, relative to the policy's own. `mesh apply` reads it and stores "
-        "the content, so apply again when the file has changed.",
-    )
+    file: str = Field("", max_length=1024, description=FILE_DESCRIPTION)
     url: URL = Field(
         "",
         description="http://SERVICE/path of a service of the mesh, or https://host/path of any other host. "
@@ -88,12 +84,7 @@ class JWKS(Spec):
     @model_validator(mode="before")
     @classmethod
     def _read_file(cls, value: Any, info: ValidationInfo) -> Any:
-        """Put the file's content in its place, where the caller can read files."""
-        read = (info.context or {}).get("read_file")
-        if read is None or not isinstance(value, Mapping) or not isinstance(value.get("file"), str):
-            return value
-        others = {name: member for name, member in value.items() if name != "file"}
-        return others | {"inline": read(value["file"], MAX_JWKS_BYTES)}
+        return read_named_file(value, info, MAX_JWKS_BYTES)
 
     @field_validator("url")
     @classmethod

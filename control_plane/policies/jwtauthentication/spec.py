@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from meshwright.control_plane.policies.base import Combine, Spec, TargetedPolicy, TargetedSpec, TargetKind
+from meshwright.control_plane.policies.credential_location import CredentialLocation
 from meshwright.control_plane.policies.duration import Duration
 from meshwright.control_plane.policies.exempt_request import ExemptRequest
 from meshwright.control_plane.policies.field_types import HOP_BY_HOP, HeaderName, check_distinct
@@ -17,28 +18,20 @@ from meshwright.control_plane.policies.trusted_headers import check_spelling
 DEFAULT_CLOCK_SKEW = timedelta(seconds=60)
 
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
-_Token = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.~-]+$")]
 _ClaimPath = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\s.]+(\.[^\s.]+)*$")]
 
 
-class TokenLocation(Spec):
+class TokenLocation(CredentialLocation):
     """Where a request carries the token. Set one of header, query and cookie."""
 
-    header: HeaderName | Literal[""] = Field("", description="A header.")
     prefix: Annotated[str, StringConstraints(max_length=64, pattern=r"^[ -~]*$")] = Field(
         "", description="What stands before the token in the header, such as `Bearer `."
     )
-    query: _Token | Literal[""] = Field("", description="A parameter of the URL's query.")
-    cookie: _Token | Literal[""] = Field("", description="A cookie.")
 
     @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if sum(map(bool, (self.header, self.query, self.cookie))) != 1:
-            raise ValueError("set one of header, query and cookie")
+    def _prefix_of_a_header(self) -> Self:
         if self.prefix and not self.header:
             raise ValueError("only a header has a prefix: leave it out")
-        if self.header.lower() in HOP_BY_HOP | {"host", "cookie"}:
-            raise ValueError(f"header {self.header!r} cannot carry a token")
         return self
 
 

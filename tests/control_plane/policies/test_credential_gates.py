@@ -75,7 +75,7 @@ def test_invalid_users_are_refused_with_advice(changes: dict[str, Any], message:
         ({"text": f"shop:{KEY}\nbot:{KEY}"}, "a key occurs twice"),
         ({"extractFrom": [{"header": "x-key", "query": "key"}]}, "set one of header, query"),
         ({"extractFrom": [{"header": "x-key"}, {"header": "x-key"}]}, "occurs twice"),
-        ({"extractFrom": [{"header": "cookie"}]}, "cannot carry a key"),
+        ({"extractFrom": [{"header": "cookie"}]}, "cannot carry a credential"),
         ({"extractFrom": [{"header": "x-id"}], "forwardClientIdHeader": "X-Id"}, "carries the key already"),
     ],
 )
