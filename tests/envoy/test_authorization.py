@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from tests.envoy.envoy_admin import stats
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.mesh_policies import applying, policy_document
 from tests.envoy.raw_http import exchange
 from tests.envoy.steady_load import load
 from tests.fakes import jwt_keys
@@ -42,9 +42,7 @@ NO_ADMIN = {"name": "no-admin", "action": "deny", "to": [{"paths": [{"value": "/
 
 
 def policy(name: str, target: str, *rules: dict[str, Any], **spec: Any) -> str:
-    head = "---\napiVersion: meshwright.io/v1\nkind: Authorization\n"
-    fields = json.dumps({"rules": rules, **spec})[1:-1]
-    return f"{head}metadata: {{name: {name}}}\nspec: {{targetRefs: [{target}], {fields}}}\n"
+    return policy_document("Authorization", name, target, rules=rules, **spec)
 
 
 @pytest.fixture(scope="module")
@@ -56,17 +54,10 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 
 @pytest.fixture
-def applied(mesh: Mesh) -> Iterator[Any]:
+def applied(mesh: Mesh) -> Iterator[Callable[..., None]]:
     """Apply policies; they are deleted after the test."""
-    names: list[str] = []
-
-    def apply(name: str, target: str, *rules: dict[str, Any], **spec: Any) -> None:
-        names.append(name)
-        mesh.apply(policy(name, target, *rules, **spec))
-
-    yield apply
-    for name in dict.fromkeys(names):
-        mesh.delete("Authorization", name)
+    with applying(mesh, "Authorization", policy) as apply:
+        yield apply
 
 
 def status(

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.mesh_policies import applying, policy_document
 from tests.envoy.steady_load import load
 from tests.fakes.authorizer import REFUSAL, grpc_authorizer, http_authorizer
 from tests.fakes.ports import free_port
 
-GATEWAY = {"kind": "Gateway", "name": "ingress"}
-SERVICE = {"kind": "Service", "name": "back"}
+GATEWAY = "{kind: Gateway, name: ingress}"
+SERVICE = "{kind: Service, name: back}"
 PATIENT = "20s"
 """A timeout that a busy machine does not reach."""
 
@@ -31,25 +31,15 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield running
 
 
-def document(kind: str, name: str, target: dict[str, str], **spec: Any) -> str:
-    """One policy as a document of its own."""
-    body = {"targetRefs": [target], **spec}
-    head = {"apiVersion": "meshwright.io/v1", "kind": kind, "metadata": {"name": name}}
-    return f"---\n{json.dumps({**head, 'spec': body})}\n"
+def policy(name: str, target: str, **spec: Any) -> str:
+    return policy_document("ExternalAuthorization", name, target, **{"timeout": PATIENT, **spec})
 
 
 @pytest.fixture
-def applied(mesh: Mesh) -> Iterator[Any]:
+def applied(mesh: Mesh) -> Iterator[Callable[..., None]]:
     """Apply policies; they are deleted after the test."""
-    names: list[str] = []
-
-    def apply(name: str, target: dict[str, str], **spec: Any) -> None:
-        names.append(name)
-        mesh.apply(document("ExternalAuthorization", name, target, **{"timeout": PATIENT, **spec}))
-
-    yield apply
-    for name in dict.fromkeys(names):
-        mesh.delete("ExternalAuthorization", name)
+    with applying(mesh, "ExternalAuthorization", policy) as apply:
+        yield apply
 
 
 def test_service_of_the_mesh_decides_and_no_stream_is_cut(mesh: Mesh, applied: Any) -> None:
@@ -165,14 +155,14 @@ def test_late_authorizer_is_a_failure(mesh: Mesh, applied: Any) -> None:
 def test_turning_kinds_on_over_and_off_under_load_fails_no_request(mesh: Mesh, tmp_path: Path) -> None:
     """The kinds whose filters routes bring along, and the clusters that these call."""
 
-    def policies(target: dict[str, str], limit: str) -> str:
+    def policies(target: str, limit: str) -> str:
         http = {"url": "http://authz/status/200", "appendPath": False}
         return (
-            document("ExternalAuthorization", "access", target, http=http, timeout=PATIENT)
-            + document("RequestLimits", "limits", target, maxBody=limit)
-            + document("Compression", "packed", GATEWAY, minSize=limit)
-            + document("CORS", "web", target, allowOrigins=["https://*.example.com"])
-            + document(
+            policy_document("ExternalAuthorization", "access", target, http=http, timeout=PATIENT)
+            + policy_document("RequestLimits", "limits", target, maxBody=limit)
+            + policy_document("Compression", "packed", GATEWAY, minSize=limit)
+            + policy_document("CORS", "web", target, allowOrigins=["https://*.example.com"])
+            + policy_document(
                 "HeaderPolicy", "ids", target, response={"set": [{"name": "x-id", "variable": "request.id"}]}
             )
         )

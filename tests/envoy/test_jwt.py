@@ -6,7 +6,7 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ import requests
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.mesh_api import find_event, metrics
+from tests.envoy.mesh_policies import applying, policy_document
 from tests.envoy.steady_load import load
 from tests.fakes import jwt_keys as keys
 from tests.fakes import jwt_rfc
@@ -46,10 +47,7 @@ def issuer(jwks: str = "", name: str = keys.ISSUER, **more: Any) -> dict[str, An
 
 
 def policy(name: str, target: str, *issuers: dict[str, Any], **spec: Any) -> str:
-    spec = {"issuers": list(issuers) or [issuer()], **spec}
-    head = "apiVersion: meshwright.io/v1\nkind: JWTAuthentication\n"
-    body = json.dumps(spec)[1:-1]
-    return f"---\n{head}metadata: {{name: {name}}}\nspec: {{targetRefs: [{target}], {body}}}\n"
+    return policy_document("JWTAuthentication", name, target, issuers=list(issuers) or [issuer()], **spec)
 
 
 @pytest.fixture(scope="module")
@@ -61,17 +59,10 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 
 @pytest.fixture
-def applied(mesh: Mesh) -> Iterator[Any]:
+def applied(mesh: Mesh) -> Iterator[Callable[..., None]]:
     """Apply policies; they are deleted after the test."""
-    names: list[str] = []
-
-    def apply(name: str, target: str, *issuers: dict[str, Any], **spec: Any) -> None:
-        names.append(name)
-        mesh.apply(policy(name, target, *issuers, **spec))
-
-    yield apply
-    for name in dict.fromkeys(names):
-        mesh.delete("JWTAuthentication", name)
+    with applying(mesh, "JWTAuthentication", policy) as apply:
+        yield apply
 
 
 def bearer(value: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ import pytest
 from meshwright.control_plane.policies.ratelimit import descriptors
 from meshwright.control_plane.policies.ratelimit.route_metadata import AUDIT_HEADER
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.mesh_policies import applying, policy_document
 from tests.envoy.steady_load import load
 from tests.fakes import jwt_keys as keys
 
@@ -44,9 +45,7 @@ def limit(requests: int, *by: dict[str, str], per: str = HOUR, **more: Any) -> d
 
 
 def policy(name: str, target: str, *limits: dict[str, Any], **spec: Any) -> str:
-    head = f"---\napiVersion: meshwright.io/v1\nkind: RateLimit\nmetadata: {{name: {name}}}\n"
-    body = json.dumps({"limits": list(limits), **spec})[1:-1]
-    return f"{head}spec: {{targetRefs: [{target}], {body}}}\n"
+    return policy_document("RateLimit", name, target, limits=limits, **spec)
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +59,8 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 @pytest.fixture
 def applied(mesh: Mesh) -> Iterator[Callable[..., None]]:
     """Apply policies; they are deleted after the test."""
-    names: list[str] = []
-
-    def apply(name: str, target: str, *limits: dict[str, Any], **spec: Any) -> None:
-        names.append(name)
-        mesh.apply(policy(name, target, *limits, **spec))
-
-    yield apply
-    for name in dict.fromkeys(names):
-        mesh.delete("RateLimit", name)
+    with applying(mesh, "RateLimit", policy) as apply:
+        yield apply
 
 
 def test_a_gateway_has_one_bucket_for_all_its_routes_and_says_when_to_try_again(
