@@ -33,18 +33,22 @@ def load_documents(
 
 
 def read_documents(
-    paths: Iterable[str], *, skip_unknown: bool = False, verbose: bool = False
+    paths: Iterable[str],
+    *,
+    allowed_kinds: loader.KindMap | None = None,
+    skip_unknown: bool = False,
+    verbose: bool = False,
 ) -> loader.LoadResult:
     """The parsed documents with their positions; raises InputError, a line per problem.
 
-    With `skip_unknown`, documents of foreign kinds are skipped, each with a line on stderr. With `verbose`,
-    so is each field that is ignored.
+    `allowed_kinds`: all kinds of policies unless given. With `skip_unknown`, documents of foreign kinds are
+    skipped, each with a line on stderr. With `verbose`, so is each field that is ignored.
     """
     paths = list(paths)
     if not paths:
         raise InputError("no input: give -f with a file, a folder, or - for stdin")
     files = [(name, data) for path in paths for name, data in _read_path(path)]
-    loaded = loader.load_files(files, skip_unknown=skip_unknown, read_file=_read_named_file)
+    loaded = loader.load_files(files, allowed_kinds, skip_unknown=skip_unknown, read_file=_read_named_file)
     if loaded.problems:
         raise InputError("\n".join(_problem_text(str(problem)) for problem in loaded.problems))
     for document in loaded.skipped:

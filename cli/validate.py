@@ -1,4 +1,4 @@
-"""`mesh validate`: check policy files offline."""
+"""`mesh validate`: check policy and application files offline."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from meshwright.cli.application import Application
 from meshwright.cli.documents import read_documents
 from meshwright.cli.options import FilesOption, SkipUnknownOption, VerboseOption
 from meshwright.cli.output import echo
+from meshwright.control_plane.policies.registry import kinds
 
 
 def validate(
@@ -18,14 +20,21 @@ def validate(
     skip_unknown: SkipUnknownOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Check policy files without a control plane. Every problem is reported with its line and column.
+    """Check policy and application files without a control plane.
+
+    Every problem is reported with its line and column.
 
     \b
     Example:
       mesh validate policies/
-      mesh validate -f retry.yaml -f timeout.yaml
+      mesh validate -f retry.yaml -f mesh.yaml
       cat retry.yaml | mesh validate -
     """
-    loaded = read_documents([*paths, *files], skip_unknown=skip_unknown, verbose=verbose)
+    loaded = read_documents(
+        [*paths, *files],
+        allowed_kinds={**kinds(), Application.__name__: Application},
+        skip_unknown=skip_unknown,
+        verbose=verbose,
+    )
     count = len(loaded.documents)
     echo(f"{count} {'document' if count == 1 else 'documents'} valid")
