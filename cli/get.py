@@ -22,7 +22,8 @@ def get(
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Show the current policies: all of them, those of a kind, or one. The YAML output can be applied again.
+    """Show the current policies: all of them, those of a kind, or one. The YAML output can be applied again,
+    once redacted secrets are filled in.
 
     \b
     Example:

@@ -65,7 +65,7 @@ COMMANDS = {
     "trace": CommandEntry("trace", "trace", "Show one trace as a waterfall, with failures explained."),
     "traces": CommandEntry("traces", "traces", "Search traces."),
     "up": CommandEntry("up", "up", "Start a mesh on this host in the foreground."),
-    "validate": CommandEntry("validate", "validate", "Check policy and application files without a control plane."),
+    "validate": CommandEntry("validate", "validate", "Check policies and application files offline."),
     "why": CommandEntry("why", "why", "Explain why a request failed or was slow, and by which policy."),
 }
 
