@@ -105,6 +105,18 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 8000), FailingApp).serve_forever()
 """
 """An app that passes its health check and responds to every other request with 503."""
 
+STRANGER = """mesh ps catalog -o json | python -c '
+import json, socket, sys
+host, port = json.load(sys.stdin)["items"][0]["address"].rsplit(":", 1)
+with socket.create_connection((host, int(port)), 20) as connection:
+    connection.sendall(b"GET / HTTP/1.1\\r\\nHost: catalog\\r\\n\\r\\n")
+    try:
+        connection.recv(1)
+    except ConnectionResetError:
+        pass
+'"""
+"""Calls a sidecar without a certificate."""
+
 FAULTS = """mesh apply -f - --wait <<'END'
 apiVersion: meshwright.io/v1
 kind: CircuitBreaker

@@ -170,10 +170,11 @@ def test_recording_rules_have_data_under_traffic(running: Engine, record_propert
 def failing(running: Engine) -> Iterator[None]:
     """inventory-v2 fails and its breaker opens for 5 s at a time.
 
-    Most calls to catalog are aborted, and half of the gRPC calls to analytics.
+    Most calls to catalog are aborted, and half of the gRPC calls to analytics. A stranger calls catalog.
     """
-    applied = running.containers["control-plane-1"].run("sh", "-c", scripts.FAULTS)
-    assert applied.returncode == 0, applied.stderr
+    for script in (scripts.FAULTS, scripts.STRANGER):
+        done = running.containers["control-plane-1"].run("sh", "-c", script)
+        assert done.returncode == 0, done.stderr
     container = running.containers["inventory-v2"]
     command = [*container.argv[: container.argv.index("--") + 1], "python", "-c", scripts.FAILING_APP]
     container.stop()
