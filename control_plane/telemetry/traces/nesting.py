@@ -1,22 +1,20 @@
 """Puts spans that were made from log records where Envoy's own would be in a trace's tree.
 
 A traced request names the span of the caller's proxy as its parent, on every attempt. So these are siblings:
-the attempts, the callee's side of each, and what the callee's app did. The callee's side belongs to the last
-attempt that started before it, and the app's work to the call of the app that started before it. (Attempts
-that overlap, of a hedged request to several instances, may be exchanged.) Spans of proxies that make all of
-them have these parents already.
+the attempts, the callee's side of each, and what the callee's app did. Where every attempt arrived, they
+belong together in their order, whatever the clocks say. Otherwise the callee's side belongs to the last
+attempt that started before it, as the app's work does to the last call of the app. (Attempts that overlap,
+of a hedged request to several instances, may be exchanged.) Spans of proxies that make all of them have these
+parents already.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from meshwright.control_plane.telemetry.traces.span import StoredSpan
-
-CLOCK_SKEW_NS = 5_000_000
-"""How far the clocks of caller and callee may differ: an attempt may start that much after its other side."""
 
 
 @dataclass(slots=True)
@@ -38,18 +36,35 @@ def nest(spans: Sequence[StoredSpan]) -> Iterator[StoredSpan]:
             siblings.attempts.append(span)
         else:
             siblings.received.setdefault(span.service, []).append(span)
+    attempts = {span.id: attempt for siblings in families.values() for span, attempt in _pairs(siblings)}
     for span in spans:
-        parent = _parent(span, families.get(span.parent))
-        if parent and not span.proxy and (calls := families.get(parent.id)) and calls.attempts:
-            parent = calls.attempts[-1]
+        parent = attempts.get(span.id) if span.proxy else _app_call(span, families)
         yield replace(span, parent=parent.id) if parent else span
 
 
-def _parent(span: StoredSpan, siblings: _Siblings | None) -> StoredSpan | None:
-    """The sibling that a span belongs to; None: it stays where it is."""
-    if siblings is None or (span.proxy and span.kind == "client"):
+def _pairs(siblings: _Siblings) -> Iterator[tuple[StoredSpan, StoredSpan]]:
+    """What each service received, with its attempt."""
+    if not siblings.attempts:
+        return
+    for received in siblings.received.values():
+        if len(received) == len(siblings.attempts):
+            yield from zip(received, siblings.attempts, strict=True)
+        else:
+            yield from ((span, _last_before(span, siblings.attempts)) for span in received)
+
+
+def _app_call(span: StoredSpan, families: Mapping[bytes, _Siblings]) -> StoredSpan | None:
+    """The call of the app that its span belongs to; None: the span stays where it is."""
+    siblings = families.get(span.parent)
+    received = siblings.received.get(span.service, ()) if siblings else ()
+    if not received:
         return None
-    candidates = siblings.attempts if span.proxy else siblings.received.get(span.service, [])
-    skew = CLOCK_SKEW_NS if span.proxy else 0
-    index = bisect_right(candidates, span.start + skew, key=lambda candidate: candidate.start)
-    return candidates[max(0, index - 1)] if candidates else None
+    parent = _last_before(span, received)
+    calls = families.get(parent.id)
+    return calls.attempts[-1] if calls and calls.attempts else parent
+
+
+def _last_before(span: StoredSpan, candidates: Sequence[StoredSpan]) -> StoredSpan:
+    """The last of the candidates, by start, that started before a span; the first if none did."""
+    index = bisect_right(candidates, span.start, key=lambda candidate: candidate.start)
+    return candidates[max(0, index - 1)]

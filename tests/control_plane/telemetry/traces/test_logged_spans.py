@@ -113,6 +113,26 @@ def test_attempts_what_they_reached_and_the_app_are_nested(order: int) -> None:
     assert (dependency.caller, dependency.callee, dependency.count) == ("front", "back", 2)
 
 
+@pytest.mark.parametrize("skew", [-5, 0, 1, 5])
+def test_attempts_close_together_are_nested_in_order_whatever_the_clocks_say(skew: int) -> None:
+    traces = TraceStore()
+    store(traces, "front", caller_span())
+    store(traces, "front", converted(log("front", [record(6, status="503"), record(8)])))
+    store(traces, "back", converted(log("back", [received(7 + skew, status="503")], "back-1")))
+    store(traces, "back", converted(log("back", [received(9 + skew)], "back-2")))
+    placed = [(span.instance, span.attempt) for span in tree(traces).tree if span.depth in (1, 2)]
+    assert placed == [("front-1", 0), ("back-1", 0), ("front-1", 1), ("back-2", 0)]
+
+
+def test_the_callees_side_of_an_attempt_that_failed_to_connect_is_not_invented() -> None:
+    traces = TraceStore()
+    store(traces, "front", caller_span())
+    store(traces, "front", converted(log("front", [record(1, flags="UF"), record(20)])))
+    store(traces, "back", converted(log("back", [received(21)], "back-2")))
+    placed = [(span.instance, span.attempt) for span in tree(traces).tree if span.depth in (1, 2)]
+    assert placed == [("front-1", 0), ("front-1", 1), ("back-2", 0)]
+
+
 def test_a_span_has_the_attributes_and_times_of_envoys_own() -> None:
     traces = TraceStore()
     grpc = {"content_type": "application/grpc", "grpc_status": "14", "status": "200", "flags": "UF"}
