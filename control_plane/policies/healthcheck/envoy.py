@@ -54,7 +54,7 @@ class HealthCheckHooks(Hooks[HealthCheckSpec]):
         """Let probes through to the application, whatever other policies ask of its callers."""
         port = cluster_names.app_port(route.route.cluster)
         path = self.spec.http.path if self.spec.http else GRPC_HEALTH if self.spec.grpc else ""
-        if not path or self.spec.port not in (None, port):
+        if not path or self.spec.port not in (None, port) or not route.HasField("route"):
             return [route]
         probe = v3.Route(name=PROBE, match=route.match, route=route.route)
         probe.match.path = path.partition("?")[0]

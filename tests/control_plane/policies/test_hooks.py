@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from meshwright.control_plane import policies
+from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies import hook_registry
 from meshwright.control_plane.policies.hooks import FilterPhase, Hooks, ListenerDirection
 from meshwright.control_plane.policies.model_fields import field_names, model_at
-from meshwright.control_plane.policies.registry import kinds
+from meshwright.control_plane.policies.registry import example, kinds
 from meshwright.control_plane.policies.retry.envoy import RetryHooks
 from meshwright.control_plane.policies.retry.spec import RetrySpec
 from meshwright.control_plane.policies.subset.spec import SubsetSpec
@@ -37,6 +39,22 @@ def test_hooks_for_a_spec_are_those_of_its_kind() -> None:
 def test_overrides_knows_what_a_kind_implements() -> None:
     assert hook_registry.overrides(RetrySpec(), "patch_route")
     assert not hook_registry.overrides(RetrySpec(), "patch_listener")
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind, hooks in hook_registry.hook_classes().items() if hooks is not Hooks]
+)
+@pytest.mark.parametrize("patch", ["patch_route", "patch_gateway_route", "patch_inbound_route"])
+def test_a_route_that_responds_itself_forwards_nothing_whatever_policies_change(
+    kind: str, patch: str
+) -> None:
+    """One that another policy adds, to refuse requests. Envoy rejects a route action without a cluster."""
+    policy = kinds()[kind].model_validate(YAML(typ="safe", pure=True).load(example(kind)))
+    hooks = hook_registry.hooks_for(policy.spec, policy.ref)
+    refusal = v3.Route(match=v3.RouteMatch(prefix="/"), direct_response=v3.DirectResponseAction(status=413))
+    routes = getattr(hooks, patch)(refusal)
+    assert routes
+    assert all(route.direct_response.status and not route.HasField("route") for route in routes)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
