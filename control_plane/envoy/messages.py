@@ -107,7 +107,6 @@ _RENAMED: dict[str, str] = {
     "HealthCheckFilter": "envoy.extensions.filters.http.health_check.v3.HealthCheck",
     "AddressRange": "xds.core.v3.CidrRange",
     "TracingProvider": "envoy.config.trace.v3.Tracing",
-    "XdsMatcher": "xds.type.matcher.v3.Matcher",
 }
 
 MESSAGES: dict[str, str] = {

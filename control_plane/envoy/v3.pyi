@@ -756,7 +756,7 @@ class Cluster(Message):
     @property
     def transport_socket_matches(self) -> _Messages[Cluster.TransportSocketMatch]: ...
     @property
-    def transport_socket_matcher(self) -> XdsMatcher: ...
+    def transport_socket_matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     name: str
     alt_stat_name: str
     type: int
@@ -855,7 +855,7 @@ class Cluster(Message):
         self,
         *,
         transport_socket_matches: Iterable[Cluster.TransportSocketMatch] | None = ...,
-        transport_socket_matcher: XdsMatcher | None = ...,
+        transport_socket_matcher: _xds_type_matcher_v3_Matcher | None = ...,
         name: str | None = ...,
         alt_stat_name: str | None = ...,
         type: int | None = ...,
@@ -2964,7 +2964,7 @@ class HttpConnectionManager(Message):
     @property
     def set_current_client_cert_details(self) -> HttpConnectionManager.SetCurrentClientCertDetails: ...
     @property
-    def forward_client_cert_matcher(self) -> XdsMatcher: ...
+    def forward_client_cert_matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     proxy_100_continue: bool
     represent_ipv4_remote_address_as_ipv4_mapped_ipv6: bool
     @property
@@ -3037,7 +3037,7 @@ class HttpConnectionManager(Message):
         always_set_request_id_in_response: bool | None = ...,
         forward_client_cert_details: int | None = ...,
         set_current_client_cert_details: HttpConnectionManager.SetCurrentClientCertDetails | None = ...,
-        forward_client_cert_matcher: XdsMatcher | None = ...,
+        forward_client_cert_matcher: _xds_type_matcher_v3_Matcher | None = ...,
         proxy_100_continue: bool | None = ...,
         represent_ipv4_remote_address_as_ipv4_mapped_ipv6: bool | None = ...,
         upgrade_configs: Iterable[HttpConnectionManager.UpgradeConfig] | None = ...,
@@ -3466,7 +3466,7 @@ class Listener(Message):
     @property
     def fcds_config(self) -> Listener.FcdsConfig: ...
     @property
-    def filter_chain_matcher(self) -> XdsMatcher: ...
+    def filter_chain_matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     @property
     def use_original_dst(self) -> BoolValue: ...
     @property
@@ -3527,7 +3527,7 @@ class Listener(Message):
         stat_prefix: str | None = ...,
         filter_chains: Iterable[FilterChain] | None = ...,
         fcds_config: Listener.FcdsConfig | None = ...,
-        filter_chain_matcher: XdsMatcher | None = ...,
+        filter_chain_matcher: _xds_type_matcher_v3_Matcher | None = ...,
         use_original_dst: BoolValue | None = ...,
         default_filter_chain: FilterChain | None = ...,
         per_connection_buffer_limit_bytes: UInt32Value | None = ...,
@@ -3762,11 +3762,11 @@ class NetworkRBAC(Message):
     @property
     def rules(self) -> RBACRules: ...
     @property
-    def matcher(self) -> XdsMatcher: ...
+    def matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     @property
     def shadow_rules(self) -> RBACRules: ...
     @property
-    def shadow_matcher(self) -> XdsMatcher: ...
+    def shadow_matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     shadow_rules_stat_prefix: str
     stat_prefix: str
     enforcement_type: int
@@ -3776,9 +3776,9 @@ class NetworkRBAC(Message):
         self,
         *,
         rules: RBACRules | None = ...,
-        matcher: XdsMatcher | None = ...,
+        matcher: _xds_type_matcher_v3_Matcher | None = ...,
         shadow_rules: RBACRules | None = ...,
-        shadow_matcher: XdsMatcher | None = ...,
+        shadow_matcher: _xds_type_matcher_v3_Matcher | None = ...,
         shadow_rules_stat_prefix: str | None = ...,
         stat_prefix: str | None = ...,
         enforcement_type: int | None = ...,
@@ -4187,11 +4187,11 @@ class RBAC(Message):
     def rules(self) -> RBACRules: ...
     rules_stat_prefix: str
     @property
-    def matcher(self) -> XdsMatcher: ...
+    def matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     @property
     def shadow_rules(self) -> RBACRules: ...
     @property
-    def shadow_matcher(self) -> XdsMatcher: ...
+    def shadow_matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     shadow_rules_stat_prefix: str
     track_per_rule_stats: bool
     def __init__(
@@ -4199,9 +4199,9 @@ class RBAC(Message):
         *,
         rules: RBACRules | None = ...,
         rules_stat_prefix: str | None = ...,
-        matcher: XdsMatcher | None = ...,
+        matcher: _xds_type_matcher_v3_Matcher | None = ...,
         shadow_rules: RBACRules | None = ...,
-        shadow_matcher: XdsMatcher | None = ...,
+        shadow_matcher: _xds_type_matcher_v3_Matcher | None = ...,
         shadow_rules_stat_prefix: str | None = ...,
         track_per_rule_stats: bool | None = ...,
     ) -> None: ...
@@ -5767,13 +5767,13 @@ class StatsAccessLog(Message):
         name: str
         value_format: str
         @property
-        def rules(self) -> XdsMatcher: ...
+        def rules(self) -> _xds_type_matcher_v3_Matcher: ...
         def __init__(
             self,
             *,
             name: str | None = ...,
             value_format: str | None = ...,
-            rules: XdsMatcher | None = ...,
+            rules: _xds_type_matcher_v3_Matcher | None = ...,
         ) -> None: ...
 
     stat_prefix: str
@@ -6332,7 +6332,7 @@ class VirtualHost(Message):
     @property
     def routes(self) -> _Messages[Route]: ...
     @property
-    def matcher(self) -> XdsMatcher: ...
+    def matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     require_tls: int
     @property
     def virtual_clusters(self) -> _Messages[_envoy_config_route_v3_VirtualCluster]: ...
@@ -6373,7 +6373,7 @@ class VirtualHost(Message):
         name: str | None = ...,
         domains: _Many[str] | None = ...,
         routes: Iterable[Route] | None = ...,
-        matcher: XdsMatcher | None = ...,
+        matcher: _xds_type_matcher_v3_Matcher | None = ...,
         require_tls: int | None = ...,
         virtual_clusters: Iterable[_envoy_config_route_v3_VirtualCluster] | None = ...,
         rate_limits: Iterable[RateLimitActions] | None = ...,
@@ -6445,125 +6445,6 @@ class WeightedCluster(Message):
         runtime_key_prefix: str | None = ...,
         header_name: str | None = ...,
         use_hash_policy: BoolValue | None = ...,
-    ) -> None: ...
-
-class XdsMatcher(Message):
-    class MatcherList(Message):
-        class FieldMatcher(Message):
-            @property
-            def predicate(self) -> XdsMatcher.MatcherList.Predicate: ...
-            @property
-            def on_match(self) -> XdsMatcher.OnMatch: ...
-            def __init__(
-                self,
-                *,
-                predicate: XdsMatcher.MatcherList.Predicate | None = ...,
-                on_match: XdsMatcher.OnMatch | None = ...,
-            ) -> None: ...
-
-        class Predicate(Message):
-            class PredicateList(Message):
-                @property
-                def predicate(self) -> _Messages[XdsMatcher.MatcherList.Predicate]: ...
-                def __init__(
-                    self,
-                    *,
-                    predicate: Iterable[XdsMatcher.MatcherList.Predicate] | None = ...,
-                ) -> None: ...
-
-            class SinglePredicate(Message):
-                @property
-                def input(self) -> _xds_core_v3_TypedExtensionConfig: ...
-                @property
-                def value_match(self) -> _xds_type_matcher_v3_StringMatcher: ...
-                @property
-                def custom_match(self) -> _xds_core_v3_TypedExtensionConfig: ...
-                def __init__(
-                    self,
-                    *,
-                    input: _xds_core_v3_TypedExtensionConfig | None = ...,
-                    value_match: _xds_type_matcher_v3_StringMatcher | None = ...,
-                    custom_match: _xds_core_v3_TypedExtensionConfig | None = ...,
-                ) -> None: ...
-
-            @property
-            def single_predicate(self) -> XdsMatcher.MatcherList.Predicate.SinglePredicate: ...
-            @property
-            def or_matcher(self) -> XdsMatcher.MatcherList.Predicate.PredicateList: ...
-            @property
-            def and_matcher(self) -> XdsMatcher.MatcherList.Predicate.PredicateList: ...
-            @property
-            def not_matcher(self) -> XdsMatcher.MatcherList.Predicate: ...
-            def __init__(
-                self,
-                *,
-                single_predicate: XdsMatcher.MatcherList.Predicate.SinglePredicate | None = ...,
-                or_matcher: XdsMatcher.MatcherList.Predicate.PredicateList | None = ...,
-                and_matcher: XdsMatcher.MatcherList.Predicate.PredicateList | None = ...,
-                not_matcher: XdsMatcher.MatcherList.Predicate | None = ...,
-            ) -> None: ...
-
-        @property
-        def matchers(self) -> _Messages[XdsMatcher.MatcherList.FieldMatcher]: ...
-        def __init__(
-            self,
-            *,
-            matchers: Iterable[XdsMatcher.MatcherList.FieldMatcher] | None = ...,
-        ) -> None: ...
-
-    class MatcherTree(Message):
-        class MatchMap(Message):
-            @property
-            def map(self) -> MessageMap[str, XdsMatcher.OnMatch]: ...
-            def __init__(
-                self,
-                *,
-                map: Mapping[str, XdsMatcher.OnMatch] | None = ...,
-            ) -> None: ...
-
-        @property
-        def input(self) -> _xds_core_v3_TypedExtensionConfig: ...
-        @property
-        def exact_match_map(self) -> XdsMatcher.MatcherTree.MatchMap: ...
-        @property
-        def prefix_match_map(self) -> XdsMatcher.MatcherTree.MatchMap: ...
-        @property
-        def custom_match(self) -> _xds_core_v3_TypedExtensionConfig: ...
-        def __init__(
-            self,
-            *,
-            input: _xds_core_v3_TypedExtensionConfig | None = ...,
-            exact_match_map: XdsMatcher.MatcherTree.MatchMap | None = ...,
-            prefix_match_map: XdsMatcher.MatcherTree.MatchMap | None = ...,
-            custom_match: _xds_core_v3_TypedExtensionConfig | None = ...,
-        ) -> None: ...
-
-    class OnMatch(Message):
-        @property
-        def matcher(self) -> XdsMatcher: ...
-        @property
-        def action(self) -> _xds_core_v3_TypedExtensionConfig: ...
-        keep_matching: bool
-        def __init__(
-            self,
-            *,
-            matcher: XdsMatcher | None = ...,
-            action: _xds_core_v3_TypedExtensionConfig | None = ...,
-            keep_matching: bool | None = ...,
-        ) -> None: ...
-
-    @property
-    def matcher_list(self) -> XdsMatcher.MatcherList: ...
-    @property
-    def matcher_tree(self) -> XdsMatcher.MatcherTree: ...
-    @property
-    def on_no_match(self) -> XdsMatcher.OnMatch: ...
-    def __init__(
-        self,
-        *,
-        matcher_list: XdsMatcher.MatcherList | None = ...,
-        matcher_tree: XdsMatcher.MatcherTree | None = ...,
-        on_no_match: XdsMatcher.OnMatch | None = ...,
     ) -> None: ...
 
 class XffConfig(Message):
@@ -9048,6 +8929,125 @@ class _xds_core_v3_TypedExtensionConfig(Message):
         *,
         name: str | None = ...,
         typed_config: Any | None = ...,
+    ) -> None: ...
+
+class _xds_type_matcher_v3_Matcher(Message):
+    class MatcherList(Message):
+        class FieldMatcher(Message):
+            @property
+            def predicate(self) -> _xds_type_matcher_v3_Matcher.MatcherList.Predicate: ...
+            @property
+            def on_match(self) -> _xds_type_matcher_v3_Matcher.OnMatch: ...
+            def __init__(
+                self,
+                *,
+                predicate: _xds_type_matcher_v3_Matcher.MatcherList.Predicate | None = ...,
+                on_match: _xds_type_matcher_v3_Matcher.OnMatch | None = ...,
+            ) -> None: ...
+
+        class Predicate(Message):
+            class PredicateList(Message):
+                @property
+                def predicate(self) -> _Messages[_xds_type_matcher_v3_Matcher.MatcherList.Predicate]: ...
+                def __init__(
+                    self,
+                    *,
+                    predicate: Iterable[_xds_type_matcher_v3_Matcher.MatcherList.Predicate] | None = ...,
+                ) -> None: ...
+
+            class SinglePredicate(Message):
+                @property
+                def input(self) -> _xds_core_v3_TypedExtensionConfig: ...
+                @property
+                def value_match(self) -> _xds_type_matcher_v3_StringMatcher: ...
+                @property
+                def custom_match(self) -> _xds_core_v3_TypedExtensionConfig: ...
+                def __init__(
+                    self,
+                    *,
+                    input: _xds_core_v3_TypedExtensionConfig | None = ...,
+                    value_match: _xds_type_matcher_v3_StringMatcher | None = ...,
+                    custom_match: _xds_core_v3_TypedExtensionConfig | None = ...,
+                ) -> None: ...
+
+            @property
+            def single_predicate(self) -> _xds_type_matcher_v3_Matcher.MatcherList.Predicate.SinglePredicate: ...
+            @property
+            def or_matcher(self) -> _xds_type_matcher_v3_Matcher.MatcherList.Predicate.PredicateList: ...
+            @property
+            def and_matcher(self) -> _xds_type_matcher_v3_Matcher.MatcherList.Predicate.PredicateList: ...
+            @property
+            def not_matcher(self) -> _xds_type_matcher_v3_Matcher.MatcherList.Predicate: ...
+            def __init__(
+                self,
+                *,
+                single_predicate: _xds_type_matcher_v3_Matcher.MatcherList.Predicate.SinglePredicate | None = ...,
+                or_matcher: _xds_type_matcher_v3_Matcher.MatcherList.Predicate.PredicateList | None = ...,
+                and_matcher: _xds_type_matcher_v3_Matcher.MatcherList.Predicate.PredicateList | None = ...,
+                not_matcher: _xds_type_matcher_v3_Matcher.MatcherList.Predicate | None = ...,
+            ) -> None: ...
+
+        @property
+        def matchers(self) -> _Messages[_xds_type_matcher_v3_Matcher.MatcherList.FieldMatcher]: ...
+        def __init__(
+            self,
+            *,
+            matchers: Iterable[_xds_type_matcher_v3_Matcher.MatcherList.FieldMatcher] | None = ...,
+        ) -> None: ...
+
+    class MatcherTree(Message):
+        class MatchMap(Message):
+            @property
+            def map(self) -> MessageMap[str, _xds_type_matcher_v3_Matcher.OnMatch]: ...
+            def __init__(
+                self,
+                *,
+                map: Mapping[str, _xds_type_matcher_v3_Matcher.OnMatch] | None = ...,
+            ) -> None: ...
+
+        @property
+        def input(self) -> _xds_core_v3_TypedExtensionConfig: ...
+        @property
+        def exact_match_map(self) -> _xds_type_matcher_v3_Matcher.MatcherTree.MatchMap: ...
+        @property
+        def prefix_match_map(self) -> _xds_type_matcher_v3_Matcher.MatcherTree.MatchMap: ...
+        @property
+        def custom_match(self) -> _xds_core_v3_TypedExtensionConfig: ...
+        def __init__(
+            self,
+            *,
+            input: _xds_core_v3_TypedExtensionConfig | None = ...,
+            exact_match_map: _xds_type_matcher_v3_Matcher.MatcherTree.MatchMap | None = ...,
+            prefix_match_map: _xds_type_matcher_v3_Matcher.MatcherTree.MatchMap | None = ...,
+            custom_match: _xds_core_v3_TypedExtensionConfig | None = ...,
+        ) -> None: ...
+
+    class OnMatch(Message):
+        @property
+        def matcher(self) -> _xds_type_matcher_v3_Matcher: ...
+        @property
+        def action(self) -> _xds_core_v3_TypedExtensionConfig: ...
+        keep_matching: bool
+        def __init__(
+            self,
+            *,
+            matcher: _xds_type_matcher_v3_Matcher | None = ...,
+            action: _xds_core_v3_TypedExtensionConfig | None = ...,
+            keep_matching: bool | None = ...,
+        ) -> None: ...
+
+    @property
+    def matcher_list(self) -> _xds_type_matcher_v3_Matcher.MatcherList: ...
+    @property
+    def matcher_tree(self) -> _xds_type_matcher_v3_Matcher.MatcherTree: ...
+    @property
+    def on_no_match(self) -> _xds_type_matcher_v3_Matcher.OnMatch: ...
+    def __init__(
+        self,
+        *,
+        matcher_list: _xds_type_matcher_v3_Matcher.MatcherList | None = ...,
+        matcher_tree: _xds_type_matcher_v3_Matcher.MatcherTree | None = ...,
+        on_no_match: _xds_type_matcher_v3_Matcher.OnMatch | None = ...,
     ) -> None: ...
 
 class _xds_type_matcher_v3_RegexMatcher(Message):

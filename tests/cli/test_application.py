@@ -11,6 +11,8 @@ from meshwright.cli.up import unused_file_note
 from meshwright.control_plane.errors import InputError
 from meshwright.sidecar.config import Workload
 from meshwright.sidecar.health_settings import HealthSettings
+from tests.cli.conftest import RunMesh
+from tests.cli.samples import retry
 
 FILE = """
 apiVersion: meshwright.io/v1
@@ -96,3 +98,13 @@ def test_demo_beside_an_application_file_says_that_it_is_not_used(
     text = unused_file_note(tmp_path)
     assert note in text
     assert bool(text) is bool(note)
+
+
+async def test_validate_checks_application_files_beside_policies(run: RunMesh, tmp_path: Path) -> None:
+    (tmp_path / "mesh.yaml").write_text(FILE.format(service=", replicas: 2", gateway=""))
+    (tmp_path / "retry.yaml").write_text(retry())
+    assert (await run("validate", "mesh.yaml", "retry.yaml")).out == "2 documents valid\n"
+    (tmp_path / "mesh.yaml").write_text(FILE.format(service=", replicas: two", gateway=""))
+    mistake = await run("validate", "mesh.yaml")
+    assert (mistake.code, mistake.out) == (2, "")
+    assert mistake.err.startswith("mesh.yaml:7:58: spec.services[0].replicas: expected a whole number")

@@ -291,13 +291,6 @@ async def test_token_list_and_revoke_use_ids(mesh: FakeMesh, run: RunMesh) -> No
     assert (missing.code, missing.err) == (2, "no such token: id-9\n")
 
 
-APPLICATION = """apiVersion: meshwright.io/v1
-kind: Application
-metadata: {name: shop}
-spec: {services: [{name: web, command: [python, web.py], replicas: 2}]}
-"""
-
-
 async def test_schema_and_validate_need_no_control_plane(run: RunMesh, tmp_path: Path) -> None:
     schema = await run("schema", "timeouts")
     assert json.loads(schema.out)["properties"]["kind"]["const"] == "Timeout"
@@ -312,11 +305,6 @@ async def test_schema_and_validate_need_no_control_plane(run: RunMesh, tmp_path:
         valid = await run("validate", *arguments, text=timeout())
         assert (valid.code, valid.out) == (0, "2 documents valid\n")
     assert (await run("validate", "r.yaml")).out == "1 document valid\n"
-    (tmp_path / "mesh.yaml").write_text(APPLICATION)
-    assert (await run("validate", "mesh.yaml", "r.yaml")).out == "2 documents valid\n"
-    (tmp_path / "mesh.yaml").write_text(APPLICATION.replace("replicas: 2", "replicas: two"))
-    mistake = await run("validate", "mesh.yaml")
-    assert (mistake.code, mistake.err[:15]) == (2, "mesh.yaml:4:68:")
 
 
 @pytest.mark.parametrize(

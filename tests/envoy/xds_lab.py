@@ -20,6 +20,7 @@ from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.api.state_dir import BUNDLE_FILE, IDENTITY_FILE, socket_path
 from meshwright.control_plane.core import outbound as core_outbound
+from meshwright.control_plane.core import shared_filters
 from meshwright.control_plane.core.resource import CDS, EDS, RDS, VHDS, Resource, ads_source, encode
 from meshwright.control_plane.core.views import ListenerSettings
 from meshwright.control_plane.envoy import v3
@@ -221,7 +222,8 @@ async def lab(folder: Path, *resources: Resource) -> AsyncIterator[Lab]:
     """A running lab whose Envoy is ready, with listener and routes."""
     running = Lab(folder, outbound_port=free_port())
     try:
-        running.put(outbound(running.outbound_port), out_routes(), *resources)
+        filters = shared_filters.resources("outbound", ())
+        running.put(outbound(running.outbound_port), *filters, out_routes(), *resources)
         await running.serve()
         running.start_envoy()
         await running.ready()

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from textual.screen import ModalScreen
 from textual.widgets import TextArea
 
 from meshwright.control_plane.api import mesh_locator
@@ -102,6 +103,7 @@ async def edit(pilot: Dashboard, old: str, new: str) -> None:
 
 async def take_back(pilot: Dashboard) -> None:
     """Roll the route back to before its last change, up to the confirmation."""
+    await wait_until(pilot, lambda: not isinstance(pilot.app.screen, ModalScreen), WITHIN)
     await pilot.press("b")
     await sheet(pilot, ChooseOne)
     await pilot.press("enter")

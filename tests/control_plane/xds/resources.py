@@ -35,13 +35,16 @@ def routes(name: str, clusters: tuple[str, ...] = (), stat: str = "") -> Resourc
     return encode(RDS, name, message, required_clusters=clusters)
 
 
+SHARED_FILTER = "envoy.filters.http.jwt_authn"
+
+
 def shared_filter(*entries: str, clusters: tuple[str, ...] = ()) -> Resource:
-    """The configuration of filter `auth` with requirements of these names."""
+    """The configuration of the filter for tokens, with requirements of these names."""
     config = v3.JwtAuthentication()
     for name in entries:
         config.requirement_map[name].allow_missing.SetInParent()
-    message = v3.TypedExtensionConfig(name="auth", typed_config=codec.pack(config))
-    return encode(ECDS, "auth", message, required_clusters=clusters)
+    message = v3.TypedExtensionConfig(name=SHARED_FILTER, typed_config=codec.pack(config))
+    return encode(ECDS, SHARED_FILTER, message, required_clusters=clusters)
 
 
 def host(service: str, clusters: tuple[str, ...] | None = None, stat: str = "") -> Resource:

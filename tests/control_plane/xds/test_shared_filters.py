@@ -6,7 +6,14 @@ import pytest
 
 from meshwright.control_plane.core.resource import CDS, ECDS, EDS, LDS, RDS
 from meshwright.control_plane.envoy import v3
-from tests.control_plane.xds.resources import cluster, endpoints, listener, routes, shared_filter
+from tests.control_plane.xds.resources import (
+    SHARED_FILTER,
+    cluster,
+    endpoints,
+    listener,
+    routes,
+    shared_filter,
+)
 from tests.control_plane.xds.wire import Wire
 from tests.fakes.envoy import EnvoyModel
 from tests.fakes.snapshot import HandMadeNode, node_snapshot
@@ -37,7 +44,7 @@ def snapshot(revision: int, *names: str, route: str, clusters: tuple[str, ...] =
 def wire(rejected: RejectedEntries) -> Wire:
     wire = Wire(snapshot(1, "a", route="a"), EnvoyModel(reject=rejected))
     wire.open(CDS, LDS)
-    wire.subscribe(ECDS, "auth")
+    wire.subscribe(ECDS, SHARED_FILTER)
     wire.subscribe(RDS, "in")
     return wire
 
@@ -49,7 +56,7 @@ def entries(body: bytes) -> frozenset[str]:
 
 
 def held(wire: Wire) -> frozenset[str]:
-    return entries(wire.model.resources[ECDS]["auth"][1])
+    return entries(wire.model.resources[ECDS][SHARED_FILTER][1])
 
 
 def route_of(wire: Wire) -> str:
@@ -85,7 +92,7 @@ def test_a_rejected_filter_leaves_the_one_before_in_force(wire: Wire, rejected: 
     rejected.names = frozenset("x")
     wire.publish(snapshot(2, "a", "x", route="a"))
     assert held(wire) == set("a")
-    assert [name for _, name in wire.delta.rejected] == ["auth"]
+    assert [name for _, name in wire.delta.rejected] == [SHARED_FILTER]
     wire.publish(snapshot(3, "a", "b", route="b"))
     assert (held(wire), route_of(wire)) == (frozenset("ab"), "b")
     assert wire.delta.acked_revision == 3
