@@ -98,7 +98,7 @@ async def test_an_unreadable_path_is_named_without_a_position(
 async def test_an_application_file_is_not_taken_for_a_policy(run: RunMesh, tmp_path: Path) -> None:
     (tmp_path / "mesh.yaml").write_text("apiVersion: meshwright.io/v1\nkind: Application\n")
     advice = "an Application is not a policy: start it with `mesh up -f FILE`\n"
-    assert (await run("validate", "mesh.yaml")).err == f"mesh.yaml:2:7: {advice}"
+    assert (await run("apply", "-f", "mesh.yaml")).err == f"mesh.yaml:2:7: {advice}"
     assert (await run("schema", "application")).err == advice
 
 

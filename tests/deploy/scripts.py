@@ -140,5 +140,13 @@ spec:
   targetRefs: [{kind: Service, name: analytics}]
   from: [trading]
   abort: {percent: 50, status: 503}
+---
+apiVersion: meshwright.io/v1
+kind: RateLimit
+metadata: {name: catalog}
+spec:
+  targetRefs: [{kind: Service, name: catalog}]
+  enforcement: audit
+  limits: [{requests: 1, per: 1m}]
 END
 """
