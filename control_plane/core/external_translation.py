@@ -5,13 +5,17 @@ What cannot be translated keeps its last state, as every destination does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from meshwright.control_plane.core import external_clusters, external_hosts
 from meshwright.control_plane.core.external_hosts import OutsideHosts
 from meshwright.control_plane.core.external_resolver import ExternalResolver
 from meshwright.control_plane.core.resource import Resource
+
+Built = TypeVar("Built")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +54,30 @@ def translate_externals(
 def _hosts(
     resolver: ExternalResolver, caller: str, last: Mapping[str, OutsideHosts], problems: list[str]
 ) -> Mapping[str, OutsideHosts]:
-    result: dict[str, OutsideHosts] = {}
-    for view in resolver.views(caller):
-        try:
-            result[view.ref] = external_hosts.build(view)
-        except (TypeError, ValueError) as error:
-            problems.append(f"{view.ref} keeps its last hosts: {error}")
-            if view.ref in last:
-                result[view.ref] = last[view.ref]
-    return result
+    views = ((view.ref, partial(external_hosts.build, view)) for view in resolver.views(caller))
+    return _built(views, last, problems, "{} keeps its last hosts")
 
 
 def _clusters(
     resolver: ExternalResolver, caller: str, last: Mapping[str, Resource], problems: list[str]
 ) -> Mapping[str, Resource]:
-    result: dict[str, Resource] = {}
-    for view in resolver.clusters(caller):
+    views = ((view.name, partial(external_clusters.cluster, view)) for view in resolver.clusters(caller))
+    return _built(views, last, problems, "cluster {} keeps its last configuration")
+
+
+def _built(
+    builders: Iterable[tuple[str, Callable[[], Built]]],
+    last: Mapping[str, Built],
+    problems: list[str],
+    problem: str,
+) -> Mapping[str, Built]:
+    """What the builders make, by name; the last result, and a problem, where one fails."""
+    result: dict[str, Built] = {}
+    for name, build in builders:
         try:
-            result[view.name] = external_clusters.cluster(view)
+            result[name] = build()
         except (TypeError, ValueError) as error:
-            problems.append(f"cluster {view.name} keeps its last configuration: {error}")
-            if view.name in last:
-                result[view.name] = last[view.name]
+            problems.append(f"{problem.format(name)}: {error}")
+            if name in last:
+                result[name] = last[name]
     return result

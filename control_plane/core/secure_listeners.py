@@ -1,6 +1,6 @@
 """HTTPS and TLS listeners of a gateway → views: which certificates, which routes, by which host name.
 
-The listeners of one port are one listener of Envoy, told apart by the host name that a client asks for (SNI).
+The listeners of one port are one listener of Envoy, which selects by the host name that is asked for (SNI).
 """
 
 from __future__ import annotations

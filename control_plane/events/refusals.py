@@ -13,7 +13,7 @@ INTERVAL = 60.0
 """Seconds between two events about the same policies, caller and service."""
 
 MAX_WATCHED = 1000
-"""Combinations of policies, caller and service that are told apart within an interval."""
+"""Combinations of policies, caller and service that are counted separately within an interval."""
 
 _Subject = tuple[str, str, tuple[str, ...], str]
 # Caller, service, policies, and what happened to a connection.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
+from redis.asyncio import Redis
 
+from meshwright.services.kit.events import connect
 from tests.services.forward_proxy import running_forward_proxy
-from tests.services.processes import TIMEOUT, Shop
+from tests.services.processes import TIMEOUT, Broker, Shop
 
 
 @pytest.fixture
@@ -28,3 +31,20 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
             for hold in proxy.holds:
                 hold.release.set()
             await shop.close()
+
+
+@pytest.fixture
+async def broker(shop: Shop) -> AsyncIterator[Broker]:
+    """A broker that runs."""
+    async with contextlib.aclosing(Broker(shop.folder)) as broker:
+        await broker.start()
+        yield broker
+
+
+@pytest.fixture
+async def redis(broker: Broker) -> AsyncIterator[Redis]:
+    client = connect(broker.url)
+    try:
+        yield client
+    finally:
+        await client.aclose()

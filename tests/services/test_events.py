@@ -5,35 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from meshwright.services.kit.background import background, repeat
-from meshwright.services.kit.events import DEAD_LETTERS, EventConsumer, EventSubscription, connect, replay
+from meshwright.services.kit.events import DEAD_LETTERS, EventConsumer, EventSubscription, replay
 from meshwright.services.kit.messages import ServiceEvent, to_fields
 from tests.services.exchange_state import is_quiet, query, settled
 from tests.services.processes import Broker, Shop, until
-
-
-@pytest.fixture
-async def broker(shop: Shop) -> AsyncIterator[Broker]:
-    """A broker that runs."""
-    async with contextlib.aclosing(Broker(shop.folder)) as broker:
-        await broker.start()
-        yield broker
-
-
-@pytest.fixture
-async def redis(broker: Broker) -> AsyncIterator[Redis]:
-    client = connect(broker.url)
-    try:
-        yield client
-    finally:
-        await client.aclose()
 
 
 def consumer(redis: Redis, name: str, handler: Any) -> EventConsumer:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from meshwright.services.kit.events import connect
 from meshwright.services.kit.jobs import JobWorker
 from meshwright.services.kit.messages import ServiceEvent
 from meshwright.services.notifications import domain
@@ -21,23 +19,6 @@ from tests.services.exchange_state import query
 from tests.services.processes import Broker, ServiceProcess, Shop, caller, until
 
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-async def broker(shop: Shop) -> AsyncIterator[Broker]:
-    """A broker that runs."""
-    async with contextlib.aclosing(Broker(shop.folder)) as broker:
-        await broker.start()
-        yield broker
-
-
-@pytest.fixture
-async def redis(broker: Broker) -> AsyncIterator[Redis]:
-    client = connect(broker.url)
-    try:
-        yield client
-    finally:
-        await client.aclose()
 
 
 def worker(redis: Redis, name: str, handler: Any) -> JobWorker:
