@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from meshwright.control_plane.core import preflights
 from meshwright.control_plane.core.attachment import hooks_of, refs_of
 from meshwright.control_plane.core.views import HostView, RuleView
 from meshwright.control_plane.envoy import v3
@@ -44,7 +45,9 @@ def build_routes(host: HostView, *, gateway: bool = False) -> BuiltRoutes:
     clusters: dict[str, None] = {}
     refs: dict[str, None] = {}
     for _, rule, route in sorted(ranked, key=lambda entry: entry[0]):
+        match = v3.RouteMatch.FromString(route.match.SerializeToString())
         patched = _patch(rule, route, gateway=gateway)
+        routes += preflights.routes(match, patched)
         routes += patched
         clusters.update(dict.fromkeys(name for route in patched for name in _clusters(route.route)))
         clusters.update(dict.fromkeys(_dependencies(rule)))

@@ -179,6 +179,19 @@ def test_the_waterfall_explains_a_failure(running: Demo) -> None:
     assert max(len(line) for line in waterfall.splitlines()) <= 80
 
 
+def test_a_page_of_the_exchange_may_call_and_no_other(running: Demo) -> None:
+    """Preflight requests carry no token, and no route is for OPTIONS."""
+    page = {"Origin": "https://shop.exchange.example", "Access-Control-Request-Method": "PUT"}
+    answer = requests.options(f"{running.url}/api/inventory/seed-plate", headers=page, timeout=20)
+    assert answer.headers["access-control-allow-origin"] == page["Origin"]
+    assert "PUT" in answer.headers["access-control-allow-methods"]
+    refused = requests.get(f"{running.url}/api/orders", headers=page, timeout=20)
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, page["Origin"])
+    stranger = page | {"Origin": "https://exchange.example.evil.example"}
+    answer = requests.options(f"{running.url}/api/inventory/seed-plate", headers=stranger, timeout=20)
+    assert "access-control-allow-origin" not in answer.headers
+
+
 def test_attempts_to_sign_in_are_limited(running: Demo) -> None:
     """Last: one client's attempts are used up."""
     statuses = [post(running, "/api/auth/refresh", refresh_token="none").status_code for _ in range(101)]

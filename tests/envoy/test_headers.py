@@ -29,7 +29,9 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     with running_mesh(tmp_path_factory.mktemp("mesh"), applications) as running:
         running.apply(
             "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: public},"
-            " spec: {parentRefs: [{name: ingress}], rules: [{backendRefs: [{name: back}]}]}}"
+            " spec: {parentRefs: [{name: ingress}], rules: [{backendRefs: [{name: back}]},"
+            " {matches: [{path: {value: /stock}, method: PUT, headers: [{name: x-kind, value: a}]}],"
+            " backendRefs: [{name: back}]}]}}"
         )
         yield running
 
@@ -155,6 +157,26 @@ def test_cors_of_a_service_is_overridden_by_the_route_and_its_own_filter(mesh: M
     response = mesh.outside("/echo", headers={"origin": "https://any.example"})
     assert response.headers["access-control-allow-origin"] == "https://any.example"
     assert response.headers["access-control-expose-headers"] == "x-total"
+
+
+def test_cors_answers_for_routes_that_match_no_preflight_before_anything_refuses(
+    mesh: Mesh, applied: Any
+) -> None:
+    applied(
+        "web", GATEWAY, f"allowOrigins: ['{PAGE}', 'https://*.b.example:8443'], allowMethods: [PUT]", "CORS"
+    )
+    applied("nobody", GATEWAY, "rules: [{action: deny}]", "Authorization")
+    applied("none", GATEWAY, "limits: [{requests: 1, per: 1h}]", "RateLimit")
+    mesh.reset("back-1")
+    for origin in (PAGE, "https://a.b.example:8443"):
+        answer = mesh.outside("/stock", "OPTIONS", headers=PREFLIGHT | {"origin": origin})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin)
+    for other in ({"origin": "https://a.b.example"}, {"access-control-request-method": "PATCH"}):
+        answer = mesh.outside("/stock", "OPTIONS", headers=PREFLIGHT | other)
+        assert answer.status_code == (403 if "origin" in other else 200), "the rule for all paths takes it"
+    refused = mesh.outside("/stock", "PUT", headers={"origin": PAGE, "x-kind": "a"})
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (403, PAGE)
+    assert mesh.counts("back-1") == {}
 
 
 def chunks(*sizes: int) -> Iterator[bytes]:

@@ -39,6 +39,15 @@ def policy(cors: HTTPCORSFilter) -> v3.CorsPolicy:
     )
 
 
+def any_origin(packed: v3.Any) -> v3.StringMatcher:
+    """Matches every origin that a route's configuration of the filter lets call."""
+    config = v3.CorsPolicy.FromString(packed.value)
+    patterns = (
+        origin.safe_regex.regex or re.escape(origin.exact) for origin in config.allow_origin_string_match
+    )
+    return v3.StringMatcher(safe_regex=v3.RegexMatcher(regex="|".join(patterns)))
+
+
 def _origin(origin: str) -> v3.StringMatcher:
     if ANY not in origin:
         return v3.StringMatcher(exact=origin)

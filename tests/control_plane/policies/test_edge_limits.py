@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from meshwright.control_plane.core import preflights
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies import byte_size, filter_chain
 from meshwright.control_plane.policies.base import TargetedSpec
@@ -71,6 +72,36 @@ def test_a_cors_filter_of_the_rule_wins() -> None:
     other = CORSHooks(CORSSpec.model_validate(TARGET | {"allowOrigins": ["https://b.example"]}))
     assert other.patch_route(route) == [route]
     assert route.typed_per_filter_config[CORS].value == policy.SerializeToString()
+
+
+def test_preflights_of_a_route_for_a_method_or_headers_have_a_route_of_their_own() -> None:
+    origins = {"allowOrigins": ["https://a.example", "https://*.b.example"]}
+    hooks = CORSHooks(CORSSpec.model_validate(TARGET | origins))
+    put = v3.HeaderMatcher(name=":method", string_match=v3.StringMatcher(exact="PUT"))
+    kind = v3.HeaderMatcher(name="x-kind", string_match=v3.StringMatcher(exact="a"))
+    match = v3.RouteMatch(path="/p", headers=[put, kind])
+    match.runtime_fraction.default_value.numerator = 50
+    patched = hooks.patch_route(v3.Route(match=match, route=v3.RouteAction(cluster="back")))
+    (route,) = preflights.routes(match, patched)
+    matched = codec.to_dict(route.match)
+    assert matched == {
+        "path": "/p",
+        "headers": [
+            {"name": ":method", "string_match": {"exact": "OPTIONS"}},
+            {"name": "access-control-request-method", "string_match": {"exact": "PUT"}},
+            {
+                "name": "origin",
+                "string_match": {"safe_regex": {"regex": r"https://a\.example|https://[^/:]+\.b\.example"}},
+            },
+        ],
+    }
+    assert not list(preflights.routes(v3.RouteMatch(path="/p"), patched)), "it takes OPTIONS itself"
+    refusals = [v3.Route(direct_response=v3.DirectResponseAction(status=413))]
+    assert not list(preflights.routes(match, [forwarding(), *refusals])), "no CORS"
+    grpc = v3.RouteMatch(path="/p", grpc=v3.RouteMatch.GrpcRouteMatchOptions())
+    (route,) = preflights.routes(grpc, patched)
+    assert not route.match.HasField("grpc")
+    assert route.match.headers[1].present_match
 
 
 def test_declared_lengths_are_checked_by_a_route_and_only_others_are_buffered() -> None:
