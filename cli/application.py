@@ -89,9 +89,9 @@ class ServiceEntry(Spec):
     outbound: OutboundMode | None = Field(
         None, description="Its calls to hosts outside the mesh: allow or deny. Default: that of the file."
     )
-    health: Annotated[HealthEntry, BeforeValidator(_health_settings)] = Field(
-        HealthEntry(), description="The health check, or only its path: `health: /ready`."
-    )
+    health: Annotated[
+        HealthEntry, BeforeValidator(_health_settings, json_schema_input_type=HealthEntry | HttpPath)
+    ] = Field(HealthEntry(), description="The health check, or only its path: `health: /ready`.")
     connect_timeout: CheckTime = Field(
         timedelta(seconds=CONNECT_TIMEOUT),
         description="How long the sidecar waits until its app accepts a connection. It waits only for an app "

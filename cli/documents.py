@@ -21,6 +21,15 @@ READ_LIMIT = 64 * 1024 * 1024
 
 STDIN = "<stdin>"
 
+
+class InvalidFilesError(InputError):
+    """What is wrong in files, each with its position; its message has a line for each."""
+
+    def __init__(self, problems: tuple[loader.DocumentProblem, ...]) -> None:
+        super().__init__("\n".join(_problem_text(str(problem)) for problem in problems))
+        self.problems = problems
+
+
 NOT_A_POLICY = "an Application is not a policy: start it with `mesh up -f FILE`"
 
 
@@ -39,7 +48,7 @@ def read_documents(
     skip_unknown: bool = False,
     verbose: bool = False,
 ) -> loader.LoadResult:
-    """The parsed documents with their positions; raises InputError, a line per problem.
+    """The parsed documents with their positions; raises InvalidFilesError, or InputError for unreadable ones.
 
     `allowed_kinds`: all kinds of policies unless given. With `skip_unknown`, documents of foreign kinds are
     skipped, each with a line on stderr. With `verbose`, so is each field that is ignored.
@@ -50,7 +59,7 @@ def read_documents(
     files = [(name, data) for path in paths for name, data in _read_path(path)]
     loaded = loader.load_files(files, allowed_kinds, skip_unknown=skip_unknown, read_file=_read_named_file)
     if loaded.problems:
-        raise InputError("\n".join(_problem_text(str(problem)) for problem in loaded.problems))
+        raise InvalidFilesError(loaded.problems)
     for document in loaded.skipped:
         warn(str(document))
     if verbose:

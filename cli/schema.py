@@ -1,14 +1,20 @@
-"""`mesh schema`: the schema of a policy kind. Needs no control plane."""
+"""`mesh schema`: the schemas of policy kinds and of application files. Needs no control plane."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meshwright.cli.options import Output, OutputOption
 from meshwright.cli.output import echo, print_data
 from meshwright.control_plane.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from meshwright.control_plane.policies.base import Policy
 
 
 def schema(
@@ -27,6 +33,9 @@ def schema(
     explain: Annotated[
         bool, typer.Option("--explain", help="Print the documentation and an example instead.")
     ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="One schema for documents of any kind, for editors.")
+    ] = False,
     output: OutputOption = Output.json,
 ) -> None:
     """Show the JSON Schema of a kind, or its documentation with an example.
@@ -35,12 +44,10 @@ def schema(
     Example:
       mesh schema Retry --explain
       mesh schema httproute -o yaml
+      mesh schema --all > mesh.schema.json
       mesh schema envoy cluster.v3.Cluster.connect_timeout
     """
-    from meshwright.cli.documents import NOT_A_POLICY
-    from meshwright.control_plane.admin.policy_validation import kind_of
     from meshwright.control_plane.policies import schema as documentation
-    from meshwright.control_plane.policies.registry import kinds
 
     if kind.lower() == "envoy":
         from meshwright.cli import envoy_schema
@@ -49,15 +56,43 @@ def schema(
         return
     if field:
         raise InputError(f"unexpected {field!r}: `mesh schema {kind} --explain` describes every field")
-    if not kind:
+    models = _models()
+    format_ = Output.json if output is Output.table else output
+    if every and (kind or explain):
+        raise InputError("--all is the schema of every kind: leave out the kind and --explain")
+    if every:
+        print_data(documentation.schema_of_any(models.values()), format_)
+    elif kind:
+        model = models[_name(kind)]
         if explain:
-            raise InputError(f"--explain needs a kind: one of {', '.join(kinds())}")
-        echo("\n".join(kinds()))
-        return
-    if kind.lower() == "application":
-        raise InputError(NOT_A_POLICY)
-    name = kind_of(kind)
-    if explain:
-        echo(documentation.explain(name))
+            echo(documentation.explain(model, _example(model.__name__)))
+        else:
+            print_data(documentation.schema(model), format_)
+    elif explain:
+        raise InputError(f"--explain needs a kind: one of {', '.join(models)}")
     else:
-        print_data(documentation.schema(name), Output.json if output is Output.table else output)
+        echo("\n".join(models))
+
+
+def _models() -> Mapping[str, type[Policy]]:
+    """Every kind that a file of a user may contain, sorted by name."""
+    from meshwright.cli.application import Application
+    from meshwright.control_plane.policies.registry import kinds
+
+    models: dict[str, type[Policy]] = {**kinds(), Application.__name__: Application}
+    return dict(sorted(models.items()))
+
+
+def _name(word: str) -> str:
+    """The kind for a word in any case, singular or plural; raises NotFoundError."""
+    from meshwright.control_plane.admin.policy_validation import kind_of
+
+    return "Application" if word.lower() in ("application", "applications") else kind_of(word)
+
+
+def _example(kind: str) -> str:
+    from meshwright.control_plane.policies.registry import example
+
+    if kind == "Application":
+        return Path(__file__).with_name("application.example.yaml").read_text(encoding="utf-8")
+    return example(kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +11,6 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from meshwright.control_plane.policies import duration
 from meshwright.control_plane.policies.base import SERVER_METADATA, Policy, TargetedPolicy
-from meshwright.control_plane.policies.registry import example, kinds
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -32,40 +31,64 @@ def dump(policy: Policy) -> dict[str, Any]:
     return plain
 
 
-def schema(kind: str) -> dict[str, Any]:
-    """The kind's JSON Schema (draft 2020-12); raises KeyError for an unknown kind."""
-    result = _model_schema(kind)
+def schema(model: type[Policy]) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a kind."""
+    result = _model_schema(model)
     result["properties"]["status"] = {"description": "Ignored."}
     metadata = _resolve(result, result["properties"]["metadata"])
     metadata["properties"] |= {name: {"description": "Ignored."} for name in sorted(SERVER_METADATA)}
     return result
 
 
-def _model_schema(kind: str) -> dict[str, Any]:
+def schema_of_any(models: Iterable[type[Policy]]) -> dict[str, Any]:
+    """One JSON Schema for documents of these kinds, whose field `kind` says which schema counts.
+
+    Editors get better messages from a condition for each kind than from `oneOf`, which names no branch.
+    """
+    definitions: dict[str, Any] = {}
+    conditions = []
+    names = []
+    for model in models:
+        names.append(kind := model.__name__)
+        text = json.dumps(schema(model)).replace('"#/$defs/', f'"#/$defs/{kind}.')
+        part = json.loads(text)
+        del part["$schema"]
+        definitions |= {f"{kind}.{name}": value for name, value in part.pop("$defs", {}).items()}
+        definitions[kind] = part
+        conditions.append(
+            {"if": {"properties": {"kind": {"const": kind}}}, "then": {"$ref": f"#/$defs/{kind}"}}
+        )
+    return {
+        "$schema": DIALECT,
+        "type": "object",
+        "required": ["apiVersion", "kind", "metadata"],
+        "properties": {"kind": {"enum": names}},
+        "allOf": conditions,
+        "$defs": definitions,
+    }
+
+
+def _model_schema(model: type[Policy]) -> dict[str, Any]:
     """The JSON Schema without the fields of Kubernetes' API server, which are ignored."""
-    model = kinds()[kind]
     result = model.model_json_schema(by_alias=True, schema_generator=_Generator)
     if issubclass(model, TargetedPolicy):  # what TargetedPolicy validates beyond field types
-        spec = result["$defs"][f"{kind}Spec"]
+        spec = result["$defs"][f"{model.__name__}Spec"]
         spec["required"] = ["targetRefs", *spec.get("required", ())]
         spec["properties"]["targetRefs"]["minItems"] = 1
         del spec["properties"]["targetRefs"]["default"]
     return {"$schema": DIALECT, **result}
 
 
-def explain(kind: str) -> str:
-    """What the kind does, its fields with type, default and description, and an example, as plain text.
-
-    Raises KeyError for an unknown kind.
-    """
-    root = _model_schema(kind)
-    lines = [f"{kind}: {root['description']}", "", "Fields:"]
+def explain(model: type[Policy], example: str) -> str:
+    """What the kind does, its fields with type, default and description, and an example, as plain text."""
+    root = _model_schema(model)
+    lines = [f"{model.__name__}: {root['description']}", "", "Fields:"]
     for path, field, required in _fields(root, root, "", {}):
         notes = [_type(root, field), "required" if required else _default(field)]
         lines.append(f"  {path}  ({', '.join(note for note in notes if note)})")
         if "description" in field:
             lines.append(f"      {field['description']}")
-    return "\n".join([*lines, "", "Example:", *(f"  {line}" for line in example(kind).splitlines())]) + "\n"
+    return "\n".join([*lines, "", "Example:", *(f"  {line}" for line in example.splitlines())]) + "\n"
 
 
 def _fields(

@@ -291,22 +291,6 @@ async def test_token_list_and_revoke_use_ids(mesh: FakeMesh, run: RunMesh) -> No
     assert (missing.code, missing.err) == (2, "no such token: id-9\n")
 
 
-async def test_schema_and_validate_need_no_control_plane(run: RunMesh, tmp_path: Path) -> None:
-    schema = await run("schema", "timeouts")
-    assert json.loads(schema.out)["properties"]["kind"]["const"] == "Timeout"
-    explained = await run("schema", "retry", "--explain")
-    assert "perTryTimeout" in explained.out
-    assert "Example" in explained.out
-    assert "HTTPRoute" in (await run("schema")).out.splitlines()
-    unknown = await run("schema", "retri")
-    assert (unknown.code, "Retry" in unknown.err) == (2, True)
-    (tmp_path / "r.yaml").write_text(retry())
-    for arguments in (("r.yaml", "-"), ("-f", "r.yaml", "-f", "-"), ("r.yaml", "-f", "-")):
-        valid = await run("validate", *arguments, text=timeout())
-        assert (valid.code, valid.out) == (0, "2 documents valid\n")
-    assert (await run("validate", "r.yaml")).out == "1 document valid\n"
-
-
 @pytest.mark.parametrize(
     ("state", "shown"),
     [

@@ -42,7 +42,7 @@ def test_folder_of_a_kind_is_complete(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", kinds())
 def test_schema_accepts_the_example_and_rejects_other_fields(kind: str) -> None:
-    validator = jsonschema.Draft202012Validator(schema(kind))
+    validator = jsonschema.Draft202012Validator(schema(kinds()[kind]))
     validator.check_schema(validator.schema)
     document = example_body(kind)
     validator.validate(document)
@@ -62,25 +62,25 @@ def parts(schema: Any, path: str = "") -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("kind", kinds())
 def test_schema_describes_every_field(kind: str) -> None:
-    fields = parts(schema(kind))
+    fields = parts(schema(kinds()[kind]))
     assert len(fields) > 5
     assert [path for path, field in fields if not field.get("description")] == []
 
 
 def test_schema_defaults_are_written_as_in_yaml() -> None:
-    assert schema("Retry")["$defs"]["RetryBackoff"]["properties"]["max"]["default"] == "250ms"
+    assert schema(kinds()["Retry"])["$defs"]["RetryBackoff"]["properties"]["max"]["default"] == "250ms"
 
 
 def test_schema_requires_target_refs() -> None:
     document = example_body("Retry")
-    validator = jsonschema.Draft202012Validator(schema("Retry"))
+    validator = jsonschema.Draft202012Validator(schema(kinds()["Retry"]))
     assert not validator.is_valid({**document, "spec": {**document["spec"], "targetRefs": []}})
     assert not validator.is_valid({**document, "spec": {}})
 
 
 @pytest.mark.parametrize("kind", kinds())
 def test_explain_lists_every_field_and_ends_with_the_example(kind: str) -> None:
-    text = explain(kind)
+    text = explain(kinds()[kind], example(kind))
     assert text.startswith(f"{kind}: ")
     assert "pydantic" not in text
     model = model_at(kinds()[kind], ["spec"])
@@ -92,7 +92,7 @@ def test_explain_lists_every_field_and_ends_with_the_example(kind: str) -> None:
 
 
 def test_explain_includes_types_defaults_and_bounds() -> None:
-    text = explain("Retry")
+    text = explain(kinds()["Retry"], example("Retry"))
     assert "  spec.attempts  (whole number 0 to 10, default 2)\n" in text
     assert "  spec.perTryTimeout  (duration)\n" in text
     assert "  spec.targetRefs[].kind  (Mesh | Service | HTTPRoute" in text
@@ -136,8 +136,8 @@ def test_validating_and_printing_schemas_does_not_load_envoys_messages() -> None
 import sys
 from meshwright.control_plane.policies import registry, schema
 from meshwright.control_plane.policies.loader import load
-for kind in registry.kinds():
-    schema.schema(kind)
+for kind, model in registry.kinds().items():
+    schema.schema(model)
     assert load(registry.example(kind).encode(), kind).documents
 print("google.protobuf" in sys.modules)
 """
