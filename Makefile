@@ -9,7 +9,7 @@ DEBIAN := wrk:wrk node:nodejs npm:npm nginx:nginx-light pg_lsclusters:postgresql
   systemd-analyze:systemd curl:curl nsenter:util-linux
 PARTS := checks cli control_plane dashboards deploy meshwright services sidecar tests tui bench
 
-.PHONY: help install demo test test-long check reference requirements bench clean
+.PHONY: help install demo test test-long check reference dist requirements bench clean
 
 help:
 	@echo "make install    a virtual environment in .venv with the mesh command"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-long  the rest: soak, chaos, large random cases"
 	@echo "make check      lint, types, import contracts, house rules, generated files"
 	@echo "make reference  write docs/reference.md from the code"
+	@echo "make dist       the sdist and the wheel, in dist/"
 	@echo "make requirements  write requirements/ from pyproject.toml and constraints.txt"
 	@echo "make bench      figures, not a verdict; BENCH='--json FILE' writes them"
 	@echo "make clean      remove .venv, caches and the demo's state"
@@ -88,6 +89,11 @@ check: .venv/.tests
 
 reference: .venv/.tests
 	@$(BIN)/python -m checks.reference
+
+dist: .venv/.tests
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist >/dev/null
+	@$(BIN)/twine check --strict dist/*
 
 bench: .venv/.tests debian
 	@$(BIN)/python -m bench $(BENCH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,20 @@ def test_the_wheel_has_all_data_and_no_tests(wheel: Path) -> None:
     assert {f"meshwright/{name}" for name in data} <= names
     assert {"meshwright/py.typed", "meshwright/__init__.pyi"} <= names
     assert not [name for name in names if "/tests/fakes" in name or "/bench/" in name]
+
+
+def test_the_wheel_and_the_sdist_can_be_published(wheel: Path) -> None:
+    """The README stands alone on a package index: each of its links leads somewhere from there."""
+    files = [str(path) for path in wheel.parent.iterdir()]
+    assert len(files) == 2
+    run_checked(sys.executable, "-m", "twine", "check", "--strict", *files)
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = archive.read(name).decode()
+    assert metadata.count("\nProject-URL: ") == 4
+    links = re.findall(r"\]\(([^)]*)\)", metadata)
+    assert links
+    assert [link for link in links if not link.startswith("https://")] == []
 
 
 @dataclass(frozen=True)
