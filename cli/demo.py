@@ -44,16 +44,17 @@ def demo(
 ) -> None:
     """Start the demo: a small shop whose services call each other through their sidecars.
 
-    --traffic sends requests through its ingress and prints counts as JSON at the end. The requests go to a
-    demo that is already running; otherwise one is started and stopped afterwards. --fault applies a
+    --traffic makes N journeys a second through its ingress: people sign up, browse, order, pay (a few cards
+    are declined or slow) and look at their dashboard. It prints counts as JSON at the end. It uses a demo
+    that is already running; otherwise one is started and stopped afterwards. --fault applies a
     FaultInjection policy after 5 s of traffic and always deletes it.
 
     \b
     Example:
       mesh demo
       curl http://127.0.0.1:8080/api/catalog/products
-      mesh demo --traffic 50
-      mesh demo --traffic 50 --for 30s --fault inventory:fail:5s > counts.json
+      mesh demo --traffic 5
+      mesh demo --traffic 5 --for 30s --fault inventory:fail:5s > counts.json
     """
     file = demo_application_file()
     services = frozenset(entry.name for entry in read_application(file).spec.services)

@@ -14,7 +14,7 @@ from meshwright.cli.output import echo, print_data, print_table, sanitize, statu
 from meshwright.cli.status import BREAKER_LEVELS, HEALTH_LEVELS
 from meshwright.control_plane.api import calls
 
-NO_TRAFFIC = "no traffic in the last minute: send some, for example with `mesh demo --traffic 20`"
+NO_TRAFFIC = "no traffic in the last minute: send some, for example with `mesh demo --traffic 5`"
 
 EDGE_HEADER = (
     "FROM", "TO", "PROTOCOL", "RPS", "SUCCESS", "P50", "P95", "P99", "RETRIES/S", "BREAKER", "MTLS",

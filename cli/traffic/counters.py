@@ -1,4 +1,4 @@
-"""Counters of the demo's traffic: outcomes and latencies, by route and by phase of a fault. Pure."""
+"""Counters of the demo's traffic: journeys, and outcomes and latencies of requests. Pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LatencyHistogram:
 
 @dataclass(slots=True)
 class RequestCounter:
-    """Counts requests of one kind."""
+    """Counts requests of one kind, or journeys."""
 
     sent: int = 0
     errors: int = 0
@@ -63,11 +63,12 @@ class TrafficCounters:
     """All counters of a run. Times are seconds of one monotonic clock.
 
     `fault_start` is when the fault was applied, `fault_end` when every sidecar had ACKed its removal:
-    requests that are due later cannot have met it.
+    requests that finish earlier or are due later cannot have met it.
     """
 
     all: RequestCounter = field(default_factory=RequestCounter)
     recent: RequestCounter = field(default_factory=RequestCounter)
+    journeys: RequestCounter = field(default_factory=RequestCounter)
     routes: dict[str, RequestCounter] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
     phases: dict[str, RequestCounter] = field(
@@ -79,7 +80,7 @@ class TrafficCounters:
     def add(self, route: str, outcome: str, ok: bool, due: float, finished: float) -> None:
         """Count a request. Its latency is the time between `due` and `finished`."""
         milliseconds = (finished - due) * 1000
-        phase = "before" if due < self.fault_start else "during" if due < self.fault_end else "after"
+        phase = "before" if finished < self.fault_start else "during" if due < self.fault_end else "after"
         by_route = self.routes.setdefault(route, RequestCounter())
         for counter in (self.all, self.recent, by_route, self.phases[phase]):
             counter.add(ok, milliseconds)
@@ -91,11 +92,16 @@ class TrafficCounters:
         return recent
 
     def report(self, planned: int, fault: str = "") -> dict[str, Any]:
-        """All counters as JSON. `planned` is the number of requests that were due.
+        """All counters as JSON. `planned` is the number of journeys that were due.
 
-        `sent` and `unsent` add up to `planned`, and the outcomes to `sent`.
+        Their `started` and `unstarted` add up to `planned`; those with an error in a request are `failed`.
+        The outcomes of the requests add up to `sent`.
         """
-        report: dict[str, Any] = {"planned": planned, "unsent": planned - self.all.sent, **self.all.report()}
+        of_journeys = self.journeys.report()
+        started = of_journeys.pop("sent")
+        counted = {"planned": planned, "unstarted": planned - started, "started": started}
+        counted["failed"] = of_journeys.pop("errors")
+        report: dict[str, Any] = {"journeys": {**counted, **of_journeys}, **self.all.report()}
         report["outcomes"] = dict(sorted(self.outcomes.items()))
         report["routes"] = {name: counter.report() for name, counter in sorted(self.routes.items())}
         if fault:

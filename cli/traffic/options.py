@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from typing import Annotated
 
 import typer
@@ -11,18 +12,27 @@ from meshwright.cli.durations import duration_parser
 from meshwright.cli.traffic.plan import TrafficPlan, parse_fault
 from meshwright.control_plane.errors import InputError
 
-MAX_RATE = 2000
-"""Requests per second. Beyond that, a generator in one process measures itself."""
+MAX_RATE = 200
+"""Journeys per second. Beyond that, a generator in one process measures itself."""
+
+SEEDS = 1_000_000
+"""A seed that nobody chose is below, so that it is easy to repeat."""
 
 MAX_SECONDS = 30 * 86_400.0
 
 TrafficOption = Annotated[
     int | None,
-    typer.Option("--traffic", metavar="N", min=1, max=MAX_RATE, help="Send N requests per second."),
+    typer.Option(
+        "--traffic",
+        metavar="N",
+        min=1,
+        max=MAX_RATE,
+        help="Make N journeys per second: people sign up, browse, order, pay.",
+    ),
 ]
 SeedOption = Annotated[
     int | None,
-    typer.Option("--seed", metavar="N", min=0, help="Seed of the sequence of requests. [default: 1]"),
+    typer.Option("--seed", metavar="N", min=0, help="Seed of the journeys. [default: another each time]"),
 ]
 DurationOption = Annotated[
     float | None,
@@ -67,7 +77,7 @@ def traffic_plan(
         )
     return TrafficPlan(
         traffic,
-        1 if seed is None else seed,
+        secrets.randbelow(SEEDS) if seed is None else seed,
         math.inf if seconds is None else seconds,
         parse_fault(fault, services) if fault else None,
     )

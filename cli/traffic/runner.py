@@ -1,6 +1,6 @@
-"""Sends the demo's traffic: requests at a fixed rate through its ingress, counted.
+"""Sends the demo's traffic: journeys of people at a fixed rate through its ingress, counted.
 
-The load is open-loop: a request is due at its time whatever became of those before, and its latency counts
+The load is open-loop: a journey is due at its time whatever became of those before, and its latency counts
 from then. A mesh that stalls is therefore seen to stall.
 """
 
@@ -19,29 +19,22 @@ from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.http import call_api
 from meshwright.cli.traffic.counters import TrafficCounters
 from meshwright.cli.traffic.fault import active_faults, apply_fault
-from meshwright.cli.traffic.people import Person, keep_signed_in, sign_in_all
-from meshwright.cli.traffic.plan import USER, TrafficPlan, TrafficRequest, request_sequence
+from meshwright.cli.traffic.journeys import Journey, journeys
+from meshwright.cli.traffic.people import People
+from meshwright.cli.traffic.plan import TrafficPlan
+from meshwright.cli.traffic.sender import MAX_IN_FLIGHT, RequestSender, open_session
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.errors import MeshError
 from meshwright.sidecar.status import AgentStatus
 
-MAX_IN_FLIGHT = 512
-"""Maximum requests in flight. Further ones wait, and the wait counts as latency."""
-
-REQUEST_TIMEOUT = 20.0
-"""Seconds after which a request is given up: longer than any timeout of the demo's routes."""
-
 STOP_TIMEOUT = 3.0
-"""Seconds that requests in flight have to finish after Ctrl-C."""
+"""Seconds that journeys in flight have to finish after Ctrl-C."""
 
 TERMINAL_INTERVAL, LOG_INTERVAL = 1.0, 10.0
 """Seconds between two progress lines: on a terminal, and in a file or pipe."""
 
 DEMO_SERVICES = frozenset({"catalog", "inventory", "orders", "users"})
 """Services by which a mesh is recognized as the demo."""
-
-ABORTED, TIMED_OUT, NO_RESPONSE = "aborted", "timeout", "no response"
-"""Outcomes without a status code."""
 
 
 async def run_traffic(plan: TrafficPlan, state: Path, stop: asyncio.Event) -> dict[str, Any]:
@@ -52,21 +45,10 @@ async def run_traffic(plan: TrafficPlan, state: Path, stop: asyncio.Event) -> di
     base_url = await asyncio.to_thread(_ingress_url, state)
     for name in await asyncio.to_thread(active_faults, state):
         warn(f"note: FaultInjection/{name} is already active: see `mesh get faultinjection`")
+    warn(f"note: --seed {plan.seed} makes the same journeys again")
     async with open_session(base_url) as session:
-        people = await sign_in_all(session)
-        return await _run(TrafficRun(plan, session, people), plan, state, stop)
-
-
-def open_session(base_url: str) -> aiohttp.ClientSession:
-    """A session for all requests of a run."""
-    session = aiohttp.ClientSession(
-        base_url,
-        timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT),
-        connector=aiohttp.TCPConnector(limit=MAX_IN_FLIGHT),
-    )
-    # aiohttp retries a GET whose connection is lost; here that must count as an error.
-    session._retry_connection = False
-    return session
+        await People(RequestSender(session, TrafficCounters()), plan.seed).wait_until_accepted()
+        return await _run(TrafficRun(plan, session), plan, state, stop)
 
 
 async def _run(run: TrafficRun, plan: TrafficPlan, state: Path, stop: asyncio.Event) -> dict[str, Any]:
@@ -74,7 +56,6 @@ async def _run(run: TrafficRun, plan: TrafficPlan, state: Path, stop: asyncio.Ev
         apply_fault(plan.fault, plan.fault_delay, run.counters, state) if plan.fault else asyncio.sleep(0)
     )
     progress = asyncio.create_task(run.print_progress())
-    signed_in = asyncio.create_task(run.keep_signed_in())
     stopping = asyncio.create_task(stop.wait())
     sending = asyncio.create_task(run.send(stop))
     try:
@@ -83,28 +64,28 @@ async def _run(run: TrafficRun, plan: TrafficPlan, state: Path, stop: asyncio.Ev
             fault.result()
         await sending
     finally:
-        for task in (fault, progress, stopping, sending, signed_in):
+        for task in (fault, progress, stopping, sending):
             task.cancel()
-        await asyncio.gather(progress, stopping, sending, signed_in, return_exceptions=True)
+        await asyncio.gather(progress, stopping, sending, return_exceptions=True)
         with suppress(asyncio.CancelledError):
             await fault
     return run.report()
 
 
 class TrafficRun:
-    """One run of traffic by `people` through `session`, whose base URL is that of the ingress."""
+    """One run of traffic through `session`, whose base URL is that of the ingress."""
 
-    def __init__(self, plan: TrafficPlan, session: aiohttp.ClientSession, people: list[Person]) -> None:
+    def __init__(self, plan: TrafficPlan, session: aiohttp.ClientSession) -> None:
         self.counters = TrafficCounters()
         self._plan = plan
-        self._session = session
-        self._people = people
+        self._sender = RequestSender(session, self.counters)
+        self._people = People(self._sender, plan.seed)
         self._slots = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._started = self._ended = asyncio.get_running_loop().time()
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def send(self, stop: asyncio.Event) -> None:
-        """Send until the time is up or `stop` is set, then wait for the requests in flight."""
+        """Send until the time is up or `stop` is set, then wait for the journeys in flight."""
         dispatching = asyncio.create_task(self._dispatch())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({dispatching, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -126,7 +107,7 @@ class TrafficRun:
 
     async def _dispatch(self) -> None:
         loop = asyncio.get_running_loop()
-        for number, request in enumerate(request_sequence(self._plan.seed)):
+        for number, journey in enumerate(journeys(self._plan.seed)):
             offset = number / self._plan.rate
             if offset >= self._plan.seconds:
                 await asyncio.sleep(max(0.0, self._started + self._plan.seconds - loop.time()))
@@ -134,40 +115,29 @@ class TrafficRun:
             await asyncio.sleep(max(0.0, self._started + offset - loop.time()))
             await self._slots.acquire()
             if loop.time() - self._started >= self._plan.seconds + STOP_TIMEOUT:
-                break  # too late: the rest remains unsent
-            task = asyncio.create_task(self._send_request(request, self._started + offset))
+                break  # too late: the rest remains unstarted
+            task = asyncio.create_task(self._make(journey, self._started + offset))
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
 
-    async def keep_signed_in(self) -> None:
-        """Refresh the people's tokens until cancelled."""
-        await keep_signed_in(self._session, self._people)
-
-    async def _send_request(self, request: TrafficRequest, due: float) -> None:
-        outcome, ok = ABORTED, False
-        person = self._people[request.person]
+    async def _make(self, journey: Journey, due: float) -> None:
+        """Send the requests of a journey one after the other. Whoever cannot sign in goes away."""
+        loop, start, ok = asyncio.get_running_loop(), due, False
         try:
-            async with self._session.request(
-                request.method,
-                request.path.replace(USER, person.id),
-                json=request.body,
-                headers={**request.headers, **person.headers},
-                allow_redirects=False,
-            ) as response:
-                await response.read()
-                outcome, ok = str(response.status), response.status in request.expected_statuses
-        except TimeoutError:
-            outcome = TIMED_OUT
-        except (aiohttp.ClientError, OSError):
-            outcome = NO_RESPONSE
+            if signed_in := await self._people.signed_in(journey.person, due):
+                (person, due), is_ok = signed_in, True
+                for request in journey.requests:
+                    response = await self._sender.send(request, person, due)
+                    is_ok, due = is_ok and response.ok, loop.time()
+                ok = is_ok
         finally:
             self._slots.release()
-            self.counters.add(request.route, outcome, ok, due, asyncio.get_running_loop().time())
+            self.counters.journeys.add(ok, (loop.time() - start) * 1000)
 
     def report(self) -> dict[str, Any]:
         """The plan and the counts as JSON."""
         seconds = min(self._ended - self._started, self._plan.seconds)
-        planned = max(math.ceil(round(seconds * self._plan.rate, 6)), self.counters.all.sent)
+        planned = max(math.ceil(round(seconds * self._plan.rate, 6)), self.counters.journeys.sent)
         fault = str(self._plan.fault) if self._plan.fault else ""
         plan = {"seed": self._plan.seed, "rate": self._plan.rate, "seconds": round(seconds, 3)}
         return {**plan, **self.counters.report(planned, fault)}
@@ -191,6 +161,7 @@ class TrafficRun:
         now = asyncio.get_running_loop().time()
         parts = [
             f"{now - self._started:.0f} s",
+            f"journeys {self.counters.journeys.sent} (failed {self.counters.journeys.errors})",
             f"{recent.sent / seconds:.1f} requests/s",
             f"errors {recent.errors} (total {self.counters.all.errors})",
             f"p50 {recent.latencies.quantile(0.5):.1f} ms",

@@ -15,16 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwright.cli.traffic.counters import GROWTH, LatencyHistogram, TrafficCounters
-from meshwright.cli.traffic.options import traffic_plan
-from meshwright.cli.traffic.plan import (
-    MIX,
+from meshwright.cli.traffic.journeys import (
+    DECLINED,
+    NEWCOMERS,
     PRODUCTS,
+    REGULARS,
+    SLOW,
+    STEPS,
     SYMBOLS,
-    TrafficFault,
-    TrafficPlan,
-    parse_fault,
-    request_sequence,
+    journeys,
 )
+from meshwright.cli.traffic.options import traffic_plan
+from meshwright.cli.traffic.plan import TrafficFault, TrafficPlan, parse_fault
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies.loader import load
 from meshwright.control_plane.policies.registry import kinds
@@ -35,29 +37,39 @@ ROOT = Path(__file__).parents[2]
 SERVICES = frozenset({"inventory", "orders"})
 
 
-def test_a_seed_determines_the_sequence_in_any_process() -> None:
+def test_a_seed_determines_the_journeys_in_any_process() -> None:
     program = (
-        "from itertools import islice; from meshwright.cli.traffic.plan import request_sequence; "
-        "print([(r.method, r.path, dict(r.headers), r.body) for r in islice(request_sequence(5), 300)])"
+        "from itertools import islice; from meshwright.cli.traffic.journeys import journeys; "
+        "print(list(islice(journeys(5), 100)))"
     )
     command = [sys.executable, "-c", program]
     outputs = {subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout for _ in range(2)}
-    expected = [(r.method, r.path, dict(r.headers), r.body) for r in islice(request_sequence(5), 300)]
+    expected = list(islice(journeys(5), 100))
     assert outputs == {f"{expected}\n".encode()}
-    assert expected != [(r.method, r.path, dict(r.headers), r.body) for r in islice(request_sequence(6), 300)]
+    assert expected != list(islice(journeys(6), 100))
 
 
-def test_the_sequence_uses_products_and_symbols_of_the_demo() -> None:
-    sample = list(islice(request_sequence(1), 2000))
-    routes = Counter(request.route for request in sample)
-    assert len(routes) == len(MIX)
-    assert sum(MIX.values()) == 100
-    writes = [request for request in sample if request.method == "POST"]
-    assert 0.08 < len(writes) / len(sample) < 0.16
-    keys = [write.headers["Idempotency-Key"] for write in writes]
+def test_journeys_use_products_and_symbols_of_the_demo() -> None:
+    sample = list(islice(journeys(1), 2000))
+    requests = [request for journey in sample for request in journey.requests]
+    routes = Counter(request.route for request in requests)
+    assert len(routes) == len(STEPS) + 2, "declined and slow orders are routes of their own"
+    keys = [request.headers["Idempotency-Key"] for request in requests if request.method == "POST"]
     assert len(set(keys)) == len(keys)
+    for kind, share in (("declined", DECLINED), ("slow", SLOW)):
+        assert 0.5 < routes[f"POST /api/orders ({kind})"] / len(keys) / share < 2
     assert set(PRODUCTS) == {product.id for product in catalog.seed_products(0)}
     assert set(SYMBOLS) == set(trading.MARKETS)
+
+
+def test_people_sign_up_in_order_and_come_back_for_a_while() -> None:
+    sample = list(islice(journeys(1), 2000))
+    newest = -1
+    for journey in sample:
+        assert newest - REGULARS < journey.person <= newest + 1
+        newest = max(newest, journey.person)
+    assert 0.8 < newest / len(sample) / NEWCOMERS < 1.2
+    assert sample[0].person == 0
 
 
 def test_a_fault_makes_a_valid_policy() -> None:
@@ -89,10 +101,12 @@ def plan(traffic: int | None = 20, **options: object) -> TrafficPlan | None:
 
 def test_conflicting_options_are_rejected() -> None:
     assert plan(None) is None
-    assert plan() == TrafficPlan(20, 1, math.inf, None)
+    drawn = [plan() for _ in range(8)]
+    assert {chosen.rate for chosen in drawn if chosen} == {20}
+    assert len({chosen.seed for chosen in drawn if chosen}) > 1, "another seed each time"
     slow = plan(seed=0, seconds=8.0, fault="orders:slow:1")
     assert slow == TrafficPlan(20, 0, 8.0, TrafficFault("orders", "slow", 1.0))
-    assert (slow.fault_delay, TrafficPlan(1).fault_delay) == (2.0, 5.0)
+    assert (slow.fault_delay, TrafficPlan(1, 1).fault_delay) == (2.0, 5.0)
     for unused in ({"seed": 0}, {"seconds": 1.0}, {"fault": "orders:fail"}):
         with pytest.raises(InputError, match="has no effect without --traffic"):
             plan(None, **unused)
@@ -114,15 +128,20 @@ def test_empty_counters_report_zeros() -> None:
     assert TrafficCounters().report(0)["latency_ms"] == {"p50": 0.0, "p90": 0.0, "p99": 0.0, "max": 0.0}
 
 
-def test_requests_count_in_the_phase_when_they_were_due() -> None:
+def test_requests_that_may_have_met_the_fault_count_in_its_phase() -> None:
     counters = TrafficCounters()
     counters.fault_start, counters.fault_end = 10.0, 20.0
-    counters.add("GET /", "200", True, 9.9, 15.0)
-    counters.add("GET /", "503", False, 10.0, 10.1)
+    counters.add("GET /", "200", True, 4.8, 9.9)
+    counters.add("GET /", "503", False, 9.9, 10.1)
     counters.add("GET /", "timeout", False, 19.9, 39.9)
     counters.add("POST /", "201", True, 20.0, 20.1)
+    counters.journeys.add(True, 10.0)
+    counters.journeys.add(False, 20.0)
     report = counters.report(6, "inventory:fail:10")
-    assert (report["planned"], report["sent"], report["unsent"], report["errors"]) == (6, 4, 2, 2)
+    assert (report["sent"], report["errors"]) == (4, 2)
+    counted = report["journeys"]
+    assert [counted[name] for name in ("planned", "started", "unstarted", "failed")] == [6, 2, 4, 1]
+    assert counted["latency_ms"]["max"] == 20
     assert report["outcomes"] == {"200": 1, "201": 1, "503": 1, "timeout": 1}
     phases = {name: (report["fault"][name]["sent"], report["fault"][name]["errors"]) for name in
               ("before", "during", "after")}  # fmt: skip

@@ -21,6 +21,9 @@ from tests.services.ingress import authorization
 
 READY = "ready in "
 
+SIGNED_UP = 8
+"""People of the first 24 journeys of seed 7."""
+
 
 @contextmanager
 def demo(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
@@ -85,7 +88,9 @@ class Demo:
 
 def checked(counts: dict[str, Any]) -> dict[str, Any]:
     """The counts, after checking that they add up."""
-    assert counts["sent"] + counts["unsent"] == counts["planned"]
+    journeys = counts["journeys"]
+    assert journeys["started"] + journeys["unstarted"] == journeys["planned"]
+    assert (journeys["failed"] > 0) == (counts["errors"] > 0)
     assert sum(counts["outcomes"].values()) == counts["sent"]
     for field in ("sent", "errors"):
         assert sum(route[field] for route in counts["routes"].values()) == counts[field]
@@ -135,7 +140,7 @@ def test_ticks_reach_analytics_over_grpc(running: Demo) -> None:
 
 
 def test_a_fault_is_removed_even_while_the_control_plane_is_down(running: Demo) -> None:
-    options = ("--traffic", "20", "--fault", "inventory:fail:600", "--seed", "40")
+    options = ("--traffic", "3", "--fault", "inventory:fail:600")
     with demo(running.folder, running.environment, *options) as child:
         until(running.faults, "the fault")
         record = running.folder / "state" / "run" / "control-plane.json"
@@ -149,40 +154,40 @@ def test_a_fault_is_removed_even_while_the_control_plane_is_down(running: Demo) 
 
 
 def test_a_running_demo_responds_to_every_request(running: Demo) -> None:
-    counts = running.counts("--traffic", "20", "--for", "5")
-    assert (counts["planned"], counts["sent"], counts["errors"]) == (100, 100, 0)
-    assert counts["outcomes"].keys() <= {"200", "201", "404"}
-    assert counts["outcomes"]["201"] == counts["routes"]["POST /api/orders"]["sent"] > 5
+    counts = running.counts("--traffic", "4", "--for", "6", "--seed", "7")
+    journeys = counts["journeys"]
+    assert (journeys["planned"], journeys["started"], journeys["failed"]) == (24, 24, 0)
+    assert counts["outcomes"].keys() <= {"200", "201", "402", "404", "409"}
+    orders = sum(route["sent"] for name, route in counts["routes"].items() if "POST /api/orders" in name)
+    assert 5 < orders == counts["outcomes"]["201"] + counts["outcomes"].get("402", 0) - SIGNED_UP
+    assert counts["routes"]["POST /api/auth/signup"]["sent"] == SIGNED_UP
     assert 0 < counts["latency_ms"]["p50"] <= counts["latency_ms"]["p99"] <= counts["latency_ms"]["max"]
-    again = running.counts("--traffic", "50", "--for", "2")
+    again = running.counts("--traffic", "8", "--for", "3", "--seed", "7")
     sequence = {name: route["sent"] for name, route in counts["routes"].items()}
     assert {name: route["sent"] for name, route in again["routes"].items()} == sequence
-    other = running.counts("--traffic", "50", "--for", "2", "--seed", "2")
-    assert {name: route["sent"] for name, route in other["routes"].items()} != sequence
+    assert again["outcomes"]["409"] == SIGNED_UP, "with the same seed come the same people"
     assert running.child.poll() is None
 
 
 def test_a_fault_causes_errors_only_while_it_is_active(running: Demo) -> None:
-    counts = running.counts("--traffic", "30", "--for", "12", "--fault", "inventory:fail:2", "--seed", "11")
+    counts = running.counts("--traffic", "5", "--for", "12", "--fault", "trading:fail:2", "--seed", "11")
     fault = counts["fault"]
     assert (fault["before"]["errors"], fault["after"]["errors"]) == (0, 0)
     assert fault["during"]["errors"] == counts["errors"] == counts["outcomes"]["503"] > 0
-    assert fault["before"]["sent"] >= 30
-    assert fault["after"]["sent"] >= 30
-    assert {name for name, route in counts["routes"].items() if route["errors"]} <= {
-        "GET /api/inventory/{productId}",
-        "POST /api/orders",
-    }
+    assert fault["before"]["sent"] >= 15
+    assert fault["after"]["sent"] >= 15
+    failed = {name for name, route in counts["routes"].items() if route["errors"]}
+    assert failed == {"GET /api/quotes/{symbol}"}
     assert running.faults() == []
     history = json.loads(running.mesh("history", "-n", "2", "-o", "json"))
     assert [revision["message"] for revision in history] == [
-        "mesh demo --fault inventory:fail:2 is over",
-        "mesh demo --fault inventory:fail:2",
+        "mesh demo --fault trading:fail:2 is over",
+        "mesh demo --fault trading:fail:2",
     ]
 
 
 def test_a_slow_service_costs_latency_and_no_request(running: Demo) -> None:
-    counts = running.counts("--traffic", "30", "--for", "7", "--fault", "orders:slow:2", "--seed", "12")
+    counts = running.counts("--traffic", "5", "--for", "7", "--fault", "orders:slow:2", "--seed", "12")
     assert counts["errors"] == 0
     assert counts["fault"]["during"]["latency_ms"]["p99"] > 950
     assert counts["fault"]["after"]["latency_ms"]["p50"] < 950
@@ -191,7 +196,7 @@ def test_a_slow_service_costs_latency_and_no_request(running: Demo) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_fault_is_removed_after_any_signal(running: Demo, number: int) -> None:
-    options = ("--traffic", "30", "--fault", "inventory:fail:600", "--seed", str(20 + number))
+    options = ("--traffic", "5", "--fault", "inventory:fail:600")
     with demo(running.folder, running.environment, *options) as child:
         until(running.faults, "the fault")
         child.send_signal(number)
@@ -206,13 +211,13 @@ def test_the_fault_is_removed_after_any_signal(running: Demo, number: int) -> No
 @pytest.mark.long
 def test_a_demo_started_for_its_traffic_is_stopped_afterwards(tmp_path: Path) -> None:
     environment = settings(tmp_path / "state")
-    options = ("--port", f"ingress={free_port()}", "--timeout", "150", "--traffic", "20", "--for", "5")
+    options = ("--port", f"ingress={free_port()}", "--timeout", "150", "--traffic", "4", "--for", "5")
     with demo(tmp_path, environment, *options) as child:
         out, _ = child.communicate(timeout=280)
     progress = (tmp_path / "stderr").read_text()
     assert child.returncode == 0, progress
     counts = checked(json.loads(out))
-    assert (counts["sent"], counts["errors"]) == (100, 0)
+    assert (counts["journeys"]["started"], counts["errors"]) == (20, 0)
     assert READY in progress
     assert progress.rstrip().endswith("stopping")
     assert not (tmp_path / "state" / "mesh.json").exists()

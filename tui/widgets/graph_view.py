@@ -38,7 +38,7 @@ from meshwright.tui.graph.viewport import (
 INLINE_LAYOUT_NODES = 40
 """Nodes up to which a layout takes only a few milliseconds."""
 
-EMPTY = "no service has joined yet: try `mesh demo --traffic 20`"
+EMPTY = "no service has joined yet: try `mesh demo --traffic 5`"
 NO_MATCH = "no service has such a name: Esc shows all"
 
 

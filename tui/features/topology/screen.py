@@ -40,7 +40,7 @@ FAILED_REQUEST_LIMIT, TRACE_ATTEMPTS = 50, 10
 LOW_HEIGHT = 18
 """Rows of the terminal below which the panel has one line."""
 
-NO_TRAFFIC = "no traffic yet: try `mesh demo --traffic 20`"
+NO_TRAFFIC = "no traffic yet: try `mesh demo --traffic 5`"
 
 
 @dataclass(frozen=True, slots=True)

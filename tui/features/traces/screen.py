@@ -29,9 +29,7 @@ RELOAD_SECONDS = 2.0
 LIST_LIMIT, SEARCH_LIMIT = 100, 500
 """Traces that are fetched, and how many if the filter has texts."""
 
-NONE_YET = (
-    "no traces yet: try `mesh demo --traffic 20`; Telemetry's `sampling` (1 %) says how many are stored"
-)
+NONE_YET = "no traces yet: try `mesh demo --traffic 5`; Telemetry's `sampling` (1 %) says how many are stored"
 NO_MATCH = "no stored trace matches: x clears the filter"
 
 

@@ -215,7 +215,7 @@ async def test_a_click_selects_a_box_or_an_edge_and_a_second_one_opens() -> None
 
 @pytest.mark.parametrize(
     ("scenario", "words"),
-    [("empty", "no service has joined yet: try"), ("one", "no traffic yet: try `mesh demo --traffic 20`")],
+    [("empty", "no service has joined yet: try"), ("one", "no traffic yet: try `mesh demo --traffic 5`")],
 )
 async def test_an_empty_mesh_says_what_to_do_next(scenario: str, words: str) -> None:
     async with open_dashboard(scenario, size=(80, 24)) as (pilot, _):
