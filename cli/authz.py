@@ -22,6 +22,12 @@ LEVELS: Mapping[str, Level] = {"allowed": "good", "partly": "partial", "denied":
 REFUSED = 1
 """The exit code of `check` for a call that would be refused."""
 
+_NO_RULE = {
+    "none": "no allow rule matches",
+    "ambiguous-path": "the path is ambiguous",
+    "method-override": "the method is overridden",
+}
+
 REMEMBERED_SECONDS = 900.0
 """How long the mesh remembers who called what."""
 
@@ -60,17 +66,23 @@ def check(
         list[str] | None,
         typer.Option("--claim", metavar="NAME=VALUE", help="A claim of a verified token, repeatable."),
     ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Ask the sidecars of the called service too.")
+    ] = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
     """Say whether a call would be let through, by which policy, where that is, and who changed it last.
 
     The call is not made: the control plane decides by the rules that the sidecars of the called service
-    have. The exit code is 0 if the call is allowed, and 1 if it is refused.
+    have. With --probe a proxy of the caller asks each of them, by a marked request that reaches no app; a
+    token is then one of its headers. The exit code is 0 if the call is allowed, and 1 if it is refused or a
+    sidecar says something else.
 
     \b
     Example:
       mesh authz check --from orders --to inventory POST /reservations
+      mesh authz check --from orders --to inventory --probe POST /reservations
       mesh authz check --from ingress --to orders GET /admin --claim role=admin -H 'x-tenant: a'
     """
     query = {
@@ -83,13 +95,15 @@ def check(
         "headers": [[part.strip() for part in _split(header, ":")] for header in headers or ()],
         "claims": dict(_split(claim, "=") for claim in claims or ()),
     }
-    verdict = call_api(calls.check_access(query), state)
+    result = call_api(calls.probe_access(query) if probe else calls.check_access(query), state)
+    verdict = result["check"] if probe else result
     if output is Output.table:
-        for line in check_lines(verdict, caller or "anybody", service):
+        lines = [*check_lines(verdict, caller or "anybody", service), *(probe_lines(result) if probe else ())]
+        for line in lines:
             echo(colorize(sanitize(line)))
     else:
-        print_data(verdict, output)
-    if not verdict["allowed"]:
+        print_data(result, output)
+    if not verdict["allowed"] or any(item["verdict"] != "allowed" for item in result.get("verdicts", ())):
         raise typer.Exit(REFUSED)
 
 
@@ -167,6 +181,17 @@ def check_lines(verdict: Mapping[str, Any], caller: str, service: str) -> Iterat
         yield f"  only {verdict['synced']} of {verdict['sidecars']} sidecars of {service} have this yet"
     elif not verdict["sidecars"]:
         yield f"  no sidecar of {service} is connected"
+
+
+def probe_lines(probe: Mapping[str, Any]) -> Iterator[str]:
+    """What the sidecars of an AccessProbe say, and whether that is the computed verdict."""
+    expected = "allowed" if probe["check"]["allowed"] else "denied"
+    for sidecar in probe["verdicts"]:
+        verdict, rule, answer = sidecar["verdict"], sidecar["rule"], sidecar["answer"]
+        reason = answer or _NO_RULE.get(rule, rule and f"rule {rule}")
+        text = f"{sidecar['instance']} says {verdict}{f': {reason}' if reason else ''}"
+        level: Level = "partial" if verdict == "unknown" else "good" if verdict == expected else "bad"
+        yield f"  {status_text(level, text)}"
 
 
 def matrix_rows(callers: Sequence[str], services: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:

@@ -32,7 +32,10 @@ LogSource = Literal["proxy", "app"]
 
 
 class CommandHandler:
-    """Runs commands for one proxy. `logs` are the workload's log files, `restart` restarts its app."""
+    """Runs commands for one proxy. `logs` are the workload's log files, `restart` restarts its app.
+
+    `probe` sends a probe of authorization.
+    """
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class CommandHandler:
         clock: Clock | None = None,
         *,
         restart: Callable[[str], Awaitable[str]] | None = None,
+        probe: Callable[[str], Awaitable[str]] | None = None,
     ) -> None:
         clock = clock or Clock()
         self._name = name
@@ -59,11 +63,12 @@ class CommandHandler:
             "config": self._config_dump,
             "tap": self._tap,
             **({"restart": restart} if restart is not None else {}),
+            **({"probe": probe} if probe is not None else {}),
         }
 
     async def handle(self, command: ProxyCommand) -> CommandResult:
         """Run a command. Never raises: failures are part of the result."""
-        self._log.info("command received", kind=command.kind, argument=command.argument)
+        self._log.info("command received", kind=command.kind, argument=command.logged)
         action = self._actions.get(command.kind)
         if action is None:
             return CommandResult.failed(command, f"the agent has no command {command.kind}", "invalid")

@@ -16,6 +16,7 @@ from meshwright.control_plane.api.models.commands import RESTART_BEGIN, Instance
 from meshwright.control_plane.api.models.instances import REASON_LIMIT, InstanceCondition, InstanceHealth
 from meshwright.control_plane.api.models.proxies import CertificateReport
 from meshwright.control_plane.api.private_files import private_folder
+from meshwright.sidecar.access_probe import send_probe
 from meshwright.sidecar.addresses import format_address
 from meshwright.sidecar.advertised_address import AdvertisedAddress
 from meshwright.sidecar.app_process import AppProcess
@@ -313,7 +314,12 @@ class Sidecar:
         )
         self._tasks.keep(reporter.run)
         handler = CommandHandler(
-            self.workload.name, admin, self._logs(), self._tasks.spawn, restart=self._restart_command
+            self.workload.name,
+            admin,
+            self._logs(),
+            self._tasks.spawn,
+            restart=self._restart_command,
+            probe=partial(send_probe, self._proxy.trial_socket),
         )
         self._membership.serve_commands(handler.handle)
 

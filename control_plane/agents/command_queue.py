@@ -153,7 +153,7 @@ class CommandQueue:
         if proxy.open >= COMMANDS_LIMIT or len(self._open) >= MAX_OPEN_COMMANDS:
             raise CommandTimeoutError(f"{node}: too many commands at once: try again")
         command = ProxyCommand(id=secrets.token_hex(8), node=node, kind=kind, argument=argument)
-        log.info("command", node=node, identity=identity.uri, kind=kind, argument=argument)
+        log.info("command", node=node, identity=identity.uri, kind=kind, argument=command.logged)
         open_command = _OpenCommand(command, identity, asyncio.get_running_loop().create_future())
         self._open[command.id] = open_command
         proxy.open += 1

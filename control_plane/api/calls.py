@@ -228,6 +228,11 @@ def check_access(query: Mapping[str, Any]) -> ApiCall:
     return ApiCall("POST", f"{PREFIX}/authz/check", query)
 
 
+def probe_access(query: Mapping[str, Any]) -> ApiCall:
+    """What sidecars of the called service say; the fields of an AccessQuery → AccessProbe."""
+    return ApiCall("POST", f"{PREFIX}/authz/probe", query)
+
+
 def access_matrix() -> ApiCall:
     """Who may call what → AccessMatrix."""
     return ApiCall("GET", f"{PREFIX}/authz/matrix")

@@ -28,6 +28,7 @@ from meshwright.control_plane.api.mesh_locator import ApiEndpoint
 from meshwright.control_plane.api.models.authorization import (
     AccessCheck,
     AccessMatrix,
+    AccessProbe,
     AccessQuery,
     ObservedCalls,
 )
@@ -239,6 +240,10 @@ class Client:
     async def check_access(self, query: AccessQuery) -> AccessCheck:
         """Whether the Authorizations in force would let a call through, and which policy decides."""
         return await self._send(calls.check_access(query.model_dump(by_alias=True)), AccessCheck)
+
+    async def probe_access(self, query: AccessQuery) -> AccessProbe:
+        """The same, and what sidecars of the called service say: a proxy of the caller asks them."""
+        return await self._send(calls.probe_access(query.model_dump(by_alias=True)), AccessProbe)
 
     async def access_matrix(self) -> AccessMatrix:
         """Who may call what."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from meshwright.control_plane.api import probes
 from meshwright.control_plane.core import (
     authority,
     connection_filters,
@@ -180,6 +181,7 @@ def _route_configuration(
         most_specific_header_mutations_wins=routes.MOST_SPECIFIC_HEADERS_WIN,
         response_headers_to_remove=[app_failure.HEADER],
         request_headers_to_add=[edge.client_address()],
+        request_headers_to_remove=[probes.HEADER],
         virtual_hosts=authority.checked((*virtual_hosts, *more)),
     )
     clusters = tuple(dict.fromkeys(cluster for _, built in hosts for cluster in built.clusters))

@@ -15,6 +15,7 @@ from meshwright.control_plane.core import (
     client_certificates,
     connection_filters,
     http2,
+    probe_route,
     shared_filters,
     tcp,
     tls,
@@ -153,7 +154,11 @@ def routes(view: NodeView) -> tuple[Resource, ...]:
         host = v3.VirtualHost(
             name="app",
             domains=["*"],
-            routes=[copy for patched in built for copy in (mirrored.restored(patched), patched)],
+            routes=[
+                copy
+                for patched in built
+                for copy in (*probe_route.answered(patched), mirrored.restored(patched), patched)
+            ],
             request_headers_to_remove=mirrored.HEADERS,
         )
         unused_filters.disable(host, "inbound")

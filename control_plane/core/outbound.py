@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import lru_cache
 
+from meshwright.control_plane.api import probes
 from meshwright.control_plane.core import (
     ambiguous_path,
     caller_check,
@@ -95,7 +96,7 @@ def route_configuration(*, external_allowed: bool = True, outside: OutsideHosts 
         most_specific_header_mutations_wins=routes.MOST_SPECIFIC_HEADERS_WIN,
         response_headers_to_remove=[app_failure.HEADER],
         # An app that could mark its requests as copies would choose the address that they come from.
-        request_headers_to_remove=[caller_check.HEADER, *mirrored.HEADERS],
+        request_headers_to_remove=[caller_check.HEADER, probes.HEADER, *mirrored.HEADERS],
         virtual_hosts=[*declared, others],
     )
     return encode(RDS, ROUTES, message, required_clusters=outside.clusters, policies=outside.policies)

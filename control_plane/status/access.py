@@ -17,6 +17,7 @@ from meshwright.control_plane.api.models.authorization import (
     ObservedCalls,
     ServiceAccess,
 )
+from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core.attachment import AttachmentPoint
@@ -52,10 +53,8 @@ def check(
 
     Raises NotFoundError for an unknown service or caller, InputError for an unknown port.
     """
-    service = translation.world.services.get(query.service) if translation else None
-    if translation is None or service is None:
-        advice = ": it is a gateway: name the service" if _is_gateway(translation, query.service) else ""
-        raise NotFoundError(f"{query.service}: the mesh has no such service{advice}")
+    translation = loaded(translation)
+    service = service_of(translation, query.service)
     decision = decide(_policies(translation.resolver, query.service), _call(translation, service, query))
     states = [
         proxy.state
@@ -125,15 +124,35 @@ def _policies(resolver: Resolver, service: str) -> tuple[NamedSpec, ...]:
     )
 
 
-def _call(translation: Translation, service: Service, query: AccessQuery) -> Call:
+def loaded(translation: Translation | None) -> Translation:
+    """The translation; raises NotFoundError while there is none yet."""
+    if translation is None:
+        raise NotFoundError("the control plane has no configuration yet: try again")
+    return translation
+
+
+def service_of(translation: Translation, name: str) -> Service:
+    """The service of this name; raises NotFoundError."""
+    service = translation.world.services.get(name)
+    if service is None:
+        advice = ": it is a gateway: name the service" if _is_gateway(translation, name) else ""
+        raise NotFoundError(f"{name}: the mesh has no such service{advice}")
+    return service
+
+
+def port_of(service: Service, name: str) -> Port:
+    """The port of this name, or without one the first; raises InputError."""
     ports = {port.name: port for port in service.ports}
-    default = default_port(service.ports)
-    port = ports.get(query.port) if query.port else default
+    port = ports.get(name) if name else default_port(service.ports)
     if port is None:
-        names = ", ".join(ports) or "none"
-        raise InputError(f"{query.service} has no port {query.port!r}: its ports are {names}")
+        raise InputError(f"{service.name} has no port {name!r}: its ports are {', '.join(ports) or 'none'}")
+    return port
+
+
+def _call(translation: Translation, service: Service, query: AccessQuery) -> Call:
+    port = port_of(service, query.port)
     return Call(
-        caller=_caller(translation, query.caller),
+        caller=caller_of(translation, query.caller),
         tokens=(_nested(query.claims),) if query.claims else (),
         address=query.address,
         method=query.method,
@@ -145,7 +164,8 @@ def _call(translation: Translation, service: Service, query: AccessQuery) -> Cal
     )
 
 
-def _caller(translation: Translation, name: str) -> Identity | None:
+def caller_of(translation: Translation, name: str) -> Identity | None:
+    """The identity of a service or gateway; None without a name. Raises NotFoundError."""
     if not name:
         return None
     if _is_gateway(translation, name):
@@ -155,10 +175,8 @@ def _caller(translation: Translation, name: str) -> Identity | None:
     return Identity(translation.world.trust_domain, "service", name)
 
 
-def _is_gateway(translation: Translation | None, name: str) -> bool:
-    return translation is not None and (
-        name in translation.world.gateways or name in translation.resolver.gateways()
-    )
+def _is_gateway(translation: Translation, name: str) -> bool:
+    return name in translation.world.gateways or name in translation.resolver.gateways()
 
 
 def _nested(claims: Mapping[str, str]) -> dict[str, object]:

@@ -36,7 +36,8 @@ from meshwright.control_plane.cluster.traces import ClusterTraces
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.events.state import MeshState, capture
 from meshwright.control_plane.reconciler import ConfigReconciler
-from meshwright.control_plane.status import access, status
+from meshwright.control_plane.status import access, access_probe, status
+from meshwright.control_plane.status.access_probe import ProbePlan
 from meshwright.control_plane.status.certificates import node_certificates
 from meshwright.control_plane.status.circuit_breakers import edge_breakers
 from meshwright.control_plane.status.known_nodes import bounded_reports
@@ -135,6 +136,10 @@ class MeshReadModel:
         attachments = translation.resolver.attachments if translation else None
         attribution = PolicyAttribution(world.documents, changes, attachments=attachments)
         return access.check(translation, query, attribution, sources, self._sync.proxies())
+
+    def plan_probe(self, query: AccessQuery) -> ProbePlan:
+        """How to ask the sidecars of a called service for their verdict on a call."""
+        return access_probe.plan(self._reconciler.translation, query, self._sync.proxies())
 
     def access_matrix(self) -> AccessMatrix:
         """Who may call what."""

@@ -1,8 +1,11 @@
-"""The listener for held checks and trials of ejected instances, on a unix socket (see api.trials)."""
+"""The listener for what the agent sends to single instances, on a unix socket.
+
+Held checks and trials of ejected instances (api.trials), and probes of authorization (api.probes).
+"""
 
 from __future__ import annotations
 
-from meshwright.control_plane.api import cluster_names, trials
+from meshwright.control_plane.api import cluster_names, probes, trials
 from meshwright.sidecar.bootstrap.params import BootstrapParams, Json
 
 _TYPE = "type.googleapis.com/envoy"
@@ -10,16 +13,17 @@ _FILTERS = f"{_TYPE}.extensions.filters"
 
 
 def trial_listeners(params: BootstrapParams) -> list[Json]:
-    """One listener, if there is an agent that makes trials."""
+    """One listener, if there is an agent."""
     if not params.trial_socket or not params.agent_socket:
         return []
-    routes = [_hold(params.id), _trial()]
+    routes = [_to_instance(probes.HEADER), _hold(params.id), _to_instance()]
     router = {"@type": f"{_FILTERS}.http.router.v3.Router"}
+    routing = {"name": "envoy.filters.http.router", "typed_config": router}
     manager = {
         "@type": f"{_FILTERS}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "trial",
         "route_config": {"virtual_hosts": [{"name": "trial", "domains": ["*"], "routes": routes}]},
-        "http_filters": [_session(), {"name": "envoy.filters.http.router", "typed_config": router}],
+        "http_filters": [_discovery(), _session(), routing],
         "local_reply_config": {"mappers": [_without_agent()]},
     }
     filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
@@ -43,14 +47,21 @@ def _hold(name: str) -> Json:
     return {"match": {"path": trials.HOLD_PATH}, "route": route}
 
 
-def _trial() -> Json:
-    """A trial of the agent, to the cluster and the instance that its headers name."""
-    header = {"name": trials.CLUSTER_HEADER, "present_match": True}
+def _to_instance(*marks: str) -> Json:
+    """A trial, or with these headers a probe, to the cluster and the instance that its headers name."""
+    headers = [{"name": name, "present_match": True} for name in (trials.CLUSTER_HEADER, *marks)]
     return {
-        "match": {"prefix": "/", "headers": [header]},
+        "match": {"prefix": "/", "headers": headers},
         "route": {"cluster_header": trials.CLUSTER_HEADER, "timeout": f"{trials.TRIAL_TIMEOUT:.0f}s"},
         "request_headers_to_remove": [trials.CLUSTER_HEADER, trials.INSTANCE_HEADER],
     }
+
+
+def _discovery() -> Json:
+    """Fetches the cluster of a service that was not called before."""
+    source = {"ads": {}, "resource_api_version": "V3"}
+    config = {"@type": f"{_FILTERS}.http.on_demand.v3.OnDemand", "odcds": {"source": source, "timeout": "3s"}}
+    return {"name": "envoy.filters.http.on_demand", "typed_config": config}
 
 
 def _session() -> Json:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from meshwright.cli.authz import check_lines, matrix_rows, suggestion_lines
+from meshwright.cli.authz import check_lines, matrix_rows, probe_lines, suggestion_lines
 from meshwright.control_plane.policies.authorization.spec import Authorization
 
 VERDICT: dict[str, Any] = {
@@ -25,6 +25,19 @@ def test_check_names_policy_file_revision_and_author() -> None:
         "✖ orders → inventory: denied: no allow rule matches",
         "  Authorization/a  a.yaml:1, revision 3, by ann",
         "  only 1 of 2 sidecars of inventory have this yet",
+    ]
+
+
+def test_a_probe_says_what_each_sidecar_answers() -> None:
+    verdicts = [
+        {"instance": "a-1", "verdict": "denied", "rule": "none", "answer": ""},
+        {"instance": "a-2", "verdict": "allowed", "rule": "", "answer": ""},
+        {"instance": "a-3", "verdict": "unknown", "rule": "", "answer": "503 no healthy upstream"},
+    ]
+    assert list(probe_lines({"check": VERDICT, "verdicts": verdicts})) == [
+        "  ● a-1 says denied: no allow rule matches",
+        "  ✖ a-2 says allowed",
+        "  ◐ a-3 says unknown: 503 no healthy upstream",
     ]
 
 

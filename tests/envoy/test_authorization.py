@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,15 +110,26 @@ def test_deny_by_default_keeps_health_checks_metrics_and_readiness(mesh: Mesh, a
         mesh.delete("Authorization", "some")
 
 
+def assert_probed(mesh: Mesh, *arguments: str, allowed: bool) -> None:
+    """The control plane and the called sidecar give this verdict, and the app gets no request."""
+    counted = mesh.counts("back-1"), mesh.counts("front-1")
+    done = mesh.run("authz", "check", "--probe", "-o", "json", *arguments, check=False)
+    probe = json.loads(done.stdout)
+    (sidecar,) = probe["verdicts"]
+    assert sidecar["verdict"] == ("allowed" if allowed else "denied"), (done.stdout, done.stderr)
+    assert probe["check"]["allowed"] == allowed
+    assert done.returncode == int(not allowed)
+    assert (mesh.counts("back-1"), mesh.counts("front-1")) == counted
+
+
 def test_the_commands_say_what_the_sidecars_do(mesh: Mesh, applied: Any) -> None:
     applied("callers", BACK, {"name": "front", **FRONT}, NO_ADMIN)
     for caller in ("front", "stranger"):
         for path, allowed in (("/echo", caller == "front"), ("/admin", False)):
-            arguments = ("authz", "check", "--from", caller, "--to", "back", "GET", path)
-            done = mesh.run(*arguments, check=False)
-            assert done.returncode == int(not allowed), done.stdout + done.stderr
-            assert "Authorization/callers" in done.stdout
+            assert_probed(mesh, "--from", caller, "--to", "back", "GET", path, allowed=allowed)
             assert status(mesh, caller, f"http://back{path}") == (200 if allowed else 403)
+    assert_probed(mesh, "--from", "ingress", "--to", "back", "POST", "/echo", allowed=False)
+    assert_probed(mesh, "--from", "stranger", "--to", "front", "DELETE", "/hold?x", allowed=True)
     rows = {
         cells[0]: cells[1:]
         for cells in map(str.split, mesh.run("authz", "matrix", "back", "front").stdout.splitlines())

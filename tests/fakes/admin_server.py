@@ -46,6 +46,7 @@ from meshwright.control_plane.cluster.requests import ClusterRequests
 from meshwright.control_plane.cluster.traces import ClusterTraces
 from meshwright.control_plane.core.revision import CanonicalDocument
 from meshwright.control_plane.errors import MeshError, NotFoundError
+from meshwright.control_plane.status.access_probe import ProbePlan
 from meshwright.control_plane.telemetry.requests.store import RequestStore
 from meshwright.control_plane.telemetry.traces.store import TraceStore
 from tests.fakes.members import FakeMembers
@@ -208,6 +209,8 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
             lambda _query, _changes, _sources: AccessCheck(allowed=True, message="no rule refuses it"),
             AccessMatrix,
             lambda seconds: ObservedCalls(seconds=seconds),
+            plan_probe=lambda query: ProbePlan("orders-1", "orders", ((f"{query.service}-1", "{}"),)),
+            run_command=fake.run_command,
         ),
         EventsRouter(NoEvents(), monotonic=time.monotonic),
         TracesRouter(traces),

@@ -1,26 +1,36 @@
-"""Routes of authorization: check a call, who may call what, and the calls that were seen."""
+"""Routes of authorization: check or probe a call, who may call what, and the calls that were seen."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import Field
 
-from meshwright.control_plane.admin.protocols import RevisionLog
+from meshwright.control_plane.admin.protocols import RevisionLog, RunCommand
 from meshwright.control_plane.admin.route import NoBody, NoParams, RequestParams, Route
 from meshwright.control_plane.api.models.authorization import (
     AccessCheck,
     AccessMatrix,
+    AccessProbe,
     AccessQuery,
     ObservedCalls,
+    SidecarVerdict,
 )
 from meshwright.control_plane.api.models.revisions import RevisionInfo
+from meshwright.control_plane.errors import MeshError
+from meshwright.control_plane.status import access_probe
+from meshwright.control_plane.status.access_probe import ProbePlan
 
 MAX_REVISIONS = 1000
 """Revisions searched for the last change to a policy: as many as the store returns at once."""
 
 Check = Callable[[AccessQuery, Sequence[RevisionInfo], Mapping[str, str]], AccessCheck]
 """The verdict on a call, by all revisions (newest first) and the sources of documents by `Kind/name`."""
+
+
+PlanProbe = Callable[[AccessQuery], ProbePlan]
+"""How to probe a call; see status.access_probe."""
 
 
 class ObservedParams(RequestParams):
@@ -36,9 +46,14 @@ class AuthorizationRouter:
         check: Check,
         matrix: Callable[[], AccessMatrix],
         observed: Callable[[float], ObservedCalls],
+        *,
+        plan_probe: PlanProbe,
+        run_command: RunCommand,
     ) -> None:
         self._revisions = revisions
         self._check = check
+        self._plan_probe = plan_probe
+        self._run_command = run_command
         self._matrix = matrix
         self._observed = observed
 
@@ -48,6 +63,10 @@ class AuthorizationRouter:
             Route(
                 "POST", "/authz/check", "check_access", "Whether a call would be let through", self.check,
                 AccessCheck, body=AccessQuery, errors=(400, 404, 503), read_only=True,
+            ),
+            Route(
+                "POST", "/authz/probe", "probe_access", "Ask the called sidecars for their verdict",
+                self.probe, AccessProbe, body=AccessQuery, errors=(400, 404, 503, 504),
             ),
             Route(
                 "GET", "/authz/matrix", "access_matrix", "Who may call what", self.matrix, AccessMatrix,
@@ -65,6 +84,23 @@ class AuthorizationRouter:
         current = await self._revisions.current()
         sources = {"/".join(document.key): document.source for document in current.documents}
         return self._check(body, changes, sources)
+
+    async def probe(self, params: NoParams, body: AccessQuery) -> AccessProbe:
+        """The verdict as computed, and as up to eight sidecars of the called service give it.
+
+        A proxy of the caller sends each of them a marked request, which reaches no application.
+        """
+        check = await self.check(params, body)
+        plan = self._plan_probe(body)
+        verdicts = await asyncio.gather(*(self._ask(plan, *entry) for entry in plan.arguments))
+        return AccessProbe(check=check, proxy=plan.proxy, verdicts=tuple(verdicts))
+
+    async def _ask(self, plan: ProbePlan, instance: str, argument: str) -> SidecarVerdict:
+        try:
+            result = await self._run_command(plan.proxy, "probe", argument, plan.caller)
+        except MeshError as error:
+            return access_probe.unknown(instance, str(error))
+        return access_probe.verdict(instance, result)
 
     async def matrix(self, _params: NoParams, _body: NoBody) -> AccessMatrix:
         """For each service: which callers may do everything, something or nothing there."""

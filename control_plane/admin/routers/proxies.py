@@ -16,7 +16,7 @@ from meshwright.control_plane.admin.protocols import ProxySource, RunCommand
 from meshwright.control_plane.admin.route import NoBody, NoParams, RawJson, RequestParams, Route
 from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.commands import (
-    ARGUMENT_LIMIT,
+    FILTER_LIMIT,
     LINES_LIMIT,
     RESTART_BEGIN,
     ConfigSection,
@@ -47,7 +47,7 @@ class ProxyParams(RequestParams):
 
 class StatsParams(ProxyParams):
     filter: str = Field(
-        "", max_length=ARGUMENT_LIMIT, description="A regular expression (RE2) that part of a name matches."
+        "", max_length=FILTER_LIMIT, description="A regular expression (RE2) that part of a name matches."
     )
 
 

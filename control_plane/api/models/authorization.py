@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from meshwright.control_plane.api.models.base import ApiModel
 
 Access = Literal["allowed", "partly", "denied"]
 """What a caller may do at a service: every request, some, or none."""
+
+
+HeaderName = Annotated[str, StringConstraints(max_length=256)]
+HeaderValue = Annotated[str, StringConstraints(max_length=8192)]
 
 
 class AccessQuery(ApiModel):
@@ -21,7 +25,7 @@ class AccessQuery(ApiModel):
     path: str = Field("/", max_length=2048, description="With or without a query, which rules do not see.")
     host: str = Field("", max_length=255, description="The Host header; empty: the service's name.")
     port: str = Field("", max_length=63, description="The name of the service's port; empty: its first one.")
-    headers: tuple[tuple[str, str], ...] = Field((), max_length=64)
+    headers: tuple[tuple[HeaderName, HeaderValue], ...] = Field((), max_length=64)
     claims: dict[str, str] = Field(
         {}, description="Claims of a verified token, by name; `realm.role` is role in realm."
     )
@@ -47,6 +51,49 @@ class AccessCheck(ApiModel):
     audited: tuple[str, ...] = Field((), description="Rules on trial that would refuse the call.")
     sidecars: int = Field(0, description="Sidecars of the service that are connected.")
     synced: int = Field(0, description="Those of them that have this configuration.")
+
+
+class SidecarVerdict(ApiModel):
+    """What the sidecar of one instance of the called service answers to a probe."""
+
+    instance: str
+    verdict: Literal["allowed", "denied", "unknown"] = Field(
+        description="unknown: something else than its rules answered."
+    )
+    rule: str = Field(
+        "", description="Of a denial: `Authorization/NAME/RULE`, or `none`, if no allow rule matches."
+    )
+    answer: str = Field("", description="What answered in place of its rules.")
+
+
+class AccessProbe(ApiModel):
+    """The computed verdict on a call, and what sidecars of the called service say."""
+
+    check: AccessCheck
+    proxy: str = Field(description="The proxy of the caller that sent the probes.")
+    verdicts: tuple[SidecarVerdict, ...] = ()
+
+
+class ProbeRequest(ApiModel):
+    """A probe that a proxy shall send to the instance at `address` (`ip:port`) of a cluster."""
+
+    cluster: str
+    address: str
+    method: str
+    host: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class ProbeAnswer(ApiModel):
+    """The answer to a probe; `allowed`: it is that of a sidecar whose rules let it through.
+
+    `text` is the beginning of the body, or the message of gRPC.
+    """
+
+    status: int
+    allowed: bool
+    text: str = ""
 
 
 class ServiceAccess(ApiModel):

@@ -24,8 +24,11 @@ COMPRESSED_LIMIT = 1024 * 1024
 INLINE_LIMIT = 16 * 1024
 """Characters of a text that is sent uncompressed."""
 
-ARGUMENT_LIMIT = 512
-"""Characters of a command's argument."""
+ARGUMENT_LIMIT = 16 * 1024
+"""Characters of a command's argument. The headers of a probe may hold a token."""
+
+FILTER_LIMIT = 512
+"""Characters of the filter of statistics."""
 
 ERROR_LIMIT = 1000
 """Characters of an error message."""
@@ -84,12 +87,18 @@ class ProxyCommand(ApiModel):
     | config | a ConfigSection, empty for all | ProxyConfig |
     | restart | `begin` to restart the app, empty to ask how far it is | InstanceRestart |
     | tap | seconds during which every request is reported, 0 to stop | empty |
+    | probe | ProbeRequest | ProbeAnswer |
     """
 
     id: CommandId
     node: Name
     kind: str = Field(max_length=32)
     argument: str = Field("", max_length=ARGUMENT_LIMIT)
+
+    @property
+    def logged(self) -> str:
+        """The argument as logs have it: empty if it may hold a token."""
+        return "" if self.kind == "probe" else self.argument
 
 
 class CommandBatch(ApiModel):

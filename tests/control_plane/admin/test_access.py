@@ -191,6 +191,7 @@ ADMIN_ONLY = frozenset(
         "tap",
         "proxy_logs",
         "begin_restart",
+        "probe_access",
         "evict_proxy",
         "forget_service",
     }
@@ -215,6 +216,7 @@ CALLS: dict[str, ApiCall] = {
     "service_history": calls.service_history("orders"),
     "service_policies": calls.service_policies("orders", "web"),
     "check_access": calls.check_access({"service": "orders"}),
+    "probe_access": calls.probe_access({"service": "orders"}),
     "access_matrix": calls.access_matrix(),
     "observed_calls": calls.observed_calls(60),
     "policies": calls.policies(),
