@@ -11,6 +11,7 @@ from meshwright.cli.application import read_application
 from meshwright.cli.foreground import WhileRunning, run_mesh, stop_event
 from meshwright.cli.launcher import LaunchPlan
 from meshwright.cli.options import StateOption
+from meshwright.cli.reconcile.options import ReadyTimeoutOption
 from meshwright.cli.state_lock import StateLock, holder
 from meshwright.cli.traffic.options import (
     DurationOption,
@@ -22,11 +23,11 @@ from meshwright.cli.traffic.options import (
 from meshwright.cli.traffic.plan import TrafficPlan
 from meshwright.cli.up import (
     DetachOption,
-    MeshTimeoutOption,
     PortOption,
+    application_to_run,
     check_ports,
     demo_application_file,
-    launch_plan,
+    mesh_settings,
     up,
 )
 
@@ -39,7 +40,7 @@ def demo(
     fault: FaultOption = "",
     port: PortOption = [],  # noqa: B006  typer copies it
     detach: DetachOption = False,
-    timeout: MeshTimeoutOption = 60.0,
+    timeout: ReadyTimeoutOption = 60.0,
     state: StateOption = None,
 ) -> None:
     """Start the demo: a small shop whose services call each other through their sidecars.
@@ -62,9 +63,11 @@ def demo(
         traffic, seed=seed, seconds=seconds, fault=fault, detach=detach, services=services
     )
     if requested:
-        _send_traffic(requested, launch_plan(file, "", scale=[], port=port, timeout=timeout, state=state))
+        _send_traffic(
+            requested, LaunchPlan(application_to_run(file, "", [], port), mesh_settings(state), timeout)
+        )
         return
-    up("", only="", scale=[], port=port, detach=detach, timeout=timeout, ready_fd=-1, state=state)
+    up(str(file), only="", scale=[], port=port, detach=detach, timeout=timeout, ready_fd=-1, state=state)
 
 
 def _send_traffic(requested: TrafficPlan, plan: LaunchPlan) -> None:

@@ -10,14 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import structlog
 import typer
 
 from meshwright.cli.errors import INTERRUPTED, CommandError, warn
 from meshwright.cli.launcher import LaunchPlan, MeshLauncher
-from meshwright.cli.output import SIGNS, Level, colorize, echo, flush
+from meshwright.cli.output import echo
+from meshwright.cli.progress import print_line, print_progress
 from meshwright.cli.python_module import module_command
 from meshwright.cli.startup_summary import print_startup_summary
 from meshwright.control_plane.api import errors
@@ -37,7 +37,7 @@ async def run_mesh(plan: LaunchPlan, ready_fd: int, while_running: WhileRunning 
     _silence_supervisor()
     stop = stop_event()
     started = time.monotonic()
-    launcher = MeshLauncher(plan, _report_progress)
+    launcher = MeshLauncher(plan, print_progress)
     starting = asyncio.create_task(launcher.up())
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -59,7 +59,7 @@ async def run_mesh(plan: LaunchPlan, ready_fd: int, while_running: WhileRunning 
         starting.cancel()
         stopping.cancel()
         await asyncio.gather(starting, stopping, return_exceptions=True)
-        _print_line("stopping")
+        print_line("stopping")
         await launcher.down()
 
 
@@ -110,16 +110,3 @@ def _up_arguments(arguments: list[str]) -> list[str]:
 def _silence_supervisor() -> None:
     """Drop the supervisor's log in this process: the launcher reports every exit in its own words."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-
-
-def _report_progress(level: Level, name: str, message: str) -> None:
-    _print_line(colorize(f"{SIGNS[level]} {name:<16} {message}"))
-
-
-def _print_line(line: str) -> None:
-    """Print and flush a line. If stdout is closed, the mesh goes on, and stops later, without output."""
-    try:
-        echo(line)
-        flush()
-    except OSError:
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for the rest of this process

@@ -25,6 +25,15 @@ def select_instances(state: Path | None, services: Collection[str]) -> list[dict
     return [item for item in everything if not services or item["service"] in services]
 
 
+def is_served(instance: str, state: Path | None) -> bool:
+    """Whether SERVICE/INSTANCE is healthy in the mesh, and no sidecar still waits for its configuration."""
+    instances = call_api(calls.instances(), state)["instances"]
+    healthy = {f"{item['service']}/{item['name']}" for item in instances if item["health"] == "healthy"}
+    if instance not in healthy:
+        return False
+    return all(item["state"] != "pending" for item in call_api(calls.proxies(), state)["proxies"])
+
+
 def require_services(services: Iterable[str], present: Collection[str]) -> None:
     """Raise NotFoundError for the first service that is not there, with the closest name."""
     for service in services:

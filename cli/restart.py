@@ -12,7 +12,7 @@ import typer
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.http import call_api
-from meshwright.cli.instances import select_instances
+from meshwright.cli.instances import is_served, select_instances
 from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import SIGNS, colorize, echo, flush, print_data, sanitize
 from meshwright.control_plane.api import calls, errors
@@ -78,7 +78,7 @@ def _restart_one(proxy: str, label: str, timeout: float, state: Path | None, *, 
             echo(colorize(f"{SIGNS['good' if progress['finished'] else 'partial']} {label}: {phase}"))
             flush()
         shown = phase
-        if progress["finished"] and _is_served(proxy, state):
+        if progress["finished"] and is_served(proxy, state):
             return
         if time.monotonic() > deadline:
             reason = sanitize(progress["reason"]) or phase
@@ -93,13 +93,3 @@ def _progress(proxy: str, state: Path | None) -> Iterator[dict[str, Any]]:
     yield call_api(calls.begin_restart(proxy), state)
     while True:
         yield call_api(calls.restart_status(proxy), state)
-
-
-def _is_served(proxy: str, state: Path | None) -> bool:
-    """Whether the instance is healthy in the mesh, and no sidecar still waits for its configuration."""
-    service, _, name = proxy.partition("/")
-    instances = call_api(calls.instances(), state)["instances"]
-    healthy = any(
-        (item["service"], item["name"], item["health"]) == (service, name, "healthy") for item in instances
-    )
-    return healthy and all(item["state"] != "pending" for item in call_api(calls.proxies(), state)["proxies"])

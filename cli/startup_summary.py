@@ -45,7 +45,7 @@ def _row(workload: WorkloadStatus, bind: str) -> list[str]:
 
 def _route_urls(plan: LaunchPlan) -> Iterator[str]:
     """A URL for each path on which a route accepts GET through a gateway."""
-    ports = {gateway.name: gateway.port for gateway in plan.application.spec.gateways}
+    ports = {gateway.name: gateway.port for gateway in plan.gateways}
     host = "127.0.0.1" if plan.settings.bind in ("0.0.0.0", "::") else plan.settings.bind
     for document in call_api(calls.policies("HTTPRoute"), plan.settings.state)["documents"]:
         spec = document["spec"]

@@ -50,7 +50,7 @@ def run() -> int:
         return 2
     _log_to_stderr()
     raise_open_files_limit()
-    asyncio.run(main(config))
+    asyncio.run(main(config, path))
     return 0
 
 

@@ -15,10 +15,11 @@ from typing import Any
 import aiohttp
 import structlog
 
+from meshwright.control_plane.api.errors import os_error_text
 from meshwright.control_plane.api.private_files import private_folder
 from meshwright.control_plane.api.state_dir import socket_path
 from meshwright.sidecar.advertised_address import AdvertisedAddress
-from meshwright.sidecar.config import AgentConfig
+from meshwright.sidecar.config import AgentConfig, Workload
 from meshwright.sidecar.control_client import CONTROL_SOCKET
 from meshwright.sidecar.control_socket import serve_control_socket
 from meshwright.sidecar.files import write_private
@@ -52,16 +53,21 @@ class Agent:
         config: AgentConfig,
         session: aiohttp.ClientSession,
         on_app_exit: Callable[[], None] = lambda: None,
+        file: Path | None = None,
     ) -> None:
         self._config = config
+        self._file = file
         allocator = PortAllocator(config.bind, random.random(), tracing=config.tracing)  # noqa: S311  spread, not secrecy
         address = AdvertisedAddress(config.advertise)
         base = dict(os.environ)
         interpreter = str(Path(sys.executable).parent)
         self._changed = asyncio.Event()
+        self._stopping = False
         self._secrets = NodeSecrets(config.certificate_folder)
-        self._sidecars = {
-            workload.name: Sidecar(
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+        def sidecar(workload: Workload) -> Sidecar:
+            return Sidecar(
                 workload,
                 config,
                 allocator=allocator,
@@ -72,8 +78,9 @@ class Agent:
                 on_change=self._changed.set,
                 on_app_exit=on_app_exit,
             )
-            for workload in config.workloads
-        }
+
+        self._new_sidecar = sidecar
+        self._sidecars = {workload.name: sidecar(workload) for workload in config.workloads}
 
     def status(self) -> AgentStatus:
         """The status of all workloads."""
@@ -97,8 +104,9 @@ class Agent:
     async def run(self, stop: asyncio.Event) -> None:
         """Run all sidecars until `stop` is set, then stop them gracefully."""
         await self._take_over()
-        tasks = [asyncio.create_task(sidecar.run()) for sidecar in self._sidecars.values()]
-        tasks.append(asyncio.create_task(self._write_status()))
+        for name, sidecar in self._sidecars.items():
+            self._tasks[name] = asyncio.create_task(sidecar.run())
+        writing = asyncio.create_task(self._write_status())
         path = socket_path(self._config.state, CONTROL_SOCKET)
         private_folder(path.parent)
         control = await serve_control_socket(path, self.handle_request)
@@ -107,6 +115,7 @@ class Agent:
         )
         await stop.wait()
         log.info("stopping")
+        self._stopping = True
         try:
             await asyncio.wait_for(self._stop_all(), SHUTDOWN_TIMEOUT)
         except TimeoutError:
@@ -114,6 +123,7 @@ class Agent:
             self.kill()
         control.close()
         await metrics.cleanup()
+        tasks = [*self._tasks.values(), writing]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -121,17 +131,55 @@ class Agent:
         (self._config.state / STATUS_FILE).unlink(missing_ok=True)
 
     async def handle_request(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Handle a control request: `{"status": true}` or `{"stop": NAME}`. Raises ValueError."""
-        if request.get("status"):
-            return self.status().model_dump()
-        name = request.get("stop")
-        if name is None:
-            raise ValueError('unknown request: send {"status": true} or {"stop": NAME}')
-        sidecar = self._sidecars.get(name) if isinstance(name, str) else None
+        """Handle a control request: `{"status": true}`, `{"start": WORKLOAD}` or `{"stop": NAME}`.
+
+        A start returns at once. Raises ValueError.
+        """
+        match request:
+            case {"status": True}:
+                return self.status().model_dump()
+            case {"start": dict(fields)}:
+                return {"started": self._start(Workload.model_validate(fields))}
+            case {"stop": str(name)}:
+                return {"stopped": await self._stop(name)}
+        raise ValueError('unknown request: send {"status": true}, {"start": WORKLOAD} or {"stop": NAME}')
+
+    def _start(self, workload: Workload) -> str:
+        """Run one workload more from now on. Raises ValueError if there is one of its name."""
+        name = workload.name
+        if self._stopping:
+            raise ValueError("the agent stops")
+        if name in self._sidecars:
+            raise ValueError(f"there is a workload {name}: stop it first")
+        self._remember((*self._workloads(), workload))
+        self._sidecars[name] = self._new_sidecar(workload)
+        self._tasks[name] = asyncio.create_task(self._sidecars[name].run())
+        return name
+
+    async def _stop(self, name: str) -> str:
+        """Stop one workload for good, gracefully. Raises ValueError if there is none of its name."""
+        sidecar = self._sidecars.get(name)
         if sidecar is None:
             raise ValueError(f"no workload {name!r}: this agent runs {', '.join(self._sidecars) or 'none'}")
         await sidecar.stop()
-        return {"stopped": name}
+        if self._sidecars.get(name) is sidecar:
+            del self._sidecars[name], self._tasks[name]
+            self._changed.set()
+            self._remember(self._workloads())
+        return name
+
+    def _workloads(self) -> tuple[Workload, ...]:
+        return tuple(sidecar.workload for sidecar in self._sidecars.values())
+
+    def _remember(self, workloads: tuple[Workload, ...]) -> None:
+        """Write them to the configuration file, from which a next agent goes on. Raises ValueError."""
+        if self._file is None:
+            return
+        config = self._config.model_copy(update={"workloads": workloads})
+        try:
+            write_private(self._file, config.model_dump_json(indent=1))
+        except OSError as error:
+            raise ValueError(f"{self._file}: cannot be written: {os_error_text(error)}") from None
 
     async def _answer_check(self, name: str, host: str, headers: Mapping[str, str]) -> int:
         return await self._sidecars[name].answer_check(host, headers)
@@ -177,8 +225,8 @@ class Agent:
             await asyncio.sleep(0.1)
 
 
-async def main(config: AgentConfig) -> None:
-    """Run the agent until SIGTERM or SIGINT."""
+async def main(config: AgentConfig, file: Path | None = None) -> None:
+    """Run the agent until SIGTERM or SIGINT. `file` is that of the configuration, and follows what runs."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -186,4 +234,4 @@ async def main(config: AgentConfig) -> None:
     private_folder(config.state)
     # No proxy settings from the environment and no cookies: the session calls local services only.
     async with aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        await Agent(config, session).run(stop)
+        await Agent(config, session, file=file).run(stop)

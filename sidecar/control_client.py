@@ -10,6 +10,7 @@ from typing import Any
 
 from meshwright.control_plane.api.private_files import check_folder
 from meshwright.control_plane.api.state_dir import socket_path
+from meshwright.sidecar.config import Workload
 from meshwright.sidecar.status import AgentStatus
 
 CONTROL_SOCKET = "agent.sock"
@@ -42,6 +43,13 @@ def fetch_status(state: Path) -> AgentStatus:
     return AgentStatus.model_validate(send_request(state, {"status": True}, 5.0))
 
 
+def start_workload(state: Path, workload: Workload) -> None:
+    """Have the agent run one workload more; its status tells how far that is. Raises ValueError if there is
+    one of its name."""
+    send_request(state, {"start": workload.model_dump(mode="json", exclude_defaults=True)})
+
+
 def stop_workload(state: Path, name: str, timeout: float = 60.0) -> None:
-    """Stop a workload gracefully and wait for it. Raises ValueError when there is no such workload."""
+    """Stop a workload gracefully, for good, and wait for it. Raises ValueError when there is no such
+    workload."""
     send_request(state, {"stop": name}, timeout)

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-MAX_REQUEST_BYTES = 4096
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""Bytes of a request: more than a workload with its whole environment has."""
 
 ControlRequestHandler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 """Handles one request. Raises ValueError when the request is wrong."""

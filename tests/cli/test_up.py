@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -29,6 +30,7 @@ spec:
   parentRefs: [{kind: Gateway, name: ingress}]
   rules: [{backendRefs: [{name: front}]}]
 """
+LONGER_ROUTE = ROUTE.replace("rules: [{", "rules: [{timeouts: {request: 20s}, ")
 
 PARTS = {"store", "control-plane", "agent", "front-1", "front-1.proxy", "ingress.proxy"}
 
@@ -65,11 +67,19 @@ def assert_all_stopped(state: Path, pids: Sequence[int]) -> None:
     assert not recorded(state)
 
 
-def application_file(folder: Path, services: Sequence[dict[str, Any]], port: int = 0) -> Path:
+def application_file(
+    folder: Path,
+    services: Sequence[dict[str, Any]],
+    port: int = 0,
+    *,
+    name: str = "lab",
+    policies: Sequence[str] = (),
+) -> Path:
     """Write an application file."""
     path = folder / "application.yaml"
+    document = application(services, port or free_port(), policies)
     with path.open("w") as out:
-        YAML(typ="safe").dump(application(services, port or free_port()), out)
+        YAML(typ="safe").dump({**document, "metadata": {"name": name}}, out)
     return path
 
 
@@ -105,9 +115,10 @@ def test_ctrl_c_stops_every_child(tmp_path: Path) -> None:
             *pids.values(),
             mesh.process.pid,
         }
-        second = mesh_command("up", "-f", str(tmp_path / "application.yaml"), env=mesh.environment)
+        other = application_file(tmp_path, [service("front")], name="other")
+        second = mesh_command("up", "-f", str(other), env=mesh.environment)
         assert second.returncode == 2
-        assert f"pid {mesh.process.pid}" in second.stderr and "mesh down" in second.stderr
+        assert "with application lab, not other" in second.stderr and "mesh down" in second.stderr
         assert len(second.stderr.strip().splitlines()) == 1
         stop(mesh)
         assert mesh.process.returncode in (0, 130)
@@ -195,28 +206,63 @@ def test_a_start_that_fails_leaves_alone_what_serves(tmp_path: Path) -> None:
         assert_all_stopped(first.state, list(orphans.values()))
 
 
-def test_detach_with_only_and_scale_then_down(tmp_path: Path) -> None:
-    env = settings(tmp_path / "state")
-    port = free_port()
-    file = application_file(tmp_path, [service("front"), service("back"), service("other")], port)
+def assert_all_free(ports: Sequence[int]) -> None:
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+
+
+def test_a_detached_mesh_follows_its_file_and_loses_no_request(tmp_path: Path) -> None:
+    """Replacements, new, stopped and failing instances under load: every change of a running mesh."""
+    state, port = tmp_path / "state", free_port()
+    env = settings(state)
+    (tmp_path / "route.yaml").write_text(ROUTE)
+
+    def write(*services: dict[str, Any]) -> str:
+        return str(application_file(tmp_path, services, port, policies=["route.yaml"]))
+
+    def mesh(*arguments: str, code: int = 0) -> str:
+        done = mesh_command(*arguments, env=env)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def running() -> set[str]:
+        return {name for name in recorded(state) if re.fullmatch(r".*-\d", name)}
+
+    file = write(service("front"), service("back"), service("other"))
     with stopped_afterwards(env):
-        done = mesh_command(
-            "up", "-f", str(file), "--detach", "--only", "front,back", "--scale", "back=2", env=env
-        )
-        assert done.returncode == 0, done.stderr
-        assert "mesh down" in done.stdout
-        again = mesh_command("up", "-f", str(file), "--detach", env=env)
-        assert again.returncode == 2
-        assert "a mesh is already running here" in again.stdout + again.stderr
-        assert "did not start" not in again.stdout + again.stderr
-        pids = recorded(tmp_path / "state")
-        assert {name for name in pids if name[-2:] in ("-1", "-2")} == {"front-1", "back-1", "back-2"}
-        assert mesh_command("down", env=env).returncode == 0
-        for number in (port, *(int(env[name]) for name in env if name.endswith("_PORT") and "MESH_" in name)):
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(("127.0.0.1", number))
-        assert_all_stopped(tmp_path / "state", list(pids.values()))
+        started = mesh("up", "-f", file, "--detach", "--only", "front,back", "--scale", "back=2")
+        assert "mesh down" in started
+        assert running() == {"front-1", "back-1", "back-2"}
+        before = recorded(state)
+        with load(tmp_path, f"http://127.0.0.1:{port}/echo") as requests:
+            write(service("front", VERSION="v2"), service("back"), service("new"))
+            (tmp_path / "route.yaml").write_text(LONGER_ROUTE)
+            for option in ("--dry-run", "--policies"):
+                output = mesh("up", option)
+                assert "front-1 → front-2  env VERSION" in output
+                assert ("HTTPRoute/front changed: --policies applies them" in output) == (
+                    option == "--dry-run"
+                )
+            after = recorded(state)
+            assert running() == {"front-2", "back-1", "new-1"}
+            unchanged = {"store", "control-plane", "agent", "ingress.proxy", "back-1", "back-1.proxy"}
+            assert {name: after[name] for name in unchanged} == {name: before[name] for name in unchanged}
+            write(service("front", VERSION="v3") | {"command": ["missing-program"]}, service("back"))
+            output = mesh("up", "--only", "front", "--timeout", "30s", code=1)
+            assert "front-1: stopped again" in output and "missing-program" in output
+            mesh("scale", "front=3")
+            mesh("stop", "new", "back")
+            assert "did you mean front?" in mesh("scale", "frnt=1", code=2)
+            mesh("scale", "front=1")
+            mesh("start", "new")
+            assert len(running()) == 2
+        assert requests.requests > 100 and requests.failed == 0, requests.report
+        pids = recorded(state)
+        mesh("down")
+        assert_all_free([port, *(int(env[name]) for name in env if re.fullmatch("MESH_.*_PORT", name))])
+        assert_all_stopped(state, list(pids.values()))
 
 
 def synced(mesh: Mesh) -> bool:

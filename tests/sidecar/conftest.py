@@ -83,7 +83,7 @@ async def running_agent(config: AgentConfig) -> AsyncIterator[Agent]:
     stop = asyncio.Event()
     config.state.mkdir(parents=True, exist_ok=True)
     async with aiohttp.ClientSession() as session:
-        agent = Agent(config, session)
+        agent = Agent(config, session, file=config.state / "config.json")
         task = asyncio.create_task(agent.run(stop))
         try:
             yield agent

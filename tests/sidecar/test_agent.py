@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from meshwright.control_plane.api.state_dir import UNIX_PATH_LIMIT, socket_path
 from meshwright.sidecar import control_client
 from meshwright.sidecar.agent import Agent
+from meshwright.sidecar.config import Workload, load_config
 from meshwright.sidecar.status import AgentStatus, WorkloadStatus
 from tests.fakes.ports import free_port
 from tests.sidecar.conftest import config, orders, running_agent, until
@@ -169,7 +170,7 @@ async def test_stop_waits_for_the_drain_and_for_in_flight_requests(
         control_plane.drain_allowed.set()
         assert (await slow)[0] == 200
         await stopping
-        assert workload_status(agent).phase == "stopped"
+        assert agent.status().workloads == ()
         assert control_plane.leases.log[-1] == "orders-1 deregistered"
         assert not psutil.pid_exists(status.pids["app"])
 
@@ -323,8 +324,31 @@ async def test_control_socket_is_private_and_rejects_unknown_requests(
         path = socket_path(state, control_client.CONTROL_SOCKET)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert (await asyncio.to_thread(control_client.fetch_status, state)).ready
-        for request, expected in (({"stop": "nobody"}, "no workload 'nobody'"), ({}, "unknown request")):
+        again = {"start": service | {"token_file": "t", "cwd": None}}
+        for request, expected in (
+            ({"stop": "nobody"}, "no workload 'nobody'"),
+            ({}, "unknown request"),
+            (again, "there is a workload orders-1"),
+            ({"start": {"name": "orders-2"}}, "Field required"),
+        ):
             assert expected in await _rejection(state, request)
+
+
+async def test_a_workload_that_is_started_later_runs_and_is_remembered(
+    state: Path, control_plane: FakeControlPlane
+) -> None:
+    first = orders(control_plane.token(state.parent, "orders"))
+    settings = config(state, control_plane.addresses, first)
+    async with running_agent(settings) as agent:
+        await until_ready(agent)
+        second = Workload.model_validate(first | {"name": "orders-2"})
+        await asyncio.to_thread(control_client.start_workload, state, second)
+        await until(lambda: agent.status().ready, "both are healthy")
+        await until(lambda: len(control_plane.leases.instances) == 2, "both are registered")
+        assert load_config(state / "config.json").workloads == (*settings.workloads, second)
+        await asyncio.to_thread(control_client.stop_workload, state, "orders-1")
+        assert load_config(state / "config.json").workloads == (second,)
+        assert agent.status().ready
 
 
 async def _rejection(state: Path, request: dict[str, Any]) -> str:

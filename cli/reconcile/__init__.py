@@ -1,0 +1,1 @@
+"""Changes what a running mesh on this host runs, without losing a request."""
