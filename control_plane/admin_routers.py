@@ -16,6 +16,7 @@ from meshwright.control_plane.admin.routers.jaeger import JaegerRouter
 from meshwright.control_plane.admin.routers.policies import PoliciesRouter
 from meshwright.control_plane.admin.routers.prometheus_sd import PrometheusSdRouter
 from meshwright.control_plane.admin.routers.proxies import ProxiesRouter
+from meshwright.control_plane.admin.routers.refusals import RefusalsRouter
 from meshwright.control_plane.admin.routers.requests import RequestsRouter
 from meshwright.control_plane.admin.routers.revisions import RevisionsRouter
 from meshwright.control_plane.admin.routers.services import ServicesRouter
@@ -70,6 +71,7 @@ def build_routers(
         TracesRouter(mesh.traces),
         JaegerRouter(mesh.traces),
         RequestsRouter(mesh.requests, now=time.time),
+        RefusalsRouter(mesh.refusals.list),
         ExplainRouter(mesh.requests, mesh.traces, revisions, mesh.explain, now=time.time),
         TapRouter(mesh.requests, mesh.proxies, run_command, monotonic=time.monotonic, sleep=asyncio.sleep),
         PrometheusSdRouter(mesh.control_plane_addresses, mesh.reports),

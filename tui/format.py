@@ -95,6 +95,11 @@ def format_number(value: float) -> str:
     return _three_digits(value)
 
 
+def format_count(count: int) -> str:
+    """A count in full up to 99,999, then three significant digits: 1203, 412k."""
+    return str(count) if count < 100_000 else format_number(count)
+
+
 def _three_digits(value: float) -> str:
     if value >= 99.95:
         return f"{value:.0f}"

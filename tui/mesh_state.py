@@ -9,11 +9,14 @@ from typing import Literal
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import DocumentList
 from meshwright.control_plane.api.models.proxies import ProxyDetail
+from meshwright.control_plane.api.models.refusals import RefusalList
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.topology import ServiceList, Topology, TopologyEdge
 
-StateField = Literal["status", "topology", "services", "instances", "proxies", "policies", "revisions"]
+StateField = Literal[
+    "status", "topology", "services", "instances", "proxies", "policies", "revisions", "refusals"
+]
 """A part of the state that is polled on its own."""
 
 STALE_AFTER = 4.0
@@ -37,6 +40,7 @@ class DashboardState:
     proxies: tuple[ProxyDetail, ...] | None = None
     policies: DocumentList | None = None
     revisions: tuple[RevisionInfo, ...] | None = None
+    refusals: RefusalList | None = None
     fetched: Mapping[str, float] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
     outage: str = ""

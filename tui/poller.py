@@ -33,6 +33,7 @@ POLL_SECONDS: Mapping[StateField, float] = {
     "proxies": 1.0,
     "policies": 5.0,
     "revisions": 5.0,
+    "refusals": 1.0,
 }
 """Seconds between two requests for a field."""
 
@@ -73,6 +74,7 @@ FETCHERS: Mapping[StateField, Callable[[Client], Awaitable[Any]]] = {
     "proxies": lambda client: client.proxies(),
     "policies": lambda client: client.policies(),
     "revisions": lambda client: client.history(REVISION_LIMIT),
+    "refusals": lambda client: client.refusals(),
 }
 
 

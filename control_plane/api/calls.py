@@ -272,6 +272,11 @@ def requests(*, service: str = "", errors: bool = False, since: str = "", limit:
     )
 
 
+def refusals() -> ApiCall:
+    """What policies refused lately, by caller, service and policy → RefusalList."""
+    return ApiCall("GET", _path("refusals"))
+
+
 def tap(service: str, *, errors: bool = False, method: str = "", path: str = "", caller: str = "") -> ApiCall:
     """Recent requests of a service → RequestList; as an event stream, its live requests → TapEvent."""
     query = {"method": method, "path": path, "caller": caller, "errors": "true" if errors else ""}

@@ -51,6 +51,7 @@ from meshwright.control_plane.api.models.policies import (
     ServicePolicies,
 )
 from meshwright.control_plane.api.models.proxies import EvictionResult, ProxyDetail, ProxyList, WaitResult
+from meshwright.control_plane.api.models.refusals import RefusalList
 from meshwright.control_plane.api.models.requests import Explanation, Request, RequestList
 from meshwright.control_plane.api.models.revisions import RevisionDetail, RevisionInfo, RevisionList
 from meshwright.control_plane.api.models.status import Status
@@ -280,6 +281,10 @@ class Client:
         """Requests from the proxies' logs, newest first; `since` such as `5m`."""
         call = calls.requests(service=service, errors=errors, since=since, limit=limit)
         return (await self._send(call, RequestList)).requests
+
+    async def refusals(self) -> RefusalList:
+        """What policies refused lately, by caller, service and policy."""
+        return await self._send(calls.refusals(), RefusalList)
 
     async def explain(self, id: str) -> Explanation:
         """Why a request failed or was slow, by its x-request-id or trace ID or a prefix."""

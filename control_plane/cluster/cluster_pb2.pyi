@@ -462,3 +462,13 @@ class TapPage(_message.Message):
     omitted: int
     sequences: _containers.ScalarMap[str, int]
     def __init__(self, requests_json: _Optional[_Iterable[bytes]] = ..., omitted: _Optional[int] = ..., sequences: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class RefusalQuery(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RefusalList(_message.Message):
+    __slots__ = ("refusals_json",)
+    REFUSALS_JSON_FIELD_NUMBER: _ClassVar[int]
+    refusals_json: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, refusals_json: _Optional[_Iterable[bytes]] = ...) -> None: ...

@@ -44,3 +44,5 @@ LIST_REQUESTS = Method("ListRequests", pb.RequestListQuery, pb.RequestList)
 FIND_REQUEST_IDS = Method("FindRequestIds", pb.IdQuery, pb.IdList)
 FIND_REQUESTS = Method("FindRequests", pb.IdQuery, pb.RequestList)
 TAP_REQUESTS = Method("TapRequests", pb.TapCursor, pb.TapPage)
+
+LIST_REFUSALS = Method("ListRefusals", pb.RefusalQuery, pb.RefusalList)

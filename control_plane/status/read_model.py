@@ -30,6 +30,7 @@ from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.callers import Evictions
 from meshwright.control_plane.cluster.members import Members
 from meshwright.control_plane.cluster.preview import ChangePreview
+from meshwright.control_plane.cluster.refusals import ClusterRefusals
 from meshwright.control_plane.cluster.requests import ClusterRequests
 from meshwright.control_plane.cluster.sync import LocalState, StateSync
 from meshwright.control_plane.cluster.traces import ClusterTraces
@@ -51,6 +52,7 @@ from meshwright.control_plane.telemetry.requests.explain_at_revision import (
     RequestEvidence,
     explain_at_revision,
 )
+from meshwright.control_plane.telemetry.requests.refusal_history import RefusalHistory
 from meshwright.control_plane.telemetry.service import TelemetryService
 from meshwright.control_plane.telemetry.topology.health import MeshContext
 from meshwright.control_plane.xds.server import XdsServer
@@ -94,6 +96,8 @@ class MeshReadModel:
         self._cached_breakers: tuple[Breaker, ...] = ()
         self.traces = ClusterTraces(telemetry.traces, members)
         self.requests = ClusterRequests(telemetry.requests, members)
+        self._refusal_history = RefusalHistory()
+        self.refusals = ClusterRefusals(self._refusal_history, members, time.time)
         self.preview = ChangePreview(
             lambda: reconciler.translation,
             xds.queue,
@@ -223,6 +227,7 @@ class MeshReadModel:
         policies = PolicyAttribution(world.documents, (), world.services, world.gateways, attachments)
         refused = refusals.attribute(taken, policies)
         refusals.count(refused)
+        self._refusal_history.add(refused, time.time())
         return refused
 
     def metrics(self) -> MeshMetrics:

@@ -44,6 +44,12 @@ def find_event(mesh: Mesh, kind: str, subject: str, message: str) -> dict[str, A
     return matching[-1] if matching else None
 
 
+def refused(mesh: Mesh, policy: str) -> set[tuple[str, str]]:
+    """Callers that a policy (`Kind/name`) refused lately, and what became of their requests."""
+    refusals = api(mesh, "/api/v1/refusals").json()["refusals"]
+    return {(entry["caller"], entry["outcome"]) for entry in refusals if policy in entry["policies"]}
+
+
 def states(mesh: Mesh) -> dict[str, str]:
     """The states of the sidecars by name; empty while the control plane does not respond."""
     try:

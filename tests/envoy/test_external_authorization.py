@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.mesh_api import find_event, refused
 from tests.envoy.mesh_policies import applying, policy_document
 from tests.envoy.steady_load import load
 from tests.fakes.authorizer import REFUSAL, grpc_authorizer, http_authorizer
@@ -54,16 +55,27 @@ def test_service_of_the_mesh_decides_and_no_stream_is_cut(mesh: Mesh, applied: A
         got = mesh.get("front-1", "http://back/200", headers=forged).json()
         assert got["path"] == "/200"
         assert {"x-user", "x_user", "x-other"} & set(got["headers"]) == {"x-other"}
-        refused = mesh.get("front-1", "http://back/403")
-        assert (refused.status_code, refused.text) == (403, "authz-1"), "the authorizer's own words"
-        assert refused.headers["x-request-id"]
+        denied = mesh.get("front-1", "http://back/403")
+        assert (denied.status_code, denied.text) == (403, "authz-1"), "the authorizer's own words"
+        assert denied.headers["x-request-id"]
         assert mesh.outside("/401").status_code == 401, "the sidecar protects its service from gateways, too"
         assert mesh.get("front-1", "http://back/free?a=1").json()["path"] == "/free"
-        explained = ("why", refused.headers["x-request-id"])
+        explained = ("why", denied.headers["x-request-id"])
         until(lambda: mesh.run(*explained, check=False).returncode == 0, "the request is in the log")
         why = mesh.run(*explained).stdout
         assert "ExternalAuthorization access, revision" in why, why
         assert "the authorizer refused the request" in why, why
+
+        def listed() -> bool:
+            """Called again, because a busy machine may lose a batch of records."""
+            mesh.get("front-1", "http://back/403")
+            mesh.outside("/401")
+            callers = {("front", "denied"), ("ingress", "unauthenticated")}
+            return refused(mesh, "ExternalAuthorization/access") == callers
+
+        until(listed, "the refusals are listed")
+        event = until(lambda: find_event(mesh, "refusal", "front → back", "access"), "an event")
+        assert "ExternalAuthorization/access refused" in event["message"]
         assert (first, next(lines)) == (b"0", b"1")
 
 
@@ -133,9 +145,14 @@ def test_authorizer_away_denies_or_allows_as_the_policy_says(
 ) -> None:
     where = {authorizer: {"url": f"http://127.0.0.1:{free_port()}"}}
     applied("away", GATEWAY, **where)
-    refused = mesh.outside("/a")
-    assert refused.status_code == 503
-    assert 'refused by ["ExternalAuthorization/away"]' in refused.text
+
+    def listed() -> bool:
+        answer = mesh.outside("/a")
+        assert answer.status_code == 503
+        assert 'refused by ["ExternalAuthorization/away"]' in answer.text
+        return ("outside", "rejected") in refused(mesh, "ExternalAuthorization/away")
+
+    until(listed, "the refusals are listed")
     applied("away", GATEWAY, **where, onFailure="allow")
     assert mesh.outside("/a").status_code == 200
 

@@ -16,6 +16,8 @@ import pytest
 from meshwright.control_plane.policies.ratelimit import descriptors
 from meshwright.control_plane.policies.ratelimit.route_metadata import AUDIT_HEADER
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.mesh_api import find_event
+from tests.envoy.mesh_api import refused as refused_by
 from tests.envoy.mesh_policies import applying, policy_document
 from tests.envoy.steady_load import load
 from tests.fakes import jwt_keys as keys
@@ -87,6 +89,14 @@ def test_a_gateway_has_one_bucket_for_all_its_routes_and_says_when_to_try_again(
     assert "429 at ingress → back: RateLimit edge" in text
     assert "there are more requests than a limit lets through" in text
 
+    def listed() -> bool:
+        mesh.outside("/echo")  # again: a busy machine may lose a batch of records
+        return refused_by(mesh, "RateLimit/edge") == {("outside", "limited")}
+
+    until(listed, "the refusals are listed")
+    event = until(lambda: find_event(mesh, "refusal", "outside → ingress", "RateLimit/edge"), "an event")
+    assert "RateLimit/edge refused" in event["message"]
+
 
 def test_a_service_limits_each_caller_apart(mesh: Mesh, applied: Callable[..., None]) -> None:
     applied("callers", BACK, limit(5, {"type": "Caller"}), limit(100))
@@ -97,6 +107,13 @@ def test_a_service_limits_each_caller_apart(mesh: Mesh, applied: Callable[..., N
         answers = [session.get("http://back/echo", headers=headers, timeout=30) for _ in range(12)]
         assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 7, caller
     assert mesh.get("front-1", "http://other/echo").status_code == 200
+
+    def listed() -> bool:
+        for caller in ("front-1", "other-1"):
+            mesh.get(caller, "http://back/echo")
+        return refused_by(mesh, "RateLimit/callers") == {("front", "limited"), ("other", "limited")}
+
+    until(listed, "the refusals are listed by caller")
 
 
 def test_keys_count_apart_and_requests_without_one_share_a_limit(

@@ -33,6 +33,7 @@ from meshwright.control_plane.api.models.policies import (
     ServicePolicies,
 )
 from meshwright.control_plane.api.models.proxies import ProxyList
+from meshwright.control_plane.api.models.refusals import RefusalList
 from meshwright.control_plane.api.models.revisions import (
     DocumentChange,
     RevisionDetail,
@@ -138,6 +139,8 @@ class FakeAdminApi:
     def _detail(self, parts: list[str]) -> ApiModel | None:
         mesh = self.mesh
         match parts:
+            case ["refusals"]:
+                return RefusalList(refusals=mesh.refusals)
             case ["revisions", number]:
                 info = next((info for info in mesh.revisions if info.revision == int(number)), None)
                 return info and RevisionDetail(info=info, documents=self._documents_at(info.revision))

@@ -22,6 +22,7 @@ from meshwright.control_plane.admin.routers.jaeger import JaegerRouter
 from meshwright.control_plane.admin.routers.policies import PoliciesRouter
 from meshwright.control_plane.admin.routers.prometheus_sd import PrometheusSdRouter
 from meshwright.control_plane.admin.routers.proxies import ProxiesRouter
+from meshwright.control_plane.admin.routers.refusals import RefusalsRouter
 from meshwright.control_plane.admin.routers.requests import RequestsRouter
 from meshwright.control_plane.admin.routers.revisions import RevisionsRouter
 from meshwright.control_plane.admin.routers.services import ServicesRouter
@@ -42,11 +43,13 @@ from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.tokens import NewToken, TokenInfo, TokenRole
 from meshwright.control_plane.api.models.topology import ServiceList, Topology
 from meshwright.control_plane.api.yaml.diff import unified_diff
+from meshwright.control_plane.cluster.refusals import ClusterRefusals
 from meshwright.control_plane.cluster.requests import ClusterRequests
 from meshwright.control_plane.cluster.traces import ClusterTraces
 from meshwright.control_plane.core.revision import CanonicalDocument
 from meshwright.control_plane.errors import MeshError, NotFoundError
 from meshwright.control_plane.status.access_probe import ProbePlan
+from meshwright.control_plane.telemetry.requests.refusal_history import RefusalHistory
 from meshwright.control_plane.telemetry.requests.store import RequestStore
 from meshwright.control_plane.telemetry.traces.store import TraceStore
 from tests.fakes.members import FakeMembers
@@ -216,6 +219,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         TracesRouter(traces),
         JaegerRouter(traces),
         RequestsRouter(requests, now=time.time),
+        RefusalsRouter(ClusterRefusals(RefusalHistory(), FakeMembers(), time.time).list),
         ExplainRouter(requests, traces, fake.store, lambda _evidence: None, now=time.time),
         TapRouter(requests, proxies, fake.run_command, monotonic=time.monotonic, sleep=asyncio.sleep),
         PrometheusSdRouter(tuple, tuple),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from meshwright.control_plane.api.models.events import Event
+from meshwright.control_plane.api.models.refusals import RefusalCount
 from meshwright.control_plane.api.models.requests import Cause, Explanation, ResponsiblePolicy
 from meshwright.control_plane.api.models.revisions import DocumentChange, RevisionInfo
 from meshwright.control_plane.api.models.traces import ResponseFlag, ServiceSpanCount, Span, SpanKind, Trace
@@ -196,3 +197,33 @@ def events(revision: int) -> tuple[Event, ...]:
         )
         for n, (kind, subject, message, severity, number, author) in enumerate(rows)
     )
+
+
+def refusals() -> tuple[RefusalCount, ...]:
+    """Orders calls inventory too often; others may not call it at all."""
+    limited = RefusalCount(
+        service="inventory",
+        caller="orders",
+        callee="inventory",
+        policies=("RateLimit/inventory",),
+        outcome="limited",
+        per_s=2.4,
+        total=1203,
+        since=NOW - 500,
+        last=NOW - 1,
+        request="0af7651916cd",
+    )
+    denied = limited.model_copy(
+        update={
+            "caller": "catalog",
+            "policies": ("Authorization/inventory",),
+            "outcome": "denied",
+            "per_s": 0.2,
+            "total": 4,
+            "last": NOW - 9,
+        }
+    )
+    plaintext = denied.model_copy(
+        update={"caller": "", "policies": (), "outcome": "handshake", "per_s": 0.0, "total": 1}
+    )
+    return limited, denied, plaintext

@@ -11,6 +11,7 @@ from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import Condition, PolicyStatus, ServicePolicies
 from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyStatus
+from meshwright.control_plane.api.models.refusals import RefusalCount
 from meshwright.control_plane.api.models.requests import Explanation
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.status import ServiceStatus, Status
@@ -46,6 +47,7 @@ class MeshFixture:
     events: tuple[Event, ...] = ()
     service_policies: Mapping[tuple[str, str], ServicePolicies] = field(default_factory=dict)
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
+    refusals: tuple[RefusalCount, ...] = ()
     rights: Rights = "all"
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import replace
 from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.topology import NodeHealth, Topology
-from tests.fakes.fixture_history import events, explanations, revisions, traces
+from tests.fakes.fixture_history import events, explanations, refusals, revisions, traces
 from tests.fakes.fixture_parts import documents, edge, instances, node, proxies, rows
 from tests.fakes.mesh_fixture import NOW, MeshFixture
 
@@ -33,7 +33,7 @@ def exchange() -> MeshFixture:
         edge("storefront", "catalog", 38, 1.0, 21),
         edge("storefront", "orders", 41, 0.93, 210),
         edge("orders", "catalog", 41, 1.0, 16),
-        edge("orders", "inventory", 12.4, 0.39, 502, retries=9.1, breaker="open", ejected=2),
+        edge("orders", "inventory", 12.4, 0.39, 502, retries=9.1, breaker="open", ejected=2, refused=2.6),
         edge("trading", "analytics", 200, 1.0, 6, protocol="grpc"),
     )
     topology = Topology(nodes=nodes, edges=edges)
@@ -48,6 +48,7 @@ def exchange() -> MeshFixture:
         traces=traces(),
         events=events(41),
         explanations=explanations(41),
+        refusals=refusals(),
     )
 
 

@@ -177,7 +177,7 @@ READ_ONLY = frozenset(
     {"status", "instances", "proxies", "wait", "topology", "edge_history", "services", "service_history"}
     | {"policies", "policies_of_kind", "policy", "history", "revision", "diff", "events", "requests"}
     | {"proxy_stats", "proxy_config", "log_level", "prometheus_targets", "traces", "trace", "explain"}
-    | {"service_policies", "restart_status", "check_access", "access_matrix", "observed_calls"}
+    | {"service_policies", "restart_status", "check_access", "access_matrix", "observed_calls", "refusals"}
     | {"jaeger_services", "jaeger_operations", "jaeger_traces", "jaeger_trace", "jaeger_dependencies"}
 )
 """Operations that the read-only token permits."""
@@ -225,6 +225,7 @@ CALLS: dict[str, ApiCall] = {
     "diff": calls.diff([SourcedDocument({"kind": "Retry"})]),
     "events": calls.events(),
     "requests": calls.requests(),
+    "refusals": calls.refusals(),
     "explain": calls.explain("0af7651916cd"),
     "traces": calls.traces(),
     "trace": calls.trace("0af7651916cd"),

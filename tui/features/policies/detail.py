@@ -87,6 +87,9 @@ class PolicyDetail(Vertical):
         if policy is None or previous is None or previous.key != policy.key:
             self._selected_revision = 0
             self.query_one("#text").scroll_home(animate=False)
+        elif previous.document == policy.document and self._view == "yaml":
+            self._draw_conditions()
+            return
         self._draw()
 
     def set_view(self, view: DetailView) -> None:
@@ -156,8 +159,7 @@ class PolicyDetail(Vertical):
         if policy:
             title = Content.assemble(" ", paint(f"{sanitize(policy.kind)} {sanitize(policy.name)}", "strong"))
         self.query_one("#title", Static).update(title)
-        lines = [status_text(condition) for condition in policy.conditions] if policy else []
-        self.query_one("#conditions", Static).update(Content("\n").join(lines))
+        self._draw_conditions()
         self.query_one("#views", Static).update(view_tabs(self._view))
         if policy is None:
             self._set_text(Content(""))
@@ -165,6 +167,10 @@ class PolicyDetail(Vertical):
             self._set_text(highlight_yaml(dump_yaml([dict(policy.document)])))
         else:
             self._draw_history()
+
+    def _draw_conditions(self) -> None:
+        lines = [status_text(condition) for condition in self._policy.conditions] if self._policy else []
+        self.query_one("#conditions", Static).update(Content("\n").join(lines))
 
     def _set_text(self, text: Content) -> None:
         self.query_one("#content", Static).update(text)

@@ -10,8 +10,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widgets import Static
 
-from meshwright.control_plane.api.models.policies import DocumentList
-from meshwright.control_plane.api.models.status import Status
 from meshwright.tui import navigation
 from meshwright.tui.dialogs.choose_one import ChooseOne
 from meshwright.tui.features.policies import change_flow
@@ -43,7 +41,7 @@ NO_MATCH = "no policy matches: Esc clears the search"
 class PolicyActions(MeshScreen):
     """The actions on the policy that a screen shows."""
 
-    STATE_FIELDS = frozenset({"policies"})
+    STATE_FIELDS = frozenset({"policies", "refusals"})
     WRITE_ACTIONS = frozenset({"edit", "roll_back", "delete"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "view('yaml')", "YAML", show=False),
@@ -58,7 +56,7 @@ class PolicyActions(MeshScreen):
     def __init__(self, location: navigation.Location) -> None:
         super().__init__(location)
         self._policies: list[PolicyViewModel] = []
-        self._policies_source: tuple[DocumentList | None, Status | None] = (None, None)
+        self._policies_source: tuple[object, ...] = ()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable the actions while no policy is shown."""
@@ -69,13 +67,15 @@ class PolicyActions(MeshScreen):
         return super().check_action(action, parameters)
 
     def policies(self) -> list[PolicyViewModel]:
-        """Every policy, sorted; computed again only for new documents or a new status."""
+        """Every policy, sorted; computed again only for new documents, a new status or new refusals."""
         state = self.mesh_state
         if state.policies is None:
             return []
-        if self._policies_source[0] is not state.policies or self._policies_source[1] is not state.status:
-            self._policies_source = (state.policies, state.status)
-            self._policies = policy_view_models(state.policies, state.status)
+        source = (state.policies, state.status, state.refusals)
+        if [*map(id, source)] != [*map(id, self._policies_source)]:
+            self._policies_source = source
+            refusals = state.refusals.refusals if state.refusals else ()
+            self._policies = policy_view_models(state.policies, state.status, refusals)
         return self._policies
 
     @property
@@ -134,8 +134,8 @@ class PoliciesScreen(PolicyActions):
     HELP = (
         "Every policy and its state. programmed n/m: n of the m sidecars that need it have accepted it; "
         "pending; rejected by an Envoy; conflicted: an older policy is in force; target not found; no "
-        "effect; unused: no connected sidecar needs it. b rolls back to the revision selected in the "
-        "history, or to the one before the last change."
+        "effect; unused: no connected sidecar needs it. refu/s: requests that it refuses per second. b rolls "
+        "back to the revision selected in the history, or to the one before the last change."
     )
     DEFAULT_CSS = """
     PoliciesScreen #count { height: 1; text-wrap: nowrap; }

@@ -12,10 +12,12 @@ from meshwright.control_plane.api.models.policies import (
     PolicyState,
     PolicyStatus,
 )
+from meshwright.control_plane.api.models.refusals import RefusalCount
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.target_refs import target_summary
 from meshwright.control_plane.api.yaml.diff import document_key
-from meshwright.tui.format import POLICY_LABELS, StatusLabel, sanitize
+from meshwright.tui.format import POLICY_LABELS, StatusLabel, format_number, sanitize
+from meshwright.tui.refusal_text import rate_of, refusal_labels, refusals_by
 from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
 
 Document = Mapping[str, Any]
@@ -25,6 +27,7 @@ POLICY_COLUMNS = (
     TableColumn("kind", 15),
     TableColumn("name", 16, grow=True),
     TableColumn("state", 16, drop_rank=1),
+    TableColumn("refu/s", 6, right=True, drop_rank=3),
     TableColumn("target", 18, grow=True, drop_rank=2),
 )
 
@@ -34,7 +37,7 @@ COUNTED_STATES: frozenset[PolicyState] = frozenset({"rejected", "pending", "prog
 
 @dataclass(frozen=True, slots=True)
 class PolicyViewModel:
-    """One policy document with its state and its conditions."""
+    """One policy document with its state, its conditions, and what it refuses (None: nothing lately)."""
 
     kind: str
     name: str
@@ -42,6 +45,7 @@ class PolicyViewModel:
     state: PolicyState
     label: StatusLabel
     conditions: tuple[StatusLabel, ...] = ()
+    refused_per_s: float | None = None
 
     @property
     def key(self) -> str:
@@ -101,7 +105,9 @@ def listener_labels(status: PolicyStatus | None) -> Iterator[StatusLabel]:
             yield StatusLabel("◐", f"{text}: {sanitize(problem.message)}", "partial")
 
 
-def policy_view_models(documents: DocumentList, status: Status | None) -> list[PolicyViewModel]:
+def policy_view_models(
+    documents: DocumentList, status: Status | None, refusals: Sequence[RefusalCount] = ()
+) -> list[PolicyViewModel]:
     """Every policy, the worst state first, then by kind and name."""
     statuses = {(policy.kind, policy.name): policy for policy in (status.policies if status else ())}
     policies = []
@@ -109,8 +115,10 @@ def policy_view_models(documents: DocumentList, status: Status | None) -> list[P
         kind, name = document_key(document)
         policy = statuses.get((kind, name))
         state = policy.state if policy else "unknown"
-        conditions = (*condition_labels(policy), *listener_labels(policy))
-        policies.append(PolicyViewModel(kind, name, document, state, policy_label(policy), conditions))
+        refused = refusals_by(refusals, f"{kind}/{name}")
+        labels = (*condition_labels(policy), *listener_labels(policy), *refusal_labels(refused))
+        rate = rate_of(refused) if refused else None
+        policies.append(PolicyViewModel(kind, name, document, state, policy_label(policy), labels, rate))
     return sorted(policies, key=lambda policy: (POLICY_STATES.index(policy.state), policy.kind, policy.name))
 
 
@@ -123,9 +131,17 @@ def policy_row(policy: PolicyViewModel) -> TableRow:
             TableCell(sanitize(policy.kind)),
             TableCell(sanitize(policy.name), "strong" if policy.has_problem else "plain"),
             TableCell(policy.label.text, policy.label.tone),
+            refused_cell(policy.refused_per_s),
             TableCell(sanitize(target_summary(policy.document["spec"])), "dim"),
         ),
     )
+
+
+def refused_cell(per_second: float | None) -> TableCell:
+    """What a policy refuses per second; empty if nothing lately."""
+    if per_second is None:
+        return TableCell("")
+    return TableCell(format_number(per_second), "partial" if per_second else "dim")
 
 
 def policy_count(policies: Sequence[PolicyViewModel]) -> str:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import AttachedPolicy, PolicyStatus
 from meshwright.control_plane.api.models.proxies import ProxyDetail
+from meshwright.control_plane.api.models.refusals import RefusalCount
 from meshwright.control_plane.api.models.traces import TraceSummary
 from meshwright.tui.format import (
     HEALTH_LABELS,
     POLICY_LABELS,
     PROXY_LABELS,
     UNKNOWN_LABEL,
+    Tone,
     format_age,
+    format_count,
     format_latency,
+    format_number,
     format_time,
     sanitize,
 )
+from meshwright.tui.refusal_text import OUTCOME_TEXTS
 from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
 
 INSTANCE_COLUMNS: tuple[TableColumn, ...] = (
@@ -40,6 +45,17 @@ TRACE_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("ms", 6, right=True),
     TableColumn("spans", 5, right=True, drop_rank=2),
     TableColumn("trace", 8, drop_rank=1),
+)
+
+
+REFUSAL_COLUMNS: tuple[TableColumn, ...] = (
+    TableColumn("", 1),
+    TableColumn("refused", 8),
+    TableColumn("by", 16, grow=True),
+    TableColumn("calls", 10, grow=True, drop_rank=2),
+    TableColumn("per s", 6, right=True),
+    TableColumn("total", 6, right=True, drop_rank=1),
+    TableColumn("last", 8, drop_rank=3),
 )
 
 
@@ -104,5 +120,28 @@ def trace_row(trace: TraceSummary) -> TableRow:
             TableCell(format_latency(trace.duration)),
             TableCell(str(trace.spans), "dim"),
             TableCell(trace.id[:8], "dim"),
+        ),
+    )
+
+
+def refusal_row(refusal: RefusalCount, service: str) -> TableRow:
+    """Who is refused, by what, how often; the arrow shows whether at `service` or on the way from it.
+
+    The key begins with the policy to look at; that of a handshake with a space.
+    """
+    by = ", ".join(refusal.policies)
+    tone: Tone = "partial" if refusal.per_s else "dim"
+    callee = refusal.callee or refusal.service
+    call = f"← {refusal.caller or 'unknown'}" if callee == service else f"→ {callee}"
+    return TableRow(
+        f"{by.partition(', ')[0]} {refusal.service} {refusal.caller} {callee} {refusal.outcome} {by}",
+        (
+            TableCell("⊘", tone),
+            TableCell(OUTCOME_TEXTS[refusal.outcome], tone),
+            TableCell(sanitize(by or "mutual TLS")),
+            TableCell(sanitize(call), "dim"),
+            TableCell(format_number(refusal.per_s), tone),
+            TableCell(format_count(refusal.total)),
+            TableCell(format_time(refusal.last), "dim"),
         ),
     )

@@ -40,6 +40,7 @@ from meshwright.tui.navigation import (
     TraceLocation,
     TracesLocation,
 )
+from meshwright.tui.refusal_text import refusals_at
 from meshwright.tui.screen import LOADING, MeshScreen
 from meshwright.tui.theme import paint, status_text
 from meshwright.tui.widgets.table import Table
@@ -64,7 +65,7 @@ class ServiceDetailScreen(MeshScreen):
     """A service or gateway in detail."""
 
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset(
-        {"services", "instances", "proxies", "revisions"}
+        {"services", "instances", "proxies", "revisions", "refusals"}
     )
     HELP: ClassVar[str] = (
         "One service: the bars show the last 15 minutes, ▲ marks new revisions. Tab goes from pane to pane, "
@@ -86,8 +87,10 @@ class ServiceDetailScreen(MeshScreen):
     ServiceDetailScreen.-wide #left { height: 1fr; width: 1fr; }
     ServiceDetailScreen.-wide #right { height: 1fr; width: 1fr; margin-left: 1; }
     ServiceDetailScreen.-wide #instances, ServiceDetailScreen.-wide #policies,
+    ServiceDetailScreen.-wide #refusals,
     ServiceDetailScreen.-wide #calls { height: auto; max-height: 45%; }
     ServiceDetailScreen.-wide #instances Table, ServiceDetailScreen.-wide #policies Table,
+    ServiceDetailScreen.-wide #refusals Table,
     ServiceDetailScreen.-wide #calls Table { height: auto; max-height: 100%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -105,7 +108,7 @@ class ServiceDetailScreen(MeshScreen):
         self._events: tuple[Event, ...] | None = None
 
     def compose_body(self) -> ComposeResult:
-        """Summary, trend and five panes."""
+        """Summary, trend and panes; that of refusals only while there are some."""
         with Vertical():
             yield Static(id="summary")
             yield Static(id="trend")
@@ -116,6 +119,7 @@ class ServiceDetailScreen(MeshScreen):
                     yield TitledTable("events", EVENT_COLUMNS[:5], LOADING)
                 with Vertical(id="right"):
                     yield TitledTable("policies", detail_rows.POLICY_COLUMNS, LOADING)
+                    yield TitledTable("refusals", detail_rows.REFUSAL_COLUMNS, "")
                     yield TitledTable("traces", detail_rows.TRACE_COLUMNS, LOADING)
 
     def on_mount(self) -> None:
@@ -177,6 +181,9 @@ class ServiceDetailScreen(MeshScreen):
         edges_here = [edge for edge in edges if self.service in (edge.from_, edge.to)]
         edges_here.sort(key=lambda edge: (edge.from_ == self.service, edge.success, edge.from_, edge.to))
         self._fill("calls", [edge_row(edge, self.service) for edge in edges_here])
+        refusals = refusals_at(state.refusals.refusals if state.refusals else (), self.service)
+        self.query_one("#refusals", TitledTable).display = bool(refusals)
+        self._fill("refusals", [detail_rows.refusal_row(refusal, self.service) for refusal in refusals])
         if self._policies is not None:
             statuses = state.status.policies if state.status else ()
             by_key = {(status.kind, status.name): status for status in statuses}
@@ -207,10 +214,19 @@ class ServiceDetailScreen(MeshScreen):
                 self.session.go(EdgeLocation(*message.key.split(">", 1)))
             case "policies":
                 self.session.go(PolicyLocation(kind, name))
+            case "refusals":
+                self._go_to_refusing(message.key.partition(" ")[0])
             case "traces":
                 self.session.go(TraceLocation(message.key))
             case "events":
                 self.session.go(EventsLocation(subject=self.service))
+
+    def _go_to_refusing(self, policy: str) -> None:
+        """The policy that refused (`Kind/name`); of a handshake the events, which say why."""
+        if policy:
+            self.session.go(PolicyLocation(*policy.split("/", 1)))
+        else:
+            self.session.go(EventsLocation(subject=self.service))
 
     def action_traces(self) -> None:
         """Traces of the service."""

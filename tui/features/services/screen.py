@@ -26,7 +26,8 @@ class ServicesScreen(ListScreen[ServiceSummary]):
     SEARCH_HINT: ClassVar[str] = "part of a service's name"
     HELP: ClassVar[str] = (
         "All services and gateways with the traffic to them (for a gateway: from it) over the last 10 s, the "
-        "worst first. Latencies are in ms and include retries. Click a column head to sort by it."
+        "worst first. Latencies are in ms and include retries. refu/s: 4xx per second by proxies of the "
+        "mesh, such as beyond a limit. Click a column head to sort by it."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "sort(1)", "sort by next"),

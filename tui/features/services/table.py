@@ -52,6 +52,7 @@ SORT_ORDERS: tuple[SortOrder, ...] = (
     SortOrder("p95", "p95", lambda service: (-service.p95_ms, service.name)),
     SortOrder("p99", "p99 ms", lambda service: (-service.p99_ms, service.name)),
     SortOrder("retries", "retr/s", lambda service: (-service.retries_per_s, service.name)),
+    SortOrder("refused", "refu/s", lambda service: (-service.refused_per_s, service.name)),
     SortOrder("breaker", "breaker", lambda service: (BREAKER_RANK.get(service.breaker, 2), service.name)),
     SortOrder(
         "ready instances", "ready", lambda service: (service.healthy - service.instances, service.name)
@@ -64,19 +65,20 @@ TREND_WIDTH = 20
 COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("", 1),
     TableColumn("service", 12, grow=True),
-    TableColumn("health", 10, drop_rank=9),
+    TableColumn("health", 10, drop_rank=10),
     TableColumn("rps", 7, right=True),
     TableColumn("ok %", 5, right=True),
-    TableColumn("p50", 5, right=True, drop_rank=5),
-    TableColumn("p95", 5, right=True, drop_rank=6),
+    TableColumn("p50", 5, right=True, drop_rank=6),
+    TableColumn("p95", 5, right=True, drop_rank=7),
     TableColumn("p99 ms", 6, right=True, drop_rank=1),
     TableColumn("retr/s", 6, right=True, drop_rank=4),
+    TableColumn("refu/s", 6, right=True, drop_rank=5),
     TableColumn("breaker", BREAKER_WIDTH, drop_rank=2),
     TableColumn("ready", 5, right=True, drop_rank=3),
-    TableColumn("mTLS", 5, drop_rank=7),
-    TableColumn("rps, 15 min", TREND_WIDTH, drop_rank=8),
-    TableColumn("failures", TREND_WIDTH, drop_rank=10),
-    TableColumn("p99", TREND_WIDTH, drop_rank=11),
+    TableColumn("mTLS", 5, drop_rank=8),
+    TableColumn("rps, 15 min", TREND_WIDTH, drop_rank=9),
+    TableColumn("failures", TREND_WIDTH, drop_rank=11),
+    TableColumn("p99", TREND_WIDTH, drop_rank=12),
 )
 
 
@@ -116,7 +118,8 @@ def service_row(service: ServiceSummary, thresholds: HealthThresholds) -> TableR
             TableCell(format_latency(service.p50_ms)),
             TableCell(format_latency(service.p95_ms)),
             TableCell(format_latency(service.p99_ms)),
-            retries_cell(service.retries_per_s),
+            rate_cell(service.retries_per_s),
+            rate_cell(service.refused_per_s),
             breaker_cell(service.breaker),
             instances_cell(service),
             mtls_cell(service.mtls, service.rps),
@@ -132,8 +135,8 @@ def success_cell(success: float, rps: float, tone: Tone) -> TableCell:
     return TableCell(format_percent(success), tone) if rps > 0 else TableCell(NO_VALUE, "dim")
 
 
-def retries_cell(per_second: float) -> TableCell:
-    """Retries per second."""
+def rate_cell(per_second: float) -> TableCell:
+    """Retries or refusals per second."""
     return TableCell(format_number(per_second), "partial" if per_second > 0 else "dim")
 
 
@@ -187,7 +190,7 @@ def edge_row(edge: TopologyEdge, service: str) -> TableRow:
             success_cell(edge.success, edge.rps, tone),
             TableCell(format_latency(edge.p50_ms)),
             TableCell(format_latency(edge.p99_ms)),
-            retries_cell(edge.retries_per_s),
+            rate_cell(edge.retries_per_s),
             breaker_cell(edge.breaker),
         ),
     )

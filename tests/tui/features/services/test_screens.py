@@ -105,13 +105,15 @@ async def test_a_service_shows_its_panes_and_enter_opens_their_rows() -> None:
         await wait_for_text(
             pilot,
             "POST /api/orders",
-            "inventory-2", "unhealthy", "←", "CircuitBreaker inventory-limits", "programmed",
+            "inventory-2", "unhealthy", "←", "Authorization inventory", "programmed",
+            "refusals 3", "⊘  limited", "RateLimit/inventory", "← orders", "1203",
             "the circuit breaker opened", "▲41", "Services › inventory",
         )  # fmt: skip
         ways: tuple[tuple[int, Location], ...] = (
             (0, ProxyLocation("inventory-1", "inventory")),
             (1, EdgeLocation("orders", "inventory")),
-            (2, PolicyLocation("CircuitBreaker", "inventory-limits")),
+            (2, PolicyLocation("Authorization", "inventory")),
+            (1, PolicyLocation("RateLimit", "inventory")),
             (1, TraceLocation("3f9a" + "1" * 28)),
         )
         for tabs, there in ways:
@@ -119,6 +121,16 @@ async def test_a_service_shows_its_panes_and_enter_opens_their_rows() -> None:
             await wait_for_location(pilot, there)
             await press(pilot, "escape")
             await wait_until(pilot, lambda: current_location(pilot) == ServiceLocation("inventory"))
+
+
+async def test_refusals_have_a_pane_only_while_there_are_some() -> None:
+    async with open_dashboard(size=(160, 50)) as (pilot, api):
+        await open_worst_service(pilot)
+        await wait_for_text(pilot, "refusals 3")
+        api.mesh = replace(api.mesh, refusals=api.mesh.refusals[:1])
+        await wait_for_text(pilot, "refusals 1")
+        api.mesh = replace(api.mesh, refusals=())
+        await wait_until(pilot, lambda: "refusals" not in screen_text(pilot))
 
 
 async def test_a_service_that_left_the_mesh_says_so() -> None:
