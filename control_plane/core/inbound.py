@@ -56,7 +56,10 @@ def listeners(
     settings = replace(view.settings, tracing=tracing, request_log=request_log, span_log=span_log)
     chains: list[v3.FilterChain] = []
     for service_port in view.ports:
-        if view.mode is not TransportMode.DISABLED or service_port != default:
+        # Even if disabled it is accepted, since callers change at different moments; but not at a tcp port,
+        # whose app may speak TLS itself.
+        is_bare = view.mode is TransportMode.DISABLED and service_port.protocol == "tcp"
+        if service_port != default or not is_bare:
             chains.append(_chain(view, settings, service_port, plaintext=False))
         if view.mode is not TransportMode.STRICT and service_port == default:
             chains.append(_chain(view, settings, service_port, plaintext=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from tests.envoy.envoy_admin import stats
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.mesh_policies import applying, policy_document
 from tests.envoy.raw_http import exchange
-from tests.envoy.steady_load import load
 from tests.fakes import jwt_keys
 
 BACK = "{kind: Service, name: back}"
@@ -279,19 +277,3 @@ def test_no_trick_gets_past_a_rule(mesh: Mesh, applied: Any, target: str) -> Non
         tunnel = exchange(port, "CONNECT back:80 HTTP/1.1\r\nHost: back:80\r\n\r\n", request)
         assert tunnel.text.endswith("Authorization/bans/no-admin])"), "the call in the tunnel is refused"
     assert sum(mesh.counts("back-1").values()) == 2, mesh.counts("back-1")
-
-
-def test_turning_rules_on_over_and_off_under_load_fails_nothing_that_they_allow(
-    mesh: Mesh, tmp_path: Path
-) -> None:
-    url = f"http://127.0.0.1:{mesh.ingress_port}/delay?ms=1"
-    edge = {"from": [{"gateways": ["ingress"]}]}
-    client = {"from": [{"addresses": ["127.0.0.0/8"]}], "to": [{"methods": ["GET"]}]}
-    with load(tmp_path, url) as result:
-        for _ in range(2):
-            mesh.apply(policy("inside", BACK, edge) + policy("outside", GATEWAY, client, NO_ADMIN))
-            mesh.apply(policy("inside", "{kind: Mesh}", edge, FRONT, NO_ADMIN, default="deny"))
-            mesh.delete("Authorization", "outside")
-            mesh.delete("Authorization", "inside")
-    assert result.requests > 0
-    assert result.failed == 0, result.report

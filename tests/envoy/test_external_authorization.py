@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.mesh_api import find_event, refused
 from tests.envoy.mesh_policies import applying, policy_document
-from tests.envoy.steady_load import load
 from tests.fakes.authorizer import REFUSAL, grpc_authorizer, http_authorizer
 from tests.fakes.ports import free_port
 
@@ -167,35 +165,3 @@ def test_late_authorizer_is_a_failure(mesh: Mesh, applied: Any) -> None:
     response = mesh.get("front-1", "http://back/a")
     assert response.status_code == 503
     assert "ext_authz_error" in response.text
-
-
-def test_turning_kinds_on_over_and_off_under_load_fails_no_request(mesh: Mesh, tmp_path: Path) -> None:
-    """The kinds whose filters routes bring along, and the clusters that these call."""
-
-    def policies(target: str, limit: str) -> str:
-        http = {"url": "http://authz/status/200", "appendPath": False}
-        return (
-            policy_document("ExternalAuthorization", "access", target, http=http, timeout=PATIENT)
-            + policy_document("RequestLimits", "limits", target, maxBody=limit)
-            + policy_document("Compression", "packed", GATEWAY, minSize=limit)
-            + policy_document("CORS", "web", target, allowOrigins=["https://*.example.com"])
-            + policy_document(
-                "HeaderPolicy", "ids", target, response={"set": [{"name": "x-id", "variable": "request.id"}]}
-            )
-        )
-
-    url = f"http://127.0.0.1:{mesh.ingress_port}/delay?ms=1"
-    with load(tmp_path, url, "accept-encoding: gzip", "origin: https://a.example.com") as result:
-        mesh.apply(policies(GATEWAY, "1Ki"))
-        mesh.apply(policies(GATEWAY, "2Ki"))
-        mesh.apply(policies(SERVICE, "1Ki"))
-        for kind, name in {
-            "ExternalAuthorization": "access",
-            "RequestLimits": "limits",
-            "Compression": "packed",
-            "CORS": "web",
-            "HeaderPolicy": "ids",
-        }.items():
-            mesh.delete(kind, name)
-    assert result.requests > 0
-    assert result.failed == 0, result.report

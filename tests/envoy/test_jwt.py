@@ -15,7 +15,6 @@ import requests
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.mesh_api import find_event, metrics
 from tests.envoy.mesh_policies import applying, policy_document
-from tests.envoy.steady_load import load
 from tests.fakes import jwt_keys as keys
 from tests.fakes import jwt_rfc
 from tests.fakes.jwt_keys import claims, token
@@ -306,21 +305,6 @@ def test_keys_of_a_service_rotate_and_outlive_its_absence(mesh: Mesh, applied: A
     mesh.reset("users-1")
     until(lambda: mesh.counts("users-1").get("GET /keys", 0) > 2, "fetches fail and are repeated", 60)
     assert (status(old_token), status(new_token)) == (200, 200), "known keys stay in use"
-
-
-def test_turning_it_on_over_and_off_under_load_fails_no_valid_request(mesh: Mesh, tmp_path: Any) -> None:
-    url = f"http://127.0.0.1:{mesh.ingress_port}/delay?ms=1"
-    other = issuer(keys.key_set(keys.jwk(keys.key("ES256", "other"), "ES256", "o")), "https://other.test")
-    with load(tmp_path, url, f"authorization: Bearer {valid()}") as result:
-        for _ in range(2):
-            mesh.apply(policy("users", GATEWAY))
-            mesh.apply(policy("users", GATEWAY, issuer(), other, clockSkew="30s"))
-            mesh.apply(policy("more", "{kind: HTTPRoute, name: shop}") + policy("inside", SERVICE))
-            mesh.delete("JWTAuthentication", "users")
-            mesh.delete("JWTAuthentication", "more")
-            mesh.delete("JWTAuthentication", "inside")
-    assert result.requests > 0
-    assert result.failed == 0, result.report
 
 
 def test_keys_of_the_standards_verify_fresh_claims_and_refuse_their_own_tokens(

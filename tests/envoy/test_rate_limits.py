@@ -8,7 +8,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.mesh_api import find_event
 from tests.envoy.mesh_api import refused as refused_by
 from tests.envoy.mesh_policies import applying, policy_document
-from tests.envoy.steady_load import load
 from tests.fakes import jwt_keys as keys
 
 OTHER = "{kind: Service, name: other}"
@@ -206,17 +204,6 @@ def test_rates_refill_as_the_bucket_says(mesh: Mesh, applied: Callable[..., None
     # A paused process may leave the bucket full for a while, and gets nothing for that time.
     assert passed <= 10 + 40 * (lasted + 0.5)
     assert passed > 10, "the bucket fills while requests are refused"
-
-
-def test_policies_come_change_and_go_under_load_without_a_failure(mesh: Mesh, tmp_path: Path) -> None:
-    url = f"http://127.0.0.1:{mesh.ingress_port}/echo"
-    with load(tmp_path, url) as result:
-        for requests_per_hour in (100_000_000, 200_000_000):
-            mesh.apply(policy("service", BACK, limit(requests_per_hour, {"type": "Caller"})))
-            mesh.apply(policy("gateway", GATEWAY, limit(requests_per_hour, {"type": "Path"})))
-        mesh.delete("RateLimit", "gateway")
-        mesh.delete("RateLimit", "service")
-    assert result.requests and not result.failed, result.report
 
 
 def test_a_global_limit_counts_for_all_instances_together(mesh: Mesh, applied: Callable[..., None]) -> None:

@@ -19,7 +19,8 @@ class MutualTLSSpec(TargetedSpec):
     mode: MutualTLSMode = Field(
         "Strict",
         description="Strict: mutual TLS only. Permissive: plaintext too; callers in the mesh still use TLS. "
-        "Disabled: plaintext only. Only the default port accepts plaintext, since plaintext names no port.",
+        "Disabled: callers in the mesh use plaintext; a tcp port accepts nothing else. Only the default port "
+        "accepts plaintext, since plaintext names no port.",
     )
 
     @field_validator("from_")
@@ -33,7 +34,8 @@ class MutualTLSSpec(TargetedSpec):
 class MutualTLS(TargetedPolicy):
     """Decides whether the sidecars of a service accept plaintext besides mutual TLS.
 
-    Every policy that applies counts, and the strictest mode is in force; without any it is Strict.
+    Every policy that applies counts, and the strictest mode is in force; without any it is Strict. Between
+    Strict and Disabled go by Permissive, and wait for it: sidecars change at different moments.
     """
 
     combine: ClassVar[Combine] = "all"

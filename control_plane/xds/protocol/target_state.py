@@ -73,13 +73,21 @@ class TargetState(StreamProgress):
         return sub.type_url == VHDS and name in sub.sent
 
     def _target(self, sub: Subscription, name: str) -> Resource | None:
-        """The resource that the client should have under `name`; None for none."""
+        """The resource that the client should have under `name`; None for none.
+
+        A cluster that is about to be removed keeps its endpoints: until then routes may refer to it.
+        """
         if not self._is_subscribed(sub, name):
             return None
         resource = self._snapshot.get(sub.type_url, name)
-        if resource is None and sub.type_url == EDS:
+        if resource is None and sub.type_url == EDS and not self._is_leaving(name):
             return empty_endpoints(name)
         return resource
+
+    def _is_leaving(self, cluster: str) -> bool:
+        """Whether the client has a cluster that does not exist any more."""
+        clusters = self._types.get(CDS)
+        return clusters is not None and cluster in clusters.sent and self._snapshot.get(CDS, cluster) is None
 
     # --- clusters of routes ---------------------------------------------------------------------------
 

@@ -218,7 +218,7 @@ def test_translate_gives_the_same_bytes_in_every_process() -> None:
     [
         ("Strict", ["http-mtls", "grpc-mtls"]),
         ("Permissive", ["http-mtls", "http-plaintext", "grpc-mtls"]),
-        ("Disabled", ["http-plaintext", "grpc-mtls"]),
+        ("Disabled", ["http-mtls", "http-plaintext", "grpc-mtls"]),
     ],
 )
 def test_inbound_filter_chains_by_mutual_tls_mode(mode: str, chains: list[str]) -> None:

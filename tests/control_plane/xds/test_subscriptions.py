@@ -174,7 +174,6 @@ def test_reconnect_gets_changes_and_removals(wire: Wire) -> None:
     wire.connect()
     assert summarize(wire.run()) == [
         ("Listener", ["new"], ["inbound"]),
-        ("ClusterLoadAssignment", ["orders"], []),
         ("RouteConfiguration", ["out"], []),
         ("VirtualHost", [], ["out/orders"]),
     ]
