@@ -58,11 +58,12 @@ def apply(
       mesh apply -f policies/ --wait
       cat retry.yaml | mesh apply -f - --dry-run
     """
-    from meshwright.cli.documents import load_documents
+    from meshwright.cli.documents import located, read_documents, sourced
 
-    documents = load_documents(files, skip_unknown=skip_unknown, verbose=verbose)
+    loaded = read_documents(files, skip_unknown=skip_unknown, verbose=verbose)
     options = change_options(base, message, dry_run=dry_run)
-    result = call_api(calls.apply(documents, options), state)
+    with located(loaded):
+        result = call_api(calls.apply(sourced(loaded), options), state)
     print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:
         wait_for_revision(result, timeout, state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from meshwright.cli.documents import load_documents
+from meshwright.cli.documents import located, read_documents, sourced
 from meshwright.cli.http import call_api
 from meshwright.cli.options import FilesOption, Output, OutputOption, SkipUnknownOption, StateOption
 from meshwright.cli.output import echo, print_data
@@ -27,7 +27,9 @@ def diff(
     Example:
       mesh diff -f policies/
     """
-    result = call_api(calls.diff(load_documents(files, skip_unknown=skip_unknown)), state)
+    loaded = read_documents(files, skip_unknown=skip_unknown)
+    with located(loaded):
+        result = call_api(calls.diff(sourced(loaded)), state)
     if output is Output.table:
         for text in (result["document_diff"], result["resource_diff"]):
             if text:

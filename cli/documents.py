@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from meshwright.cli.errors import warn
 from meshwright.control_plane.api.calls import SourcedDocument
+from meshwright.control_plane.api.errors import ApiError
+from meshwright.control_plane.api.yaml.source_map import locate
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies import loader
 from meshwright.control_plane.policies.ignored_fields import ignored_fields
@@ -37,8 +40,25 @@ def load_documents(
     paths: Iterable[str], *, skip_unknown: bool = False, verbose: bool = False
 ) -> list[SourcedDocument]:
     """The documents of files and folders as the API takes them; raises InputError, a line per problem."""
-    loaded = read_documents(paths, skip_unknown=skip_unknown, verbose=verbose)
+    return sourced(read_documents(paths, skip_unknown=skip_unknown, verbose=verbose))
+
+
+def sourced(loaded: loader.LoadResult) -> list[SourcedDocument]:
+    """Documents as the API takes them."""
     return [SourcedDocument(dump(item.policy), f"{item.path}:{item.line}") for item in loaded.documents]
+
+
+@contextmanager
+def located(loaded: loader.LoadResult) -> Iterator[None]:
+    """Give problems that the API finds in these documents the positions of the fields that they name."""
+    try:
+        yield
+    except ApiError as error:
+        problems = tuple(
+            locate(problem, (item.node for item in loaded.documents if item.path == problem.path))
+            for problem in error.problems
+        )
+        raise ApiError(error.status, error.code, str(error), problems) from None
 
 
 def read_documents(

@@ -48,9 +48,10 @@ def build_routers(
 ) -> tuple[Router, ...]:
     """All routers of the admin API."""
     revisions = RevisionRepository(store)
+    denied = {} if patches_allowed else PATCHES_DENIED
     return (
-        PoliciesRouter(revisions, mesh.preview, {} if patches_allowed else PATCHES_DENIED),
-        RevisionsRouter(revisions, mesh.preview),
+        PoliciesRouter(revisions, mesh.preview, denied),
+        RevisionsRouter(revisions, mesh.preview, denied),
         WaitRouter(revisions, mesh.status, monotonic=time.monotonic, sleep=asyncio.sleep),
         StatusRouter(status),
         InstancesRouter(mesh.instances),

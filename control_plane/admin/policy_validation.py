@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from meshwright.control_plane.admin.compute import caller_limits, check_rules
 from meshwright.control_plane.admin.errors import DocumentsError
 from meshwright.control_plane.api.models.errors import ValidationProblem
 from meshwright.control_plane.api.models.policies import DocumentInput
+from meshwright.control_plane.core.patches import Misfit
 from meshwright.control_plane.core.revision import CanonicalDocument, RevisionDocument
 from meshwright.control_plane.errors import InputError, NotFoundError
 from meshwright.control_plane.policies.loader import different_namespace
@@ -30,6 +32,9 @@ from meshwright.control_plane.slices import in_slices
 
 PROBLEMS_LIMIT = 100
 """Problems in one response: nobody reads more."""
+
+NONE_DENIED: Mapping[str, str] = MappingProxyType({})
+"""The mesh takes every kind."""
 
 _SOURCE = re.compile(r"(.*):([0-9]{1,9})")
 
@@ -95,6 +100,30 @@ def check_allowed(applied: Sequence[RevisionDocument], denied: Mapping[str, str]
             problems.append(ValidationProblem(path=path, line=line, message=f"kind: {reason}"))
     if problems:
         raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))
+
+
+def check_patches(applied: Sequence[RevisionDocument], misfits: Sequence[Misfit]) -> None:
+    """Raise DocumentsError if patches among the documents do not fit the resources that they name."""
+    problems = []
+    for number, document in enumerate(applied, 1):
+        for misfit in misfits:
+            if misfit.ref == "/".join(document.key):
+                path, line = _location(document.source, number)
+                message = f"{_patch_field(document, misfit)}: {misfit.kind} {misfit.name} of {misfit.owner}: "
+                problems.append(ValidationProblem(path=path, line=line, message=message + misfit.reason))
+    if problems:
+        raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))
+
+
+def _patch_field(document: RevisionDocument, misfit: Misfit) -> str:
+    """The operation that cannot be applied, or the first patch of the resource."""
+    fields = [
+        (f"spec.patches[{number}]", f"spec.patches[{number}].operations[{step}]")
+        for number, patch in enumerate(document.document["spec"]["patches"])
+        for step in range(len(patch["operations"]))
+        if (patch["type"], patch["name"]) == (misfit.kind, misfit.name)
+    ]
+    return fields[0][0] if misfit.step is None else fields[misfit.step][1]
 
 
 def check_namespace(stored: Sequence[RevisionDocument], applied: Sequence[RevisionDocument]) -> None:

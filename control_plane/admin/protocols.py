@@ -10,6 +10,7 @@ from meshwright.control_plane.api.models.requests import Request, RequestPage, T
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.traces import ServiceDependency, Trace, TraceQuery, TraceSummary
+from meshwright.control_plane.core.patches import Misfit
 from meshwright.control_plane.core.revision import CanonicalDocument, PolicyRevision, RevisionDocument
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -46,6 +47,12 @@ class EditPreview(Protocol):
 
     def warnings(self, documents: Sequence[CanonicalDocument]) -> Iterable[str]:
         """Sentences about documents that would have no effect yet, such as a missing target."""
+
+    async def misfits(self, documents: Sequence[CanonicalDocument]) -> Sequence[Misfit]:
+        """The patches that cannot be applied to what the other documents make.
+
+        Raises LimitExceededError.
+        """
 
     async def diff(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]

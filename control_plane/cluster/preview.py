@@ -10,6 +10,7 @@ from typing import Protocol
 from meshwright.control_plane.cluster import cluster_pb2 as pb
 from meshwright.control_plane.cluster.methods import PREVIEW_CHANGE
 from meshwright.control_plane.cluster.peer_client import PeerClient
+from meshwright.control_plane.core.patches import Misfit
 from meshwright.control_plane.core.revision import CanonicalDocument
 from meshwright.control_plane.core.snapshot import ResourceKey
 from meshwright.control_plane.core.translate import Translation
@@ -56,6 +57,10 @@ class ChangePreview:
     def warnings(self, documents: Sequence[CanonicalDocument]) -> list[str]:
         """What in these documents will not do what it says once they are applied; one line each."""
         return preview.preview_warnings(self._world(), documents, self._gateways())
+
+    async def misfits(self, documents: Sequence[CanonicalDocument]) -> tuple[Misfit, ...]:
+        """The patches that cannot be applied to what the other documents make. Raises LimitExceededError."""
+        return await run_in_process(preview.misfits, self._world(), documents)
 
     async def diff(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]

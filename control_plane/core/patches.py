@@ -1,6 +1,6 @@
 """Patches of finished resources, by which EnvoyPatch changes what every other kind has made.
 
-A patch that cannot be applied leaves its resource as it was: `problems` says so. A patched resource's version
+A patch that cannot be applied leaves its resource as it was: `misfits` says so. A patched resource's version
 is that of the resource and of the patches, since the maps inside of it have no fixed order.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 from google.protobuf.json_format import ParseError
@@ -42,22 +43,43 @@ def patched(resource: Resource, policies: tuple[EffectivePolicy, ...]) -> Resour
     return resource
 
 
-def problems(
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A patch that cannot be applied: of which policy, to which resource of which owner, and why.
+
+    `step` is the operation among all of the policy for that resource, None if there is no such resource (yet)
+    or the result does not fit Envoy's schema.
+    """
+
+    ref: str
+    kind: str
+    name: str
+    owner: str
+    reason: str
+    step: int | None = None
+    is_missing: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.ref} does not change {self.kind} {self.name} of {self.owner}: {self.reason}"
+
+
+def misfits(
     owner: str, resources: Iterable[Resource], policies: tuple[EffectivePolicy, ...]
-) -> Iterator[str]:
-    """Why patches cannot be applied to the proxies of `owner`, which have these resources."""
+) -> Iterator[Misfit]:
+    """The patches that cannot be applied to the proxies of `owner`, which have these resources."""
     by_key = {(resource.type_url, resource.name): resource for resource in resources}
     for policy in policies:
         for type_url, name in sorted(keys((policy,))):
             resource = by_key.get((type_url, name))
-            where = f"{policy.ref} does not change {type_url.rsplit('.', 1)[1]} {name} of {owner}"
+            place = (policy.ref, type_url.rsplit(".", 1)[1], name, owner)
             if resource is None:
-                yield f"{where}: there is no such resource"
+                yield Misfit(*place, "there is no such resource", is_missing=True)
                 continue
             try:
                 by_key[type_url, name] = _patch(resource, policy)
             except (PatchError, ParseError) as error:
-                yield f"{where}: {' '.join(str(error).split())}"
+                step = error.step if isinstance(error, PatchError) else None
+                yield Misfit(*place, " ".join(str(error).split()), step)
 
 
 def _patch(resource: Resource, policy: EffectivePolicy) -> Resource:

@@ -25,6 +25,7 @@ from meshwright.control_plane.core import (
 )
 from meshwright.control_plane.core.attachment import EffectivePolicy
 from meshwright.control_plane.core.external_hosts import NO_HOSTS, OutsideHosts
+from meshwright.control_plane.core.patches import Misfit
 from meshwright.control_plane.core.resource import CDS, ECDS, EDS, LDS, RDS, VHDS, Resource
 from meshwright.control_plane.core.views import (
     NO_EDGE_SETTINGS,
@@ -89,7 +90,7 @@ class Snapshot:
     and `endpoint_overrides` endpoints by (caller, zone); an empty name stands for all without an entry of
     their own.
 
-    `patches` of finished resources are by service or gateway.
+    `patches` of finished resources are by service or gateway; `misfits` are those that cannot be applied.
     """
 
     revision: int
@@ -106,6 +107,7 @@ class Snapshot:
     outside: Mapping[str, OutsideHosts] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     patches: Mapping[str, tuple[EffectivePolicy, ...]] = field(default_factory=dict)
+    misfits: tuple[Misfit, ...] = ()
 
     def node(self, identity: Identity, bindings: Bindings) -> NodeSnapshot:
         """What the proxies of `identity` may see."""

@@ -240,12 +240,12 @@ def _patched(snapshot: Snapshot, world: World, resolver: Resolver) -> Snapshot:
         denied = tuple(f"{ref} is not in force: MESH_ENVOY_PATCHES is deny" for ref in refs)
         return replace(snapshot, problems=(*snapshot.problems, *denied))
     snapshot = replace(snapshot, patches=in_force)
-    failed = tuple(
-        problem
+    misfits = tuple(
+        misfit
         for owner, resources in snapshot.unpatched_resources()
-        for problem in patches.problems(owner, resources, in_force.get(owner, ()))
+        for misfit in patches.misfits(owner, resources, in_force.get(owner, ()))
     )
-    return replace(snapshot, problems=(*snapshot.problems, *failed))
+    return replace(snapshot, misfits=misfits, problems=(*snapshot.problems, *map(str, misfits)))
 
 
 def _variant(table: ResourceTable, shared: ResourceTable) -> ResourceTable:

@@ -10,8 +10,16 @@ from typing import Any, Literal
 Operation = Literal["add", "remove", "replace", "move", "copy", "test"]
 
 
+MAX_COPIED = 1024 * 1024
+"""Characters of JSON that the copies of one patch add: copies of copies would double without end."""
+
+
 class PatchError(ValueError):
-    """An operation cannot be applied; the message says which and why."""
+    """An operation cannot be applied; the message says which and why, `step` its place among all."""
+
+    def __init__(self, message: str, step: int = 0) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +49,17 @@ def render_pointer(tokens: Iterable[str]) -> str:
 def apply(document: Any, steps: Iterable[Step]) -> Any:
     """The document after all operations; the one passed in stays as it is. Raises PatchError."""
     result = json.loads(json.dumps(document))
-    for step in steps:
+    copied = 0
+    for number, step in enumerate(steps):
         try:
+            if step.op == "copy":
+                copied += len(json.dumps(_get(result, step.source)))
+                if copied > MAX_COPIED:
+                    raise PatchError(f"all copies together have more than {MAX_COPIED} characters")
             result = _OPERATIONS[step.op](result, step)
         except PatchError as error:
-            raise PatchError(f"{step.op} {render_pointer(step.path) or '(all)'}: {error}") from None
+            text = f"{step.op} {render_pointer(step.path) or '(all)'}: {error}"
+            raise PatchError(text, number) from None
     return result
 
 

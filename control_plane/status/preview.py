@@ -11,6 +11,7 @@ from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.api.yaml.diff import unified_diff
 from meshwright.control_plane.api.yaml.dump import dump_yaml
 from meshwright.control_plane.core.assemble import parse_policy
+from meshwright.control_plane.core.patches import Misfit
 from meshwright.control_plane.core.resource import Resource
 from meshwright.control_plane.core.snapshot import Bindings, ResourceKey, Snapshot
 from meshwright.control_plane.core.translate import translate
@@ -68,6 +69,11 @@ def dry_run(
 ) -> tuple[str, dict[Viewer, frozenset[ResourceKey]]]:
     """What differs between two sets of documents: a unified diff of YAML, and `changed_resources`."""
     return unified_diff(*redacted_change(before, after)), changed_resources(world, before, after, viewers)
+
+
+def misfits(world: World, bodies: Sequence[DocumentBody]) -> tuple[Misfit, ...]:
+    """The patches among these documents that cannot be applied to what the others make."""
+    return _snapshot(world, bodies).misfits
 
 
 def diff(world: World, before: Sequence[DocumentBody], after: Sequence[DocumentBody]) -> tuple[str, str]:

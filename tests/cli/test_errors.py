@@ -16,6 +16,7 @@ from meshwright.cli.main import COMMANDS
 from meshwright.control_plane.api.models.policies import Condition, PolicyStatus
 from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.api.models.status import Status
+from meshwright.control_plane.core.patches import Misfit
 from tests.cli.conftest import MESH, ROOT, RunMesh
 from tests.cli.samples import retry
 from tests.fakes.admin_server import FakeMesh
@@ -80,6 +81,38 @@ async def test_one_bad_document_prevents_the_whole_apply(
     result = await run("apply", "-f", "good.yaml", "-f", "bad.yaml")
     assert (result.code, result.out, len(mesh.store.revisions)) == (2, "", 1)
     assert result.err.startswith("bad.yaml:4:9: ")
+
+
+PATCH = """apiVersion: meshwright.io/v1
+kind: EnvoyPatch
+metadata: {name: p}
+spec:
+  targetRefs: [{kind: Service, name: orders}]
+  patches:
+    - {type: Listener, name: outbound, operations: [{op: remove, path: /a}]}
+    - type: Listener
+      name: inbound
+      operations:
+        - {op: remove, path: /a}
+        - {op: remove, path: /b}
+"""
+
+
+@pytest.mark.parametrize("command", ["apply", "diff"])
+async def test_patch_that_does_not_fit_is_an_error_and_one_of_a_missing_resource_a_warning(
+    mesh: FakeMesh, run: RunMesh, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "patch.yaml").write_text(PATCH)
+    place = ("EnvoyPatch/p", "Listener", "inbound", "orders")
+    mesh.unfitting = (Misfit(*place, "there is no /b", 1),)
+    result = await run(command, "-f", "patch.yaml")
+    expected = "patch.yaml:12:11: spec.patches[1].operations[1]: Listener inbound of orders: there is no /b\n"
+    assert (result.code, result.err, len(mesh.store.revisions)) == (2, expected, 1)
+    mesh.unfitting = (Misfit(*place, "there is no such resource", is_missing=True),)
+    result = await run("apply", "-f", "patch.yaml")
+    assert result.code == 0
+    expected = "EnvoyPatch/p does not change Listener inbound of orders: there is no such resource"
+    assert expected in result.err
 
 
 async def test_an_unreadable_path_is_named_without_a_position(

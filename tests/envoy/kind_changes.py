@@ -22,15 +22,15 @@ PATIENT = "25s"
 """A timeout that a busy machine does not reach."""
 
 _KEY = jwt_keys.key("ES256")
-_KEYS = jwt_keys.key_set(jwt_keys.jwk(_KEY, "ES256", "one"))
+_KEYS = jwt_keys.key_set(jwt_keys.jwk(_KEY, "ES256", "first"))
 _OTHER_KEYS = jwt_keys.key_set(
-    jwt_keys.jwk(_KEY, "ES256", "one"), jwt_keys.jwk(jwt_keys.key("ES256", "other"), "ES256", "two")
+    jwt_keys.jwk(_KEY, "ES256", "first"), jwt_keys.jwk(jwt_keys.key("ES256", "other"), "ES256", "second")
 )
 API_KEY = "0123456789abcdef0123"
 
 HEADERS = {
     "authorization": "Basic YW5uOmNvcnJlY3QgaG9yc2U=",
-    "x-token": jwt_keys.token(_KEY, "ES256", jwt_keys.claims(), "one"),
+    "x-token": jwt_keys.token(_KEY, "ES256", jwt_keys.claims(), "first"),
     "x-api-key": API_KEY,
     "origin": PAGE,
     "accept-encoding": "gzip",
@@ -55,7 +55,7 @@ def _policy(kind: str, target: str = SERVICE, *, over: dict[str, Any], **on: Any
 
 def _at(*changes: Change) -> Change:
     """Several policies of a kind as one change."""
-    return Change("".join(one.on for one in changes), "".join(one.over for one in changes))
+    return Change("".join(change.on for change in changes), "".join(change.over for change in changes))
 
 
 def _route(kind: str, name: str, parent: str, rule: str, more: str = "") -> str:
@@ -131,26 +131,14 @@ def _secure(web: int, tls: int) -> tuple[Change, Change, Change]:
     )
 
 
-def changes(web: int, tls: int, outside: str) -> dict[str, Change]:
-    """The change of each kind, for a gateway at ports `web` and `tls` and a server `address:port` outside."""
-    gateway, shop, vault = _secure(web, tls)
-    address, _, port = outside.rpartition(":")
-    there = {"resolution": "static", "endpoints": f"[{{address: {address}}}]"}
-    patched = {"type": "RouteConfiguration", "name": "in"}
-    operation = {"op": "add", "path": "/response_headers_to_add"}
-    headers = [[{"header": {"key": "x-patched", "value": value}}] for value in ("one", "two")]
-    patches = [[{**patched, "operations": [{**operation, "value": value}]}] for value in headers]
+def _authentication() -> dict[str, Change]:
+    """Kinds that ask who a user is."""
     issuer = {
         "issuer": jwt_keys.ISSUER,
         "audiences": [jwt_keys.AUDIENCE],
         "token": {"header": "x-token"},
         "jwks": {"inline": _KEYS},
     }
-    everybody = {"from": [{"addresses": ["0.0.0.0/0"]}]}
-    # By address, too: with MutualTLS Disabled callers have no identity.
-    callers = {"from": [{"services": ["front", "back"]}, {"gateways": ["ingress"]}, *everybody["from"]]}
-    limits = [{"requests": 100_000_000, "per": "1h"}]
-    more_limits = [{"requests": 200_000_000, "per": "1h", "by": [{"type": "Path"}]}]
     authorizer = {"url": "http://front/status/200", "appendPath": False}
     return {
         "APIKeyAuthentication": _policy(
@@ -159,63 +147,18 @@ def changes(web: int, tls: int, outside: str) -> dict[str, Change]:
             extractFrom=[{"header": "x-api-key"}],
             over={"keys": {"inline": f"shop:{API_KEY}\nother:{API_KEY[::-1]}"}},
         ),
-        "Authorization": _at(
-            _policy("Authorization", GATEWAY, rules=[everybody], over={"rules": [everybody, everybody]}),
-            Change(
-                policy_document("Authorization", "inside", SERVICE, rules=[callers]),
-                policy_document("Authorization", "inside", "{kind: Mesh}", rules=[callers], default="deny"),
-            ),
-        ),
-        "BackendTLSPolicy": Change(
-            _backend_tls("api.cards.example"),
-            _backend_tls("cards.example"),
-            _external("cards", hosts="[api.cards.example]"),
-        ),
         "BasicAuthentication": _policy(
             "BasicAuthentication",
             GATEWAY,
             users={"inline": user("ann", "correct horse")},
             over={"realm": "Shop"},
         ),
-        "CORS": _policy("CORS", allowOrigins=[PAGE], over={"allowOrigins": ["https://*.example"]}),
-        "Certificate": replace(shop, needs=gateway.on),
-        "CircuitBreaker": _policy("CircuitBreaker", maxRequests=500, over={"consecutiveFailures": 9}),
-        "Compression": _policy("Compression", GATEWAY, minSize="1Ki", over={"minSize": "100"}),
-        "ConnectionPool": _policy(
-            "ConnectionPool", connectTimeout=PATIENT, over={"idleTimeout": "5m", "maxConcurrentStreams": 50}
-        ),
-        "EnvoyPatch": _policy("EnvoyPatch", patches=patches[0], over={"patches": patches[1]}),
         "ExternalAuthorization": _at(
             _policy("ExternalAuthorization", GATEWAY, http=authorizer, timeout=PATIENT, over={}),
             Change(
                 policy_document("ExternalAuthorization", "in", SERVICE, http=authorizer, timeout=PATIENT),
                 policy_document("ExternalAuthorization", "in", GATEWAY, http=authorizer, timeout=PATIENT),
             ),
-        ),
-        "ExternalService": Change(
-            _external("outside", addresses=f"[{address}]", ports=f"[{{port: {port}}}]"),
-            _external("outside", addresses=f"[{address}]", ports=f"[{{port: {port}}}]", **there),
-        ),
-        "FaultInjection": _policy(
-            "FaultInjection",
-            abort={"status": 503},
-            headers=[{"name": "x-fault", "value": "yes"}],
-            over={"abort": {"status": 500}},
-        ),
-        "GRPCRoute": _split_route("GRPCRoute", "echo"),
-        "Gateway": replace(gateway, needs=shop.on),
-        "HTTPRoute": _split_route("HTTPRoute", "back"),
-        "HeaderPolicy": _policy(
-            "HeaderPolicy",
-            response={"set": [{"name": "x-id", "variable": "request.id"}]},
-            over={"response": {"set": [{"name": "x-id", "value": "none"}]}},
-        ),
-        "HealthCheck": _policy(
-            "HealthCheck",
-            http={"path": "/health/ready"},
-            interval="1s",
-            timeout=PATIENT,
-            over={"interval": "2s", "unhealthyThreshold": 4},
         ),
         "JWTAuthentication": _at(
             _policy(
@@ -229,11 +172,29 @@ def changes(web: int, tls: int, outside: str) -> dict[str, Change]:
                 policy_document("JWTAuthentication", "inside", PUBLIC, issuers=[issuer], require="all"),
             ),
         ),
-        "LoadBalancer": _policy(
-            "LoadBalancer",
-            algorithm="Maglev",
-            hashOn={"header": "x-user"},
-            over={"hashOn": {"cookie": {"name": "user"}}},
+    }
+
+
+def _doors() -> dict[str, Change]:
+    """Kinds that refuse some requests."""
+    everybody = {"from": [{"addresses": ["0.0.0.0/0"]}]}
+    # By address, too: with MutualTLS Disabled callers have no identity.
+    callers = {"from": [{"services": ["front", "back"]}, {"gateways": ["ingress"]}, *everybody["from"]]}
+    limits = [{"requests": 100_000_000, "per": "1h"}]
+    more_limits = [{"requests": 200_000_000, "per": "1h", "by": [{"type": "Path"}]}]
+    return {
+        "Authorization": _at(
+            _policy("Authorization", GATEWAY, rules=[everybody], over={"rules": [everybody, everybody]}),
+            Change(
+                policy_document("Authorization", "inside", SERVICE, rules=[callers]),
+                policy_document("Authorization", "inside", "{kind: Mesh}", rules=[callers], default="deny"),
+            ),
+        ),
+        "FaultInjection": _policy(
+            "FaultInjection",
+            abort={"status": 503},
+            headers=[{"name": "x-fault", "value": "yes"}],
+            over={"abort": {"status": 500}},
         ),
         "MutualTLS": _policy("MutualTLS", mode="Permissive", over={"mode": "Disabled"}),
         "RateLimit": _at(
@@ -244,14 +205,84 @@ def changes(web: int, tls: int, outside: str) -> dict[str, Change]:
             ),
         ),
         "RequestLimits": _policy("RequestLimits", GATEWAY, maxBody="1Ki", over={"maxBody": "2Ki"}),
+    }
+
+
+def _requests() -> dict[str, Change]:
+    """Kinds that change requests and responses, and how they are sent."""
+    patched = {"type": "RouteConfiguration", "name": "in"}
+    operation = {"op": "add", "path": "/response_headers_to_add"}
+    headers = [[{"header": {"key": "x-patched", "value": value}}] for value in ("a", "b")]
+    patches = [[{**patched, "operations": [{**operation, "value": value}]}] for value in headers]
+    return {
+        "CORS": _policy("CORS", allowOrigins=[PAGE], over={"allowOrigins": ["https://*.example"]}),
+        "CircuitBreaker": _policy("CircuitBreaker", maxRequests=500, over={"consecutiveFailures": 9}),
+        "Compression": _policy("Compression", GATEWAY, minSize="1Ki", over={"minSize": "100"}),
+        "ConnectionPool": _policy(
+            "ConnectionPool", connectTimeout=PATIENT, over={"idleTimeout": "5m", "maxConcurrentStreams": 50}
+        ),
+        "EnvoyPatch": _policy("EnvoyPatch", patches=patches[0], over={"patches": patches[1]}),
+        "HeaderPolicy": _policy(
+            "HeaderPolicy",
+            response={"set": [{"name": "x-id", "variable": "request.id"}]},
+            over={"response": {"set": [{"name": "x-id", "value": "none"}]}},
+        ),
+        "HealthCheck": _policy(
+            "HealthCheck",
+            http={"path": "/health/ready"},
+            interval="1s",
+            timeout=PATIENT,
+            over={"interval": "2s", "unhealthyThreshold": 4},
+        ),
+        "LoadBalancer": _policy(
+            "LoadBalancer",
+            algorithm="Maglev",
+            hashOn={"header": "x-user"},
+            over={"hashOn": {"cookie": {"name": "user"}}},
+        ),
         "Retry": _policy(
             "Retry", attempts=2, on=["connect-failure"], over={"attempts": 1, "on": [503, "reset"]}
         ),
+        "Telemetry": _policy("Telemetry", sampling=10, over={"accessLog": "All"}),
+        "Timeout": _policy("Timeout", request=PATIENT, over={"idle": PATIENT}),
+    }
+
+
+def _routes() -> dict[str, Change]:
+    """Kinds that split calls."""
+    return {
+        "GRPCRoute": _split_route("GRPCRoute", "echo"),
+        "HTTPRoute": _split_route("HTTPRoute", "back"),
         "Subset": Change(
             _subset("back"), _subset("back", "version: v2"), _split_route("HTTPRoute", "back").on
         ),
         "TCPRoute": _split_route("TCPRoute", "ledger"),
-        "TLSRoute": replace(vault, needs=gateway.on + shop.on),
-        "Telemetry": _policy("Telemetry", sampling=10, over={"accessLog": "All"}),
-        "Timeout": _policy("Timeout", request=PATIENT, over={"idle": PATIENT}),
     }
+
+
+def _outside(server: str) -> dict[str, Change]:
+    """Kinds of hosts outside; the load calls `server`."""
+    address, _, port = server.rpartition(":")
+    there = {"resolution": "static", "endpoints": f"[{{address: {address}}}]"}
+    return {
+        "BackendTLSPolicy": Change(
+            _backend_tls("api.cards.example"),
+            _backend_tls("cards.example"),
+            _external("cards", hosts="[api.cards.example]"),
+        ),
+        "ExternalService": Change(
+            _external("outside", addresses=f"[{address}]", ports=f"[{{port: {port}}}]"),
+            _external("outside", addresses=f"[{address}]", ports=f"[{{port: {port}}}]", **there),
+        ),
+    }
+
+
+def changes(web: int, tls: int, outside: str) -> dict[str, Change]:
+    """The change of each kind, for a gateway at ports `web` and `tls` and a server `address:port` outside."""
+    gateway, shop, vault = _secure(web, tls)
+    secure = {
+        "Certificate": replace(shop, needs=gateway.on),
+        "Gateway": replace(gateway, needs=shop.on),
+        "TLSRoute": replace(vault, needs=gateway.on + shop.on),
+    }
+    return _authentication() | _doors() | _requests() | _routes() | _outside(outside) | secure

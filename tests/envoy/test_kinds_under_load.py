@@ -109,7 +109,7 @@ class Lab:
 def distinct(text: str) -> list[Any]:
     """The documents, each kind and name once."""
     documents = [document for document in YAML(typ="safe").load_all(text) if document]
-    return list({(one["kind"], one["metadata"]["name"]): one for one in documents}.values())
+    return list({(item["kind"], item["metadata"]["name"]): item for item in documents}.values())
 
 
 def text_of(document: Any) -> str:
@@ -200,7 +200,9 @@ def test_each_kind_has_a_change(lab: Lab) -> None:
 
 def test_turning_all_kinds_on_over_and_off_under_load_fails_no_request(lab: Lab) -> None:
     every = lab.changes.values()
-    together = Change(*("".join(getattr(one, part) for one in every) for part in ("on", "over", "needs")))
+    together = Change(
+        *("".join(getattr(change, part) for change in every) for part in ("on", "over", "needs"))
+    )
     lab.turn_on_over_and_off(together)
 
 
@@ -258,5 +260,8 @@ def test_turning_a_kind_on_over_and_off_under_load_fails_no_request_and_cuts_no_
 ) -> None:
     lab.turn_on_over_and_off(lab.changes[kind])
     seen = {name: stream.count for name, stream in streams.items()}
-    until(lambda: all(one.count > seen[name] or one.end for name, one in streams.items()), "streams go on")
+    until(
+        lambda: all(stream.count > seen[name] or stream.end for name, stream in streams.items()),
+        "streams go on",
+    )
     assert not {name: stream.end for name, stream in streams.items() if stream.end}

@@ -46,6 +46,7 @@ from meshwright.control_plane.api.yaml.diff import unified_diff
 from meshwright.control_plane.cluster.refusals import ClusterRefusals
 from meshwright.control_plane.cluster.requests import ClusterRequests
 from meshwright.control_plane.cluster.traces import ClusterTraces
+from meshwright.control_plane.core.patches import Misfit
 from meshwright.control_plane.core.revision import CanonicalDocument
 from meshwright.control_plane.errors import MeshError, NotFoundError
 from meshwright.control_plane.status.access_probe import ProbePlan
@@ -113,6 +114,7 @@ class FakeMesh:
     policies: dict[tuple[str, str], ServicePolicies] = field(default_factory=dict)
     status: Status = field(default_factory=lambda: Status(revision=0, store="ok"))
     affected: tuple[str, ...] = ()
+    unfitting: tuple[Misfit, ...] = ()
     forgotten: list[str] = field(default_factory=list)
     url: str = ""
     token: str = ""
@@ -172,6 +174,10 @@ class FakeMesh:
             for target in document["spec"].get("targetRefs", ())
             if target["kind"] == "Service" and target["name"] not in {"orders", "inventory"}
         ]
+
+    async def misfits(self, documents: Sequence[CanonicalDocument]) -> tuple[Misfit, ...]:
+        """Those that the test has set."""
+        return self.unfitting
 
     async def diff(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 from meshwright.control_plane.admin import policy_merge
 from meshwright.control_plane.admin.policy_editor import PolicyEditor, plain, shown
 from meshwright.control_plane.admin.policy_validation import (
+    NONE_DENIED,
     check_allowed,
     check_namespace,
+    check_patches,
     kind_of,
     validate,
 )
@@ -27,7 +28,8 @@ from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocum
 from meshwright.control_plane.errors import NotFoundError
 from meshwright.control_plane.policies.validation_messages import suggestion
 
-_NONE: Mapping[str, str] = MappingProxyType({})
+PATCHES = "EnvoyPatch"
+"""The kind whose documents depend on what the others make."""
 
 
 class KindParams(RequestParams):
@@ -42,7 +44,7 @@ class PoliciesRouter:
     """`/apply`, `/delete`, `/diff`, `/policies`."""
 
     def __init__(
-        self, revisions: RevisionLog, preview: EditPreview, denied_kinds: Mapping[str, str] = _NONE
+        self, revisions: RevisionLog, preview: EditPreview, denied_kinds: Mapping[str, str] = NONE_DENIED
     ) -> None:
         """`denied_kinds`: why the mesh takes no document of a kind."""
         self._denied_kinds = denied_kinds
@@ -83,7 +85,10 @@ class PoliciesRouter:
         """Create or change documents, all or none."""
         applied = await validate(body.documents)
         check_allowed(applied, self._denied_kinds)
-        return await self._editor.commit_to_newest(body, lambda before: _merged(before, applied), applied)
+        current = await self._revisions.current()
+        missing = await self._check_patches(applied, _merged(current.documents, applied))
+        response = await self._editor.commit_to_newest(body, lambda before: _merged(before, applied), applied)
+        return response.model_copy(update={"warnings": (*response.warnings, *missing)})
 
     async def delete(self, _params: NoParams, body: DeleteRequest) -> ApplyResponse:
         """Delete documents, all or none."""
@@ -97,6 +102,7 @@ class PoliciesRouter:
         current = await self._revisions.current()
         before = current.documents
         after = _merged(before, applied)
+        await self._check_patches(applied, after)
         document_diff, resource_diff = await self._preview.diff(plain(before), plain(after))
         return DiffResponse(
             revision=current.info.revision,
@@ -104,6 +110,18 @@ class PoliciesRouter:
             document_diff=document_diff,
             resource_diff=resource_diff,
         )
+
+    async def _check_patches(
+        self, applied: Sequence[RevisionDocument], after: Sequence[RevisionDocument]
+    ) -> tuple[str, ...]:
+        """Raise DocumentsError if patches that are applied do not fit; they are tried in a process.
+
+        Returns a line for each of a resource that does not exist: its service may be yet to come.
+        """
+        refs = {"/".join(document.key) for document in applied if document.key[0] == PATCHES}
+        misfits = await self._preview.misfits(plain(after)) if refs else ()
+        check_patches(applied, [misfit for misfit in misfits if not misfit.is_missing])
+        return tuple(str(misfit) for misfit in misfits if misfit.is_missing and misfit.ref in refs)
 
     async def policies(self, _params: NoParams, _body: NoBody) -> DocumentList:
         """All current documents."""

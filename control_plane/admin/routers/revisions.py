@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from meshwright.control_plane.admin import policy_merge
 from meshwright.control_plane.admin.policy_editor import PolicyEditor, shown
+from meshwright.control_plane.admin.policy_validation import NONE_DENIED, check_allowed
 from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog
 from meshwright.control_plane.admin.route import NoBody, RequestParams, Route
 from meshwright.control_plane.api.models.policies import ApplyResponse, RollbackRequest
@@ -27,7 +30,11 @@ class RevisionParams(RequestParams):
 class RevisionsRouter:
     """`/revisions` and the routes below it."""
 
-    def __init__(self, revisions: RevisionLog, preview: EditPreview) -> None:
+    def __init__(
+        self, revisions: RevisionLog, preview: EditPreview, denied_kinds: Mapping[str, str] = NONE_DENIED
+    ) -> None:
+        """`denied_kinds`: why the mesh takes no document of a kind."""
+        self._denied_kinds = denied_kinds
         self._revisions = revisions
         self._editor = PolicyEditor(revisions, preview)
 
@@ -45,7 +52,7 @@ class RevisionsRouter:
             Route(
                 "POST", "/revisions/{revision}/rollback", "rollback", "Roll back to a revision",
                 self.rollback, ApplyResponse, params=RevisionParams, body=RollbackRequest,
-                errors=(404, 409, 503), computes=True,
+                errors=(404, 409, 422, 503), computes=True,
             ),
         )  # fmt: skip
 
@@ -59,9 +66,15 @@ class RevisionsRouter:
         return RevisionDetail(info=revision.info, documents=tuple(shown(revision.documents)))
 
     async def rollback(self, params: RevisionParams, body: RollbackRequest) -> ApplyResponse:
-        """Commit the documents of a revision as a new one; nothing happens if they are current already."""
+        """Commit the documents of a revision as a new one; nothing happens if they are current already.
+
+        Raises DocumentsError if one of a denied kind would return.
+        """
         current = await self._revisions.current()
         target = await self._revisions.get(params.revision)
+        present = {document.key: document.document for document in current.documents}
+        returning = [item for item in target.documents if present.get(item.key) != item.document]
+        check_allowed(returning, self._denied_kinds)
         message = body.message or f"rollback to revision {params.revision}"
         edit = body.model_copy(update={"message": message})
         return await self._editor.commit(current, edit, policy_merge.merge((), target.documents))

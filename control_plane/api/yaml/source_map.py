@@ -32,16 +32,18 @@ class PolicyText:
 
     def locate(self, problems: Iterable[SourceProblem]) -> tuple[SourceProblem, ...]:
         """The control plane's problems, each moved to the line of the field it names."""
-        return tuple(self._locate(problem) for problem in problems)
+        return tuple(locate(problem, self.nodes) for problem in problems)
 
-    def _locate(self, problem: SourceProblem) -> SourceProblem:
-        field = _FIELD.match(problem.message)
-        node = next((node for node in self.nodes if node.position.line == problem.line), None)
-        if field is None or node is None:
-            return problem
-        path = [int(part) if part.isdigit() else part for part in _PART.findall(field[1])]
-        position = find_node(node, path)[0]
-        return replace(problem, line=position.line, column=position.column)
+
+def locate(problem: SourceProblem, nodes: Iterable[YamlNode]) -> SourceProblem:
+    """The problem of one of these documents, which begins at its line, moved to the field that it names."""
+    field = _FIELD.match(problem.message)
+    node = next((node for node in nodes if node.position.line == problem.line), None)
+    if field is None or node is None:
+        return problem
+    path = [int(part) if part.isdigit() else part for part in _PART.findall(field[1])]
+    position = find_node(node, path)[0]
+    return replace(problem, line=position.line, column=position.column)
 
 
 def parse_text(text: str) -> PolicyText:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from meshwright.control_plane.admin.errors import DocumentsError
-from meshwright.control_plane.admin.policy_validation import check_allowed
+from meshwright.control_plane.admin.policy_validation import check_allowed, check_patches
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core.resource import CDS, LDS, RDS
 from meshwright.control_plane.core.revision import RevisionDocument
@@ -104,6 +104,12 @@ def resource(snapshot: Snapshot, type_url: str, name: str, service: str = "inven
 TIMEOUT = {"op": "replace", "path": "/connect_timeout", "value": "9s"}
 
 
+def test_copies_of_copies_end() -> None:
+    operations = [{"op": "copy", "from": "/a", "path": "/a/-"}] * 64
+    with pytest.raises(PatchError, match=r"copy /a/-: all copies together have more than 1048576 characters"):
+        patched({"a": ["x" * 100]}, *operations)
+
+
 BACKLOG = {"op": "add", "path": "/tcp_backlog_size", "value": 7}
 VALIDATE = {"op": "add", "path": "/validate_clusters", "value": True}
 
@@ -172,3 +178,16 @@ def test_a_mesh_that_denies_patches_refuses_them_and_applies_none() -> None:
     with pytest.raises(DocumentsError, match=r"a\.yaml:3:1: kind: denied"):
         check_allowed(sent, {"EnvoyPatch": "denied"})
     check_allowed(sent, {})
+
+
+def test_the_operation_that_does_not_fit_is_named() -> None:
+    text = policy("Cluster", "orders", TIMEOUT, {"op": "remove", "path": "/nothing"})
+    (misfit,) = translate(exchange(text)).snapshot.misfits
+    (document,) = documents(text)
+    sent = [RevisionDocument(dump(document.policy), "a.yaml:3")]
+    field = r"spec\.patches\[0\]\.operations\[1\]"
+    with pytest.raises(DocumentsError, match=rf"a\.yaml:3:1: {field}: Cluster orders of inventory: remove /"):
+        check_patches(sent, [misfit])
+    with pytest.raises(DocumentsError, match=r":3:1: spec\.patches\[0\]: Cluster orders .*: no field"):
+        check_patches(sent, [replace(misfit, step=None, reason="no field")])
+    check_patches(sent, [replace(misfit, ref="EnvoyPatch/other")])
