@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from opentelemetry import trace
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -27,6 +28,7 @@ from meshwright.services.kit.operations import (
     OperationResponse,
 )
 from meshwright.services.kit.settings import ServiceSettings
+from meshwright.services.kit.spans import record_failure
 
 MAX_BODY_BYTES = 64 * 1024
 """Bytes of a request's body. A larger one gets 413."""
@@ -116,9 +118,11 @@ async def _error_middleware(request: web.Request, handler: Handler) -> web.Strea
             503, f"{error.service}_unavailable", f"{error.service} is unavailable: try again"
         )
     except (OperationalError, InterfaceError, PoolTimeout) as error:
+        record_failure(trace.get_current_span(), error)
         log.error("database unavailable", error=type(error).__name__, exc_info=True)
         return _error_response(503, "database_unavailable", "the database does not respond: try again")
-    except Exception:  # the last resort: a bug is logged, and its response has the form of an error
+    except Exception as error:  # the last resort: a bug is logged, and its response has the form of an error
+        record_failure(trace.get_current_span(), error)
         log.error("request failed", method=request.method, path=request.path, exc_info=True)
         return _error_response(500, "internal", "internal error")
 

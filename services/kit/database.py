@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from sqlalchemy import MetaData, event, make_url, select, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.url import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from meshwright.services.kit.spans import client_span, record_statements
 
 BUSY_MS = 10_000
 """Milliseconds that a writer waits for another process's lock."""
@@ -35,19 +37,23 @@ class Database:
     def __init__(self, reader: AsyncEngine, writer: AsyncEngine, tables: MetaData) -> None:
         self._reader = reader
         self._writer = writer
+        for engine in {reader, writer}:
+            record_statements(engine)
         self._probe = select(1).select_from(tables.sorted_tables[0]).limit(1)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A read-only connection with a consistent snapshot."""
-        async with self._reader.connect() as connection:
-            yield connection
+        with self._span("read"):
+            async with self._reader.connect() as connection:
+                yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction, committed at the end or rolled back by an exception."""
-        async with self._writer.begin() as connection:
-            yield connection
+        with self._span("write"):
+            async with self._writer.begin() as connection:
+                yield connection
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[AsyncConnection]:
@@ -59,6 +65,10 @@ class Database:
             if connection.dialect.name == "postgresql":
                 await connection.execute(_LOCK, {"key": _LOCK_KEY})
             yield connection
+
+    def _span(self, operation: str) -> AbstractContextManager[None]:
+        attributes = {"db.system.name": self._writer.dialect.name, "db.operation.name": operation}
+        return client_span(f"database {operation}", attributes)
 
     async def check(self) -> None:
         """Raise when the database cannot be read."""

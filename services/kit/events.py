@@ -8,19 +8,21 @@ the stream DEAD_LETTERS and blocks nobody. The streams keep their newest events,
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from opentelemetry import trace
 from opentelemetry.propagate import extract
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from meshwright.services.kit.background import background, repeat
 from meshwright.services.kit.messages import ServiceEvent, from_fields
 from meshwright.services.kit.server import Runtime
+from meshwright.services.kit.spans import TracedRedis, record_failure
 
 DEAD_LETTERS = "dead-letters"
 MAX_EVENTS = 100_000
@@ -37,6 +39,9 @@ RETRY_MS, MAX_RETRY_MS = 1000, 60_000
 AWAY_SECONDS = 1.0
 """Seconds between attempts to reach a broker that is away."""
 
+MEASURE_SECONDS = 5.0
+"""Seconds between measurements of the backlog."""
+
 SOCKET_SECONDS = 5.0
 """Seconds until a broker that does not respond counts as away. Longer than BLOCK_MS."""
 
@@ -50,7 +55,7 @@ EventHandler = Callable[[ServiceEvent], Awaitable[None]]
 
 def connect(url: str) -> Redis:
     """A client of the broker, which connects when it is used."""
-    client: Redis = Redis.from_url(
+    client: Redis = TracedRedis.from_url(
         url, decode_responses=True, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
     )
     return client
@@ -82,11 +87,41 @@ async def replay(redis: Redis, group: str, names: Sequence[str]) -> int:
 
 
 async def subscribe(runtime: Runtime, redis: Redis, subscription: EventSubscription) -> None:
-    """Handle events in the background, for as long as the service runs."""
-    consumer = EventConsumer(redis, subscription, runtime.settings.instance, runtime.metrics.registry)
-    await runtime.exit_stack.enter_async_context(
-        background(repeat("handle events", AWAY_SECONDS, consumer.run_once))
-    )
+    """Handle events in the background, for as long as the service runs. /health says how far behind it is."""
+    registry = runtime.metrics.registry
+    consumer = EventConsumer(redis, subscription, runtime.settings.instance, registry)
+    backlog = Gauge("events_backlog", "Events that are not handled yet.", ("name",), registry=registry)
+    letters = Gauge("dead_letters", "Events that nobody can handle.", registry=registry)
+
+    async def measure() -> bool:
+        for name, count in (await read_backlog(redis, subscription)).items():
+            backlog.labels(name).set(count)
+        letters.set(await redis.xlen(DEAD_LETTERS))
+        return False
+
+    async def check() -> Mapping[str, Any]:
+        return {"backlog": await read_backlog(redis, subscription)}
+
+    runtime.checks["broker"] = check
+    for work in (
+        repeat("handle events", AWAY_SECONDS, consumer.run_once),
+        repeat("measure the backlog", MEASURE_SECONDS, measure),
+    ):
+        await runtime.exit_stack.enter_async_context(background(work))
+
+
+async def read_backlog(redis: Redis, subscription: EventSubscription) -> dict[str, int]:
+    """How many events of each name a group has not finished: not taken yet (lag), or not acknowledged.
+
+    The broker does not know the lag once events were deleted; then those that were taken count alone.
+    """
+    backlog = dict.fromkeys(subscription.names, 0)
+    for name in subscription.names:
+        with suppress(ResponseError):  # no stream yet
+            for group in await redis.xinfo_groups(name):
+                if group["name"] == subscription.group:
+                    backlog[name] = (group.get("lag") or 0) + group["pending"]
+    return backlog
 
 
 async def _create_group(redis: Redis, group: str, name: str) -> None:
@@ -177,10 +212,10 @@ class EventConsumer:
             try:
                 await self._handler(from_fields(name, fields))
             except ValueError as error:
-                span.record_exception(error)
+                record_failure(span, error)
                 await self._bury(name, entry, fields, str(error))
             except Exception as error:  # whatever a handler raises, the event is delivered again
-                span.record_exception(error)
+                record_failure(span, error)
                 self._handled.labels(name, "failed").inc()
                 log.warning("event not handled", name=name, entry=entry, error=type(error).__name__)
             else:

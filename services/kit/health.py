@@ -6,9 +6,11 @@ Readiness covers the service's own database only. An upstream service that is do
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -18,7 +20,11 @@ from meshwright.services.kit.settings import ServiceSettings
 CHECK_SECONDS = 2.0
 """A slower check counts as failed."""
 
-ReadinessCheck = Callable[[], Awaitable[None]]
+MAX_RSS_BYTES = 1 << 30
+"""Bytes of memory that no service of a healthy exchange needs."""
+
+HealthCheck = Callable[[], Awaitable[Mapping[str, Any] | None]]
+"""Raises when something is wrong. May return figures for the report."""
 
 
 class HealthEndpoints:
@@ -30,8 +36,8 @@ class HealthEndpoints:
     def __init__(
         self,
         settings: ServiceSettings,
-        checks: Mapping[str, ReadinessCheck],
-        reported: Mapping[str, ReadinessCheck],
+        checks: Mapping[str, HealthCheck],
+        reported: Mapping[str, HealthCheck],
     ) -> None:
         self._settings = settings
         self._checks = checks
@@ -55,7 +61,7 @@ class HealthEndpoints:
         return web.json_response({"status": status}, status=200 if ready else 503)
 
     async def _report(self, _: web.Request) -> web.Response:
-        results = await _run_checks({**self._checks, **self._reported})
+        results = await _run_checks({**self._checks, **self._reported, "memory": _check_memory})
         healthy = _all_healthy(results)
         body = {
             "status": "healthy" if healthy else "unhealthy",
@@ -67,7 +73,7 @@ class HealthEndpoints:
         return web.json_response(body, status=200 if healthy else 503)
 
 
-async def _run_checks(checks: Mapping[str, ReadinessCheck]) -> dict[str, dict[str, Any]]:
+async def _run_checks(checks: Mapping[str, HealthCheck]) -> dict[str, dict[str, Any]]:
     results = await asyncio.gather(*(_run_check(check) for check in checks.values()))
     return dict(zip(checks, results, strict=True))
 
@@ -76,15 +82,30 @@ def _all_healthy(results: Mapping[str, Mapping[str, Any]]) -> bool:
     return all(result["status"] == "healthy" for result in results.values())
 
 
-async def _run_check(check: ReadinessCheck) -> dict[str, Any]:
+async def _run_check(check: HealthCheck) -> dict[str, Any]:
     start = time.perf_counter()
     error: str | None = None
+    figures: Mapping[str, Any] | None = None
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await check()
+            figures = await check()
     except TimeoutError:
         error = f"no response within {CHECK_SECONDS:g} s"
     except Exception as failure:  # whatever a check raises is its result
         error = type(failure).__name__
     duration = round((time.perf_counter() - start) * 1000, 3)
-    return {"status": "unhealthy" if error else "healthy", "duration_ms": duration, "error": error}
+    status = "unhealthy" if error else "healthy"
+    return {"status": status, "duration_ms": duration, "error": error, **(figures or {})}
+
+
+async def _check_memory() -> Mapping[str, Any]:
+    """The process's resident memory."""
+    rss = _resident_bytes()
+    if rss > MAX_RSS_BYTES:
+        raise MemoryError
+    return {"rss_bytes": rss}
+
+
+def _resident_bytes() -> int:
+    """The second field of statm, which counts pages (proc_pid_statm(5))."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")

@@ -13,7 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter
+from opentelemetry import trace
+from opentelemetry.propagate import extract
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from redis.asyncio import Redis
 
 MAX_ATTEMPTS = 8
@@ -25,7 +27,12 @@ LIFE_SECONDS = 30
 """Seconds after which a worker that has not said anything counts as gone. Longer than any job takes."""
 
 MAX_DEAD = 10_000
+TRACEPARENT, ATTEMPTS = "traceparent", "attempts"
+OWN_FIELDS = frozenset({TRACEPARENT, ATTEMPTS})
+"""Fields of a job that are the queue's: whose trace it belongs to, and how often it has failed."""
+
 log = structlog.get_logger()
+tracer = trace.get_tracer("meshwright.services.kit.jobs")
 
 JobHandler = Callable[[Mapping[str, Any]], Awaitable[None]]
 """Does a job, which may have been done before. Raises ValueError for one that it will never understand."""
@@ -50,6 +57,8 @@ class JobWorker:
         self._retry_seconds = retry_seconds
         self._processing = f"{queue}:processing:{name}"
         self._done = Counter("jobs_done", "Attempts at jobs, by outcome.", ("outcome",), registry=registry)
+        self._waiting = Gauge("jobs_waiting", "Jobs that are queued or due again.", registry=registry)
+        self._dead = Gauge("jobs_dead", "Jobs that were given up.", registry=registry)
 
     async def run_once(self) -> bool:
         """Do the next job, for which it waits up to BLOCK_SECONDS. Returns True: there may be more."""
@@ -59,6 +68,13 @@ class JobWorker:
         if text is not None:
             await self._do(text)
         return True
+
+    async def measure(self) -> bool:
+        """Measure the queue. Returns False: once is enough for now."""
+        queued, again = await self._redis.llen(self._queue), await self._redis.zcard(f"{self._queue}:retry")
+        self._waiting.set(queued + again)
+        self._dead.set(await self._redis.llen(f"{self._queue}:dead"))
+        return False
 
     async def _queue_again(self) -> None:
         """Queue jobs whose time has come, and those of workers that are gone."""
@@ -77,7 +93,7 @@ class JobWorker:
             job = json.loads(text)
             if not isinstance(job, dict):
                 raise ValueError("a job is a JSON object")
-            await self._handler({name: value for name, value in job.items() if name != "attempts"})
+            await self._handle(job)
         except ValueError as error:
             await self._bury(text, str(error))
         except Exception as error:  # whatever a handler raises, the job is tried again
@@ -86,15 +102,20 @@ class JobWorker:
             await self._redis.lrem(self._processing, 1, text)
             self._done.labels("done").inc()
 
+    async def _handle(self, job: Mapping[str, Any]) -> None:
+        context = extract({"traceparent": str(job.get(TRACEPARENT, ""))})
+        with tracer.start_as_current_span(f"{self._queue} process", context, trace.SpanKind.CONSUMER):
+            await self._handler({name: value for name, value in job.items() if name not in OWN_FIELDS})
+
     async def _fail(self, text: str, job: dict[str, Any], error: Exception) -> None:
-        attempts = int(job.get("attempts", 0)) + 1
+        attempts = int(job.get(ATTEMPTS, 0)) + 1
         log.warning("job failed", attempts=attempts, error=str(error) or type(error).__name__)
         if attempts >= MAX_ATTEMPTS:
             await self._bury(text, str(error))
             return
         due = time.time() + min(self._retry_seconds * 2 ** (attempts - 1), MAX_RETRY_SECONDS)
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.zadd(f"{self._queue}:retry", {json.dumps({**job, "attempts": attempts}): due})
+            pipeline.zadd(f"{self._queue}:retry", {json.dumps({**job, ATTEMPTS: attempts}): due})
             pipeline.lrem(self._processing, 1, text)
             await pipeline.execute()
         self._done.labels("failed").inc()

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from opentelemetry.propagate import inject
+from opentelemetry import trace
+from opentelemetry.propagate import extract, inject
 from redis.asyncio import Redis
 from sqlalchemy import (
     JSON,
@@ -31,12 +33,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meshwright.services.kit.background import background, repeat
 from meshwright.services.kit.database import Database
 from meshwright.services.kit.events import MAX_EVENTS
+from meshwright.services.kit.jobs import TRACEPARENT
 from meshwright.services.kit.messages import ServiceEvent, to_fields
 from meshwright.services.kit.server import Runtime
 
 BATCH = 100
 PUBLISH_SECONDS = 0.5
 """Seconds between searches for events, and between attempts to reach a broker that is away."""
+
+tracer = trace.get_tracer("meshwright.services.kit.outbox")
 
 CLAIM_MS = 10_000
 """Milliseconds that a publisher has for a batch before another replica takes it over."""
@@ -61,18 +66,20 @@ def outbox_table(tables: MetaData) -> Table:
 
 async def add_event(connection: AsyncConnection, outbox: Table, event: ServiceEvent) -> None:
     """Add an event to the outbox, with the trace of what is being done."""
-    carrier: dict[str, str] = {}
-    inject(carrier)
     values = {"kind": "event", "name": event.name, "event_id": event.id, "data": dict(event.data)}
-    await connection.execute(
-        insert(outbox).values(**values, traceparent=carrier.get("traceparent", ""), claimed=0)
-    )
+    await connection.execute(insert(outbox).values(**values, traceparent=_traceparent(), claimed=0))
 
 
 async def add_job(connection: AsyncConnection, outbox: Table, queue: str, job: Mapping[str, Any]) -> None:
-    """Add a job for the workers of a queue to the outbox."""
-    values = {"kind": "job", "name": queue, "event_id": "", "data": dict(job), "traceparent": ""}
-    await connection.execute(insert(outbox).values(**values, claimed=0))
+    """Add a job for the workers of a queue to the outbox, with the trace of what is being done."""
+    values = {"kind": "job", "name": queue, "event_id": "", "data": dict(job)}
+    await connection.execute(insert(outbox).values(**values, traceparent=_traceparent(), claimed=0))
+
+
+def _traceparent() -> str:
+    carrier: dict[str, str] = {}
+    inject(carrier)
+    return carrier.get("traceparent", "")
 
 
 async def publish_outbox(runtime: Runtime, redis: Redis, outbox: Table) -> None:
@@ -81,6 +88,16 @@ async def publish_outbox(runtime: Runtime, redis: Redis, outbox: Table) -> None:
     await runtime.exit_stack.enter_async_context(
         background(repeat("publish events", PUBLISH_SECONDS, publisher.publish))
     )
+
+
+def _publication(row: Any) -> AbstractContextManager[Any]:
+    """A span of publishing a row, in the trace of its change. It begins when the row is sent, so that the
+    trace shows how long the row has waited.
+    """
+    if not row.traceparent:
+        return nullcontext()
+    context = extract({"traceparent": row.traceparent})
+    return tracer.start_as_current_span(f"{row.name} publish", context, trace.SpanKind.PRODUCER)
 
 
 class OutboxPublisher:
@@ -98,11 +115,13 @@ class OutboxPublisher:
             return False
         async with self._redis.pipeline(transaction=False) as pipeline:
             for row in batch:
-                if row.kind == "job":
-                    pipeline.lpush(row.name, json.dumps(row.data))
-                    continue
-                fields: Any = to_fields(ServiceEvent(row.name, row.event_id, row.data), row.traceparent)
-                pipeline.xadd(row.name, fields, maxlen=MAX_EVENTS, approximate=True)
+                with _publication(row):
+                    if row.kind == "job":
+                        job = {**row.data, TRACEPARENT: _traceparent()}
+                        pipeline.lpush(row.name, json.dumps(job))
+                        continue
+                    fields: Any = to_fields(ServiceEvent(row.name, row.event_id, row.data), _traceparent())
+                    pipeline.xadd(row.name, fields, maxlen=MAX_EVENTS, approximate=True)
             await pipeline.execute()
         async with self._database.write() as connection:
             published = self._outbox.c.id.in_([row.id for row in batch])

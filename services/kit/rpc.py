@@ -24,6 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from meshwright.services.kit.metrics import BUCKETS
 from meshwright.services.kit.operations import HttpError
 from meshwright.services.kit.server import Runtime
+from meshwright.services.kit.spans import record_failure
 
 MAX_REQUEST_BYTES = 64 * 1024
 """Bytes of a request. A larger one gets RESOURCE_EXHAUSTED."""
@@ -104,11 +105,12 @@ def _method_handler(method: RpcMethod, duration: Histogram) -> grpc.RpcMethodHan
         code, message, start = grpc.StatusCode.OK, "", time.perf_counter()
         with tracer.start_as_current_span(
             method.path[1:], propagate.extract(carrier), kind=trace.SpanKind.SERVER
-        ):
+        ) as span:
             try:
                 response = await method.handler(request)
             except Exception as error:  # becomes a status; unexpected ones are logged
                 code, message = _error_status(method, error)
+                record_failure(span, error)
             finally:
                 duration.labels(method.path, code.name).observe(time.perf_counter() - start)
         if code is not grpc.StatusCode.OK:

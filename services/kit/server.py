@@ -23,7 +23,7 @@ from meshwright.services.kit import logs, tracing
 from meshwright.services.kit.app import create_app
 from meshwright.services.kit.client import ServiceClient, open_client
 from meshwright.services.kit.database import Database, open_database
-from meshwright.services.kit.health import HealthEndpoints, ReadinessCheck
+from meshwright.services.kit.health import HealthCheck, HealthEndpoints
 from meshwright.services.kit.metrics import ServiceMetrics
 from meshwright.services.kit.operations import Operation
 from meshwright.services.kit.resources import open_resources
@@ -51,7 +51,7 @@ class Runtime:
     metrics: ServiceMetrics
     exit_stack: AsyncExitStack
     database_or_none: Database | None
-    checks: dict[str, ReadinessCheck] = field(default_factory=dict)
+    checks: dict[str, HealthCheck] = field(default_factory=dict)
 
     @property
     def database(self) -> Database:

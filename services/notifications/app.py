@@ -16,7 +16,13 @@ import structlog
 from pydantic import Field
 
 from meshwright.services.kit.background import background, repeat
-from meshwright.services.kit.events import AWAY_SECONDS, EventSubscription, open_broker, subscribe
+from meshwright.services.kit.events import (
+    AWAY_SECONDS,
+    MEASURE_SECONDS,
+    EventSubscription,
+    open_broker,
+    subscribe,
+)
 from meshwright.services.kit.jobs import JobWorker
 from meshwright.services.kit.messages import ServiceEvent
 from meshwright.services.kit.operations import (
@@ -28,6 +34,7 @@ from meshwright.services.kit.operations import (
 )
 from meshwright.services.kit.server import Runtime, ServiceDefinition
 from meshwright.services.kit.settings import SettingsError
+from meshwright.services.kit.spans import client_span
 from meshwright.services.notifications import domain
 from meshwright.services.notifications.store import TABLES, NotificationStore
 
@@ -68,9 +75,17 @@ class MailSender:
 
     async def send(self, mail: EmailMessage) -> None:
         """Send one mail. Raises aiosmtplib.SMTPException or OSError."""
-        await aiosmtplib.send(
-            mail, hostname=self._host, port=self._port, timeout=SMTP_SECONDS, start_tls=None
-        )
+        with client_span("SMTP send", {"server.address": self._host, "server.port": self._port}):
+            await aiosmtplib.send(
+                mail, hostname=self._host, port=self._port, timeout=SMTP_SECONDS, start_tls=None
+            )
+
+    async def check(self) -> None:
+        """Raise when the server does not greet."""
+        async with aiosmtplib.SMTP(
+            hostname=self._host, port=self._port, timeout=SMTP_SECONDS, start_tls=None
+        ):
+            pass
 
 
 class NotificationsApi:
@@ -124,14 +139,17 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     environ = runtime.environ
     address = environ.get("INBOX_ADDRESS") or "127.0.0.1:1025"
     sender = MailSender(environ.get("SMTP_URL") or f"smtp://{address}")
+    runtime.checks["smtp"] = sender.check
     api = NotificationsApi(NotificationStore(runtime.database), sender)
     if redis := open_broker(runtime):
         await subscribe(runtime, redis, EventSubscription("notifications", ("user.created",), api.welcome))
         instance, registry = runtime.settings.instance, runtime.metrics.registry
         worker = JobWorker(redis, domain.QUEUE, instance, api.do_job, registry)
-        await runtime.exit_stack.enter_async_context(
-            background(repeat("do jobs", AWAY_SECONDS, worker.run_once))
-        )
+        for work in (
+            repeat("do jobs", AWAY_SECONDS, worker.run_once),
+            repeat("measure the queue", MEASURE_SECONDS, worker.measure),
+        ):
+            await runtime.exit_stack.enter_async_context(background(work))
     return api.operations()
 
 

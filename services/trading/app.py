@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 import structlog
+from opentelemetry import trace
 from sqlalchemy.exc import SQLAlchemyError
 
 from meshwright.services.kit.background import background
@@ -25,6 +26,7 @@ from meshwright.services.trading.store import TABLES, TickStore
 from meshwright.services.trading.tick_sender import TickSender
 
 log = structlog.get_logger()
+tracer = trace.get_tracer("meshwright.services.trading")
 
 
 class QuoteResponse(BodyModel):
@@ -65,8 +67,9 @@ class TickGenerator:
             number = last.number + 1 if last else 0
             return domain.next_tick(symbol, last, shock(self._settings.seed, symbol, number), now)
 
-        for tick in await self._store.advance(domain.MARKETS, next_if_due):
-            self._sender.send(tick)
+        with tracer.start_as_current_span("tick"):
+            for tick in await self._store.advance(domain.MARKETS, next_if_due):
+                self._sender.send(tick)
 
 
 class QuotesApi:

@@ -11,9 +11,12 @@ from typing import Self
 
 import grpc
 import structlog
+from opentelemetry import trace
+from opentelemetry.propagate import inject
 from prometheus_client import CollectorRegistry, Counter
 
 from meshwright.services.kit import market
+from meshwright.services.kit.spans import record_failure
 from meshwright.services.trading.domain import Tick
 
 SEND_TIMEOUT_SECONDS = 5.0
@@ -24,7 +27,9 @@ MAX_IN_FLIGHT = 64
 
 CHANNEL_OPTIONS = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 2000))
 
+RPC = {"rpc.system": "grpc", "rpc.service": market.SERVICE, "rpc.method": market.METHOD}
 log = structlog.get_logger()
+tracer = trace.get_tracer("meshwright.services.trading")
 
 
 class TickSender:
@@ -66,12 +71,18 @@ class TickSender:
         request = market.MarketDataRequest(
             assetSymbol=tick.symbol, price=float(tick.price), timestamp=tick.timestamp
         )
-        try:
-            response = await self._call(request, timeout=SEND_TIMEOUT_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            self._count(error.code().name, error.details() or "")
-        else:
-            self._count("OK" if response.success else "REFUSED")
+        name, metadata = f"{market.SERVICE}/{market.METHOD}", dict[str, str]()
+        with tracer.start_as_current_span(name, kind=trace.SpanKind.CLIENT, attributes=RPC) as span:
+            inject(metadata)
+            try:
+                response = await self._call(
+                    request, timeout=SEND_TIMEOUT_SECONDS, metadata=tuple(metadata.items())
+                )
+            except grpc.aio.AioRpcError as error:
+                record_failure(span, error)
+                self._count(error.code().name, error.details() or "")
+            else:
+                self._count("OK" if response.success else "REFUSED")
 
     def _count(self, code: str, error: str = "") -> None:
         self._sent.labels(code).inc()

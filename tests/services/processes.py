@@ -20,7 +20,7 @@ from tests.fakes.ports import free_port
 from tests.services.forward_proxy import ForwardProxy
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT = 60.0
+TIMEOUT = 150.0
 """Seconds for anything that a test waits for, even on a busy machine."""
 
 

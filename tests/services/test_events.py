@@ -109,6 +109,12 @@ async def test_orders_go_on_without_a_broker_and_its_events_are_applied_once(
     await broker.start()
     await until(lambda: figures(shop) == [(3, 2, 1, 38_700)])
     await until(lambda: query(shop, "orders", "SELECT count(*) FROM outbox") == [(0,)])
+
+    async def is_caught_up() -> bool:
+        health = await shop.call(analytics, "GET", "/health")
+        return bool(set(health.body["checks"]["broker"]["backlog"].values()) == {0})
+
+    await until(is_caught_up)
     published: Any = await redis.xrange("order.created")
     [(_, created), *_] = published
     assert created["id"].endswith(":1")

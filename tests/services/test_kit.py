@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
-from concurrent import futures
-from typing import Any
 
 import aiohttp
-import grpc
 import pytest
 from openapi_spec_validator import validate
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otlp_grpc
 
 from tests.services.processes import STAFF, Shop, until
+from tests.services.span_collector import attributes, span_collector
 
 NAMES = ("catalog", "inventory", "payments", "orders")
 
@@ -30,7 +26,10 @@ async def test_service_has_health_metrics_openapi_and_error_form(shop: Shop, nam
     health = await shop.call(service, "GET", "/health")
     assert set(health.body) == {"status", "timestamp", "service", "version", "checks"}
     assert (health.body["status"], health.body["service"]) == ("healthy", name)
-    assert health.body["checks"]["database"]["status"] == "healthy"
+    checks = health.body["checks"]
+    assert checks["database"]["status"] == checks["memory"]["status"] == "healthy"
+    assert checks["database"]["duration_ms"] > 0
+    assert 10**7 < checks["memory"]["rss_bytes"] < 10**9
     validate((await shop.call(service, "GET", "/openapi.json")).body)
     missing = await shop.call(service, "GET", "/nowhere")
     assert (missing.status, missing.code) == (404, "not_found")
@@ -126,46 +125,22 @@ async def test_wrong_setting_or_used_port_is_one_line_on_stderr(shop: Shop) -> N
         assert shop.processes[-1].process.returncode == code
 
 
-class SpanCollector(otlp_grpc.TraceServiceServicer):
-    """An OTLP receiver that stores (service, span)."""
-
-    def __init__(self) -> None:
-        self.spans: list[tuple[str, Any]] = []
-
-    def Export(
-        self, request: otlp.ExportTraceServiceRequest, context: Any
-    ) -> otlp.ExportTraceServiceResponse:
-        for resource in request.resource_spans:
-            attributes = {item.key: item.value.string_value for item in resource.resource.attributes}
-            for scope in resource.scope_spans:
-                self.spans.extend((attributes["service.name"], span) for span in scope.spans)
-        return otlp.ExportTraceServiceResponse()
-
-
 async def test_spans_of_one_order_reach_the_collector_as_one_trace(shop: Shop) -> None:
-    collector = SpanCollector()
-    server = grpc.server(futures.ThreadPoolExecutor(2))
-    otlp_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        environ = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
-            "OTEL_BSP_SCHEDULE_DELAY": "100",
-        }
-        *_, orders = await asyncio.gather(*(shop.start(name, **environ) for name in NAMES))
-        placed = await shop.order(orders, "k", {"cold-wallet": 1})
+    with span_collector() as collector:
+        *_, orders = await asyncio.gather(*(shop.start(name, **collector.environ) for name in NAMES))
+        placed = await shop.order(orders, "k", {"cold-wallet": 1}, card="tok-of-ada")
         await shop.close()
-        roots = [
-            span for name, span in collector.spans if name == "orders" and span.name == "POST /api/orders"
-        ]
-        assert len(roots) == 1
-        attributes = {item.key: item.value for item in roots[0].attributes}
-        assert attributes["order.id"].string_value == placed.body["orderId"]
-        assert attributes["order.amount"].int_value == placed.body["total"]
-        trace = [(name, span) for name, span in collector.spans if span.trace_id == roots[0].trace_id]
-        assert {name for name, _ in trace} == set(NAMES)
-        steps = {span.name for _, span in trace if span.name.startswith("saga ")}
-        assert steps == {"saga reserve", "saga charge", "saga confirm", "saga commit", "saga notify"}
-    finally:
-        server.stop(None)
+        trace = collector.trace_of("orders", "POST /api/orders")
+    by_name = {span.name: attributes(span) for name, span in trace if name == "orders"}
+    assert by_name["POST /api/orders"].items() >= {
+        ("order.id", placed.body["orderId"]),
+        ("order.amount", placed.body["total"]),
+    }
+    assert {name for name, _ in trace} == set(NAMES)
+    steps = {name for name in by_name if name.startswith("saga ")}
+    assert steps == {"saga reserve", "saga charge", "saga confirm", "saga commit", "saga notify"}
+    assert by_name["database write"]["db.system.name"] == "sqlite"
+    writes = [span for _, span in trace if span.name == "database write"]
+    statements = [attributes(event)["db.query.text"] for span in writes for event in span.events]
+    assert any(statement.startswith("INSERT INTO outbox") for statement in statements)
+    assert "tok-of-ada" not in str(trace), "a span has no values of statements"

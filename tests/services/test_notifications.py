@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -17,8 +17,11 @@ from meshwright.services.notifications import domain
 from tests.fakes.ports import free_port
 from tests.services.exchange_state import query
 from tests.services.processes import Broker, ServiceProcess, Shop, caller, until
+from tests.services.span_collector import SpanCollector, span_collector
 
 PASSWORD = "correct horse battery"
+ERROR = 2
+"""The code of a failed span in OTLP."""
 
 
 def worker(redis: Redis, name: str, handler: Any) -> JobWorker:
@@ -75,7 +78,15 @@ async def mails(shop: Shop, inbox: ServiceProcess, to: str) -> list[str]:
     return [mail["subject"] for mail in response.body["mails"]]
 
 
-async def test_people_are_welcomed_and_told_of_their_orders_once(shop: Shop, broker: Broker) -> None:
+@pytest.fixture
+def collector() -> Iterator[SpanCollector]:
+    with span_collector() as collector:
+        yield collector
+
+
+async def test_people_are_welcomed_and_told_of_their_orders_once(
+    shop: Shop, broker: Broker, collector: SpanCollector
+) -> None:
     """The mail server is away at first."""
     port = free_port()
     environ = {
@@ -83,6 +94,7 @@ async def test_people_are_welcomed_and_told_of_their_orders_once(shop: Shop, bro
         "SMTP_URL": f"smtp://127.0.0.1:{port}",
         "SAGA_LEASE_SECONDS": "1",
         "SAGA_PATIENCE_SECONDS": "3600",
+        **collector.environ,
     }
     names = ("catalog", "inventory", "payments", "users", "orders", "notifications")
     *_, users, orders, notifications = await asyncio.gather(*(shop.start(name, **environ) for name in names))
@@ -95,6 +107,8 @@ async def test_people_are_welcomed_and_told_of_their_orders_once(shop: Shop, bro
         return any(record["event"] == "job failed" for record in notifications.records())
 
     await until(failed)
+    health = await shop.call(notifications, "GET", "/health")
+    assert (health.status, health.body["checks"]["smtp"]["status"]) == (503, "unhealthy")
     inbox = await shop.start("inbox", PORT_TCP=str(port))
     subject = f"Your order {placed.body['orderId']} is confirmed"
 
@@ -111,6 +125,13 @@ async def test_people_are_welcomed_and_told_of_their_orders_once(shop: Shop, bro
     assert (
         await shop.call(inbox, "GET", "/api/inbox/mails?to=ada@example.com", by=caller("bob"))
     ).status == 403
+    assert (await shop.call(notifications, "GET", "/health")).status == 200
+    await shop.close()
+    trace = [span for _, span in collector.trace_of("orders", "POST /api/orders")]
+    assert any(span.name == "notification-queue publish" for span in trace)
+    attempts = [span.status.code for span in trace if span.name == "notification-queue process"]
+    assert (attempts[0], attempts[-1] != ERROR) == (ERROR, True)
+    assert [span.status.code == ERROR for span in trace if span.name == "SMTP send"][-1] is False
 
 
 @pytest.mark.parametrize(
