@@ -6,6 +6,7 @@ from meshwright.dashboards.board import Board
 from meshwright.dashboards.boards import (
     apps,
     control_plane,
+    exchange,
     overview,
     resilience,
     security,
@@ -21,4 +22,5 @@ BOARDS: tuple[Board, ...] = (
     control_plane.BOARD,
     security.BOARD,
     apps.BOARD,
+    exchange.BOARD,
 )

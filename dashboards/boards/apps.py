@@ -150,23 +150,18 @@ COURSE = Section(
             width=8,
         ),
         TimeSeriesPanel(
-            "Market ticks sent",
-            "Ticks per second from trading to analytics, by gRPC code.",
-            "ops",
-            ((f"sum by (code) ({rate('market_data_sent_total', APP)})", "{{code}}"),),
-            width=8,
-        ),
-        TimeSeriesPanel(
             "CPU",
             "CPU cores used by each app.",
             "percentunit",
             ((f"sum by (instance) ({rate('process_cpu_seconds_total', APP)})", "{{instance}}"),),
+            width=8,
         ),
         TimeSeriesPanel(
             "Memory",
             "Resident memory of each app.",
             "bytes",
             ((f"sum by (instance) (process_resident_memory_bytes{{{APP}}})", "{{instance}}"),),
+            width=8,
         ),
     ),
 )

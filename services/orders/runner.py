@@ -68,6 +68,9 @@ class SagaRunner:
         self._finished = Counter(
             "sagas_finished", "Sagas that ended, by the order's status.", ("status",), registry=registry
         )
+        self._steps = Counter(
+            "saga_steps", "Attempts at steps, by outcome.", ("step", "outcome"), registry=registry
+        )
         self._stuck = Gauge("sagas_stuck", "Sagas whose step fails again and again.", registry=registry)
 
     def begin(self, order_id: str, card_token: str) -> Saga:
@@ -109,6 +112,7 @@ class SagaRunner:
             outcome = await self._attempt(order, saga)
             if not isinstance(outcome, Succeeded):
                 span.set_status(StatusCode.ERROR, _text(outcome))
+        self._steps.labels(saga.step, type(outcome).__name__.lower()).inc()
         now = _now()
         after = sagas.advance(saga, outcome, now)
         if after.step != "done" and not after.attempts:
