@@ -10,8 +10,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -114,6 +114,19 @@ async def _serve(service: ServiceDefinition, settings: ServiceSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serving(service, settings, os.environ) as (port, health):
+        log.info("listening", host=settings.host, port=port, version=settings.version)
+        await stop.wait()
+        health.draining = True
+        log.info("stopping", reason="signal")
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def serving(
+    service: ServiceDefinition, settings: ServiceSettings, environ: Mapping[str, str]
+) -> AsyncIterator[tuple[int, HealthEndpoints]]:
+    """Serve until the end of the context; yields the port and the health."""
     async with open_resources() as exit_stack:
         database = None
         if service.tables is not None:
@@ -123,13 +136,16 @@ async def _serve(service: ServiceDefinition, settings: ServiceSettings) -> None:
             exit_stack.push_async_callback(database.close)
         client = await exit_stack.enter_async_context(open_client())
         metrics = ServiceMetrics(settings.service)
-        runtime = Runtime(settings, os.environ, client, metrics, exit_stack, database)
+        runtime = Runtime(settings, environ, client, metrics, exit_stack, database)
         operations = await service.build_operations(runtime)
-        await _serve_http(runtime, operations, stop)
-    log.info("stopped")
+        async with _serving_http(runtime, operations) as served:
+            yield served
 
 
-async def _serve_http(runtime: Runtime, operations: Sequence[Operation], stop: asyncio.Event) -> None:
+@asynccontextmanager
+async def _serving_http(
+    runtime: Runtime, operations: Sequence[Operation]
+) -> AsyncIterator[tuple[int, HealthEndpoints]]:
     settings, metrics, database = runtime.settings, runtime.metrics, runtime.database_or_none
     health = HealthEndpoints(settings, {"database": database.check} if database else {}, runtime.checks)
     runner = web.AppRunner(
@@ -143,9 +159,6 @@ async def _serve_http(runtime: Runtime, operations: Sequence[Operation], stop: a
         server = runner.server
         metrics.connections_from(lambda: len(server.connections) if server else 0)
         await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
-        log.info("listening", host=settings.host, port=runner.addresses[0][1], version=settings.version)
-        await stop.wait()
-        health.draining = True
-        log.info("stopping", reason="signal")
+        yield runner.addresses[0][1], health
     finally:
         await runner.cleanup()
