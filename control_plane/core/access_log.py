@@ -107,19 +107,23 @@ def request_log(direction: ListenerDirection) -> v3.AccessLog:
     return otlp_access_log(LOG_NAME, {"direction": direction, **REQUEST_FIELDS}, any_of(filters))
 
 
-@lru_cache(maxsize=16)
-def connection_log(direction: ListenerDirection) -> v3.AccessLog:
-    """The access log of a TCP proxy: connections that failed or were refused."""
+@lru_cache(maxsize=256)
+def connection_log(direction: ListenerDirection, listener: str = "") -> v3.AccessLog:
+    """The access log of a TCP proxy: connections that failed or were refused.
+
+    `listener` is that of a gateway, and the route of its connections: policies may target it alone.
+    """
     filters = [_any_flag(), _tapped()]
     if direction != "outbound":
         filters.append(reply_reasons.matches(REFUSED_CONNECTION))
-    return otlp_access_log(LOG_NAME, {"direction": direction, **CONNECTION_FIELDS}, any_of(filters))
+    fields = {"direction": direction, **CONNECTION_FIELDS, **({"route": listener} if listener else {})}
+    return otlp_access_log(LOG_NAME, fields, any_of(filters))
 
 
-@lru_cache(maxsize=1)
-def handshake_log() -> v3.AccessLog:
-    """The access log of an inbound listener: connections without the mutual TLS that it requires."""
-    fields = {"direction": "inbound", **HANDSHAKE_FIELDS}
+@lru_cache(maxsize=2)
+def handshake_log(direction: ListenerDirection) -> v3.AccessLog:
+    """The access log of a listener: connections without the TLS that it requires."""
+    fields = {"direction": direction, **HANDSHAKE_FIELDS}
     return otlp_access_log(LOG_NAME, fields, reply_reasons.matches(_HANDSHAKE_FAILED))
 
 

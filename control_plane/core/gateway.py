@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from meshwright.control_plane.api import probes
 from meshwright.control_plane.core import (
+    access_log,
     authority,
     connection_filters,
     edge,
@@ -96,6 +97,7 @@ def _tcp_listener(
         request_log=settings.request_log,
         policies=document,
         filters=connection_filters.filters(name),
+        section=view.name,
     )
 
 
@@ -124,6 +126,8 @@ def _secure_listener(
     chains = secure_gateway.filter_chains(gateway, settings, view, port)
     message = http.listener(name, address, port, chains)
     message.listener_filters.append(secure_gateway.tls_inspector())
+    if settings.request_log:
+        message.access_log.append(access_log.handshake_log("ingress"))
     upstreams = [upstream for secure in view.secure for _, upstream in secure.upstreams]
     clusters = [*settings.required_clusters]
     clusters += [cluster for upstream in upstreams for cluster in tcp.clusters_of(upstream)]

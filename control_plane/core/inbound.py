@@ -67,7 +67,7 @@ def listeners(
         return ()
     message = http.listener(LISTENER, address, port, chains)
     if request_log:
-        message.access_log.append(access_log.handshake_log())
+        message.access_log.append(access_log.handshake_log("inbound"))
     inspector = v3.ListenerFilter(
         name="envoy.filters.listener.tls_inspector", typed_config=codec.pack(v3.TlsInspector())
     )

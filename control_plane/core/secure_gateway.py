@@ -9,10 +9,8 @@ connection of their own.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
-from meshwright.control_plane.api import cluster_names, node_certificates
-from meshwright.control_plane.api.node_certificates import CertificateFiles
+from meshwright.control_plane.api import node_certificates
 from meshwright.control_plane.core import client_certificates, connection_filters, edge, tcp
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.views import (
@@ -23,6 +21,7 @@ from meshwright.control_plane.core.views import (
     TlsView,
 )
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies import node_secret
 
 ALPN = ("h2", "http/1.1")
 
@@ -87,7 +86,9 @@ def _connection_chains(
 ) -> Iterator[v3.FilterChain]:
     name = section_name(gateway, secure)
     for host, upstream in secure.upstreams:
-        entry = tcp.network_filter(name, upstream, "ingress", request_log=settings.request_log)
+        entry = tcp.network_filter(
+            name, upstream, "ingress", request_log=settings.request_log, section=secure.name
+        )
         chain = v3.FilterChain(
             name=f"{secure.name}/{host or '*'}", filters=[*connection_filters.filters(name), entry]
         )
@@ -112,7 +113,7 @@ def _socket(tls: TlsView, alpn: tuple[str, ...]) -> v3.TransportSocket:
             cipher_suites=CIPHERS,
         ),
         alpn_protocols=alpn,
-        tls_certificate_sds_secret_configs=map(_secret, tls.certificates),
+        tls_certificate_sds_secret_configs=map(node_secret.config, tls.certificates),
     )
     context = v3.DownstreamTlsContext(common_tls_context=common)
     if tls.client_cas:
@@ -127,24 +128,9 @@ def _validate_clients(common: v3.CommonTlsContext, tls: TlsView) -> None:
         validation.trust_chain_verification = v3.CertificateValidationContext.ACCEPT_UNTRUSTED
     combined = common.combined_validation_context
     combined.default_validation_context.CopyFrom(validation)
-    combined.validation_context_sds_secret_config.CopyFrom(_secret(node_certificates.joined(tls.client_cas)))
-
-
-def _secret(files: CertificateFiles) -> v3.SdsSecretConfig:
-    """The secret as the agent beside Envoy serves it."""
-    source = v3.ApiConfigSource(
-        api_type=v3.ApiConfigSource.REST,
-        transport_api_version=v3.ApiVersion.V3,
-        cluster_names=[cluster_names.AGENT],
-        refresh_delay=timedelta(seconds=node_certificates.RETRY_DELAY),
-        request_timeout=timedelta(seconds=node_certificates.REQUEST_TIMEOUT),
+    combined.validation_context_sds_secret_config.CopyFrom(
+        node_secret.config(node_certificates.joined(tls.client_cas))
     )
-    config = v3.ConfigSource(
-        api_config_source=source,
-        initial_fetch_timeout=timedelta(seconds=node_certificates.FIRST_ANSWER_TIMEOUT),
-        resource_api_version=v3.ApiVersion.V3,
-    )
-    return v3.SdsSecretConfig(name=files.secret, sds_config=config)
 
 
 def misdirected(secure: SecureListenerView) -> tuple[v3.VirtualHost, ...]:

@@ -57,19 +57,26 @@ def listener(
     request_log: bool = False,
     policies: tuple[str, ...] = (),
     filters: Iterable[v3.Filter] = (),
+    section: str = "",
 ) -> Resource:
     """A listener whose connections go to the backends by weight; the share of a missing one is closed.
 
     `policies` (`Kind/name`) shaped it besides those of the view. `filters` go before the TCP proxy.
+    `section`: the listener of a gateway, by its name in the document.
     """
-    entry = network_filter(name, view, direction, request_log=request_log)
+    entry = network_filter(name, view, direction, request_log=request_log, section=section)
     message = http.listener(name, address, port, [v3.FilterChain(filters=[*filters, entry])])
     refs = (*policies, *(view.policies if view else ()))
     return encode(LDS, name, message, required_clusters=clusters_of(view), policies=refs)
 
 
 def network_filter(
-    stat_prefix: str, view: UpstreamView | None, direction: ListenerDirection, *, request_log: bool
+    stat_prefix: str,
+    view: UpstreamView | None,
+    direction: ListenerDirection,
+    *,
+    request_log: bool,
+    section: str = "",
 ) -> v3.Filter:
     """The filter that sends each connection to one of the backends."""
     backends = [(cluster or BLACKHOLE, weight) for cluster, weight in view.backends if weight] if view else []
@@ -80,7 +87,7 @@ def network_filter(
     )
     tcproute.set_backends(proxy, backends or [(BLACKHOLE, 1)])
     if request_log:
-        proxy.access_log.append(access_log.connection_log(direction))
+        proxy.access_log.append(access_log.connection_log(direction, section))
     return _tcp_proxy_filter(proxy)
 
 

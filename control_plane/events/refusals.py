@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from meshwright.control_plane.api.models.events import MESSAGE_LIMIT, Event
 from meshwright.control_plane.store.events import EventEntry
-from meshwright.control_plane.telemetry.requests.refusals import Refusal
+from meshwright.control_plane.telemetry.requests.refusals import OUTSIDE, Refusal
 
 INTERVAL = 60.0
 """Seconds between two events about the same policies, caller and service."""
@@ -52,7 +52,7 @@ class RefusalEvents:
             refusal.caller,
             refusal.service,
             refusal.policies,
-            refusal.message if refusal.reason else refusal.callee,
+            _sort(refusal),
         )
         watched = self._watched.get(subject)
         if watched is None:
@@ -60,6 +60,16 @@ class RefusalEvents:
                 self._watched[subject] = _Watched(refusal)
             return
         watched.newest = replace(refusal, count=refusal.count + watched.newest.count)
+
+
+def _sort(refusal: Refusal) -> str:
+    """What tells apart refusals of one caller at one service.
+
+    Connections by their peer's address; not at gateways, where any number of strangers connect.
+    """
+    if not refusal.reason:
+        return refusal.callee
+    return refusal.reason if refusal.caller == OUTSIDE else refusal.message
 
 
 def _entry(refusal: Refusal, now: float) -> EventEntry:
@@ -77,6 +87,8 @@ def _entry(refusal: Refusal, now: float) -> EventEntry:
 def _message(refusal: Refusal) -> str:
     if refusal.reason:
         times = f"{refusal.count} connections" if refusal.count > 1 else "a connection"
+        if refusal.count > 1 and refusal.caller == OUTSIDE:
+            times += ", the last one"
         return f"refused {times} {refusal.message}"
     times = f"{refusal.count} requests" if refusal.count > 1 else "a request"
     by = " and ".join(refusal.policies) or "a policy that is gone"

@@ -170,8 +170,8 @@ DENIALS = Section(
             width=12,
         ),
         TimeSeriesPanel(
-            "Denied by sidecars",
-            "Connections per second without the mutual TLS they require, by reason. Events name the peer.",
+            "Denied by sidecars and gateways",
+            "Connections per second without the TLS they require, by reason. Events name the peer.",
             "cps",
             (
                 (

@@ -14,11 +14,14 @@ from typing import Any
 import grpc
 import pytest
 import requests
+import trustme
 
 from meshwright.control_plane.api.state_dir import socket_path
 from meshwright.sidecar.envoy_admin import EnvoyAdminClient
 from tests.envoy import xds_lab
 from tests.envoy.harness import Mesh, running_mesh, service
+from tests.envoy.routes.certificates import certificate, install
+from tests.fakes.ports import free_port
 
 PORT = 50051
 ROUTE = """
@@ -246,8 +249,37 @@ async def test_route_matches_by_method(mesh: Mesh) -> None:
         outside = f"127.0.0.1:{mesh.ingress_port}"
         async with grpc.aio.insecure_channel(outside, options=[("grpc.enable_http_proxy", 0)]) as through:
             assert (await call(through))["metadata"]["x-routed"] == "yes"
+        await check_https(mesh)
     finally:
         mesh.run("delete", "GRPCRoute", "echo", "--wait")
+
+
+HTTPS = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: ingress}}
+spec:
+  gatewayClassName: any
+  listeners:
+  - {{name: http, port: 8080, protocol: HTTP}}
+  - {{name: https, port: {port}, protocol: HTTPS, hostname: g.test, tls: {{certificateRefs: [{{name: g}}]}}}}
+"""
+
+
+async def check_https(mesh: Mesh) -> None:
+    """The same route and streams work over HTTPS at the ingress."""
+    authority, port = trustme.CA(), free_port()
+    install(mesh, "g", authority.issue_cert("g.test"))
+    mesh.apply(HTTPS.format(port=port) + certificate("g"))
+    trusted = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+    options = [("grpc.ssl_target_name_override", "g.test"), ("grpc.enable_http_proxy", 0)]
+    async with grpc.aio.secure_channel(f"127.0.0.1:{port}", trusted, options=options) as through:
+        await through.unary_unary("/fake.Echo/Count", None, None)(b"{}", wait_for_ready=True, timeout=60)
+        assert (await call(through))["metadata"]["x-routed"] == "yes"
+        stream = through.unary_stream("/fake.Echo/Stream", None, None)
+        messages = [message async for message in stream(b'{"seconds": 0.2, "every": 0.1}', timeout=60)]
+        assert messages == [b"0", b"1", b"end"]
+    mesh.run("delete", "Gateway", "ingress", "--wait")
 
 
 @pytest.mark.parametrize("target", ["", "echo"])

@@ -27,8 +27,8 @@ EventKind = Literal[
 connected or disconnected. `breaker`: opened or closed. `ejection`: hosts ejected or returned. `lease`:
 expired without renewal. `instance`: its health changed. `svid`: a certificate was issued. `enrolment`: one
 was denied. `store`: it became available or unavailable. `outage`: a control plane is back.
-`refusal`: a policy refused requests, or a sidecar connections without mutual TLS. `certificate`: that of a
-gateway is missing, broken or about to expire, or in order again.
+`refusal`: a policy refused requests, or a proxy connections without the TLS that it requires. `certificate`:
+that of a gateway is missing, broken or about to expire, or in order again.
 """
 
 Severity = Literal["info", "warning", "error"]

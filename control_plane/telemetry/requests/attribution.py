@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from meshwright.control_plane.api.models.requests import Request, ResponsiblePolicy
@@ -88,6 +89,8 @@ class PolicyAttribution:
         else:
             gateway = request.service if request.direction == "ingress" else ""
             point = edge_point(request.callee, request.service, gateway)
+            if gateway and request.method == "TCP":
+                point = replace(point, listener=request.route)
         named_kinds = {ref.partition("/")[0] for ref in request.policies}
         for policy in self._attachments.effective_at(point):
             # A kind that the route names is more specific there than at the destination.

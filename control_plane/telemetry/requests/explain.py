@@ -133,10 +133,10 @@ def _describe_unflagged(request: Request) -> str:
     response = f"responded with {request.grpc_status or request.status}"
     if "direct_response" in request.details:
         return direct_response(request.route) or "its route has no backend"
+    by = "the gateway" if request.direction == "ingress" else f"the sidecar of {request.service}"
     if refusal_reason(request.details):
-        return f"the sidecar of {request.service} refused a connection {request.transport_failure}"
+        return f"{by} refused a connection {request.transport_failure}"
     if is_own_response(request):
-        by = "the gateway" if request.direction == "ingress" else f"the sidecar of {request.service}"
         return f"{by} {response}: {reason(request.details) or request.details}"
     if request.direction == "inbound":
         return f"the app of {request.service} {response}"

@@ -1,4 +1,4 @@
-"""Refused handshakes of mutual TLS: the reason and the peer, by a record of `core.access_log`. Pure.
+"""Refused TLS handshakes: the reason and the peer, by a record of `core.access_log`. Pure.
 
 Nothing that the peer says is proven: a certificate that was refused names an identity that it only claims.
 """
@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 from meshwright.control_plane.core.access_log import HANDSHAKE_REFUSED
 
+OTHER = "tls"
+"""Anything else: Envoy's own words say what."""
+
 REASONS = {
     "plaintext": "it sent plain text, and the service requires mutual TLS",
     "expired": "its certificate has expired",
@@ -18,9 +21,20 @@ REASONS = {
     "protocol": "it does not speak TLS 1.3",
     "unknown-port": "it asked for a port that the service does not have",
     "distrust": "it does not trust the certificate of this sidecar",
-    "tls": "its TLS handshake failed",
+    "unknown-host": "it asked for a host that no listener is for",
+    "no-cipher": "it offered no cipher that is accepted",
+    "not-ready": "there is no certificate for it yet",
+    OTHER: "its TLS handshake failed",
 }
 """A sentence for each reason; the reasons are values of the metric's label."""
+
+GATEWAY_REASONS = REASONS | {
+    "plaintext": "it sent plain text, or named no host (SNI) that a listener is for",
+    "untrusted": "its certificate is not of a CA that the listener trusts",
+    "protocol": "it does not speak a version of TLS that the listener accepts",
+    "distrust": "it does not trust the certificate of this gateway",
+}
+"""The same for clients of a gateway, which need no mutual TLS."""
 
 _CAUSES = (
     ("certificate_has_expired", "expired"),
@@ -28,6 +42,8 @@ _CAUSES = (
     ("CERTIFICATE_VERIFY_FAILED", "untrusted"),
     ("PEER_DID_NOT_RETURN_A_CERTIFICATE", "no-certificate"),
     ("UNSUPPORTED_PROTOCOL", "protocol"),
+    ("NO_SHARED_CIPHER", "no-cipher"),
+    ("Secret_is_not_supplied", "not-ready"),
     ("_ALERT_", "distrust"),
     ("HTTP_REQUEST", "plaintext"),
     ("WRONG_VERSION_NUMBER", "plaintext"),
@@ -42,9 +58,13 @@ def described(attributes: Mapping[str, str]) -> dict[str, str]:
     """
     if attributes.get("details") != HANDSHAKE_REFUSED:
         return dict(attributes)
-    reason = _reason(attributes.get("failure", ""), attributes.get("server_name", ""))
+    at_gateway = attributes.get("direction") == "ingress"
+    reasons = GATEWAY_REASONS if at_gateway else REASONS
+    reason = _reason(attributes.get("failure", ""), attributes.get("server_name", ""), at_gateway=at_gateway)
     claim = f" with the certificate of {peer}" if (peer := attributes.get("peer")) else ""
-    sentence = f"from {attributes.get('address') or 'unknown'}{claim}: {REASONS[reason]}"
+    sentence = f"from {attributes.get('address') or 'unknown'}{claim}: {reasons[reason]}"
+    if reason == OTHER:
+        sentence += f" ({attributes.get('failure', '')})"
     return {
         **attributes,
         "details": f"{HANDSHAKE_REFUSED}{{{reason}}}",
@@ -59,7 +79,9 @@ def refusal_reason(details: str) -> str:
     return details[len(prefix) : -1] if details.startswith(prefix) else ""
 
 
-def _reason(failure: str, server_name: str) -> str:
+def _reason(failure: str, server_name: str, *, at_gateway: bool) -> str:
+    if not failure and server_name:
+        return "unknown-host" if at_gateway else "unknown-port"
     if not failure:
-        return "unknown-port" if server_name else "plaintext"
-    return next((reason for part, reason in _CAUSES if part in failure), "tls")
+        return "plaintext"
+    return next((reason for part, reason in _CAUSES if part in failure), OTHER)

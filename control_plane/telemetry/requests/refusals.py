@@ -1,4 +1,4 @@
-"""Requests that a policy refused, and connections without the mutual TLS that a service requires. Pure.
+"""Requests that a policy refused, and connections without the TLS that a service or a gateway requires. Pure.
 
 They are counted as their records arrive, and taken once a second to become metrics and events. Envoy names
 the filter that refused a request, so its kind is known; where it also names the policy, that one alone is
@@ -20,6 +20,9 @@ from meshwright.control_plane.telemetry.requests.record import RequestRecord
 
 MAX_KEYS = 500
 """Refusals that are counted apart between two calls of `take`."""
+
+OUTSIDE = "outside"
+"""The caller, of clients of a gateway."""
 
 _Key = tuple[object, ...]
 
@@ -103,7 +106,7 @@ def _refusal(record: RequestRecord, count: int, policies: PolicyAttribution) -> 
     responsible = cause.policies if cause else ()
     return Refusal(
         service=record.service,
-        caller="outside" if record.direction == "ingress" else record.caller,
+        caller=OUTSIDE if record.direction == "ingress" else record.caller,
         callee=record.callee,
         policies=tuple(sorted(f"{policy.kind}/{policy.name}" for policy in responsible)),
         code=record.grpc_status or (str(record.status) if record.status else ""),

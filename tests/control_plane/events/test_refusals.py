@@ -69,6 +69,27 @@ def test_connections_are_told_apart_by_peer_and_reason() -> None:
     ]
 
 
+def test_connections_of_a_gateways_clients_are_told_together_however_many_addresses_they_have() -> None:
+    events = RefusalEvents()
+    strangers = [
+        replace(
+            REFUSED,
+            service="ingress",
+            caller="outside",
+            callee="",
+            policies=(),
+            message=f"from 10.0.0.{number}: it sent plain text",
+            reason="plaintext",
+        )
+        for number in range(3)
+    ]
+    assert messages(events, 0.0, *strangers) == [
+        "refused 3 connections, the last one from 10.0.0.2: it sent plain text"
+    ]
+    other = replace(strangers[0], reason="distrust", message="from 10.0.0.9: ...")
+    assert messages(events, 1.0, other) == ["refused a connection from 10.0.0.9: ..."]
+
+
 def test_the_number_of_watched_combinations_is_bounded() -> None:
     events = RefusalEvents()
     many = [replace(REFUSED, caller=f"caller-{number}") for number in range(MAX_WATCHED + 10)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,14 +96,49 @@ class TlsClient:
         self, port: int, host: str, path: str = "/", headers: Mapping[str, str] | None = None
     ) -> tuple[int, Any]:
         """Status and body of a request over HTTP/1.1."""
+        response, body = self.response(port, host, path, headers)
+        return response.status, body
+
+    def response(
+        self, port: int, host: str, path: str = "/", headers: Mapping[str, str] | None = None
+    ) -> tuple[http.client.HTTPResponse, str]:
+        """The response to a request over HTTP/1.1, and its body."""
         with self.connect(port, host) as connection:
             client = http.client.HTTPConnection(host or "127.0.0.1")
             client.sock = connection
             client.request("GET", path, headers=dict(headers or {}))
             response = client.getresponse()
-            return response.status, response.read().decode()
+            return response, response.read().decode()
 
 
 def serial_of(leaf: trustme.LeafCert) -> int:
     """The serial number of a certificate."""
     return x509.load_pem_x509_certificate(leaf.cert_chain_pems[0].bytes()).serial_number
+
+
+def serves(port: int, host: str, leaf: trustme.LeafCert) -> bool:
+    """Whether the gateway presents this certificate."""
+    try:
+        return TlsClient(None).serial(port, host) == serial_of(leaf)
+    except OSError:
+        return False
+
+
+def echoed(client: TlsClient, port: int, host: str) -> bytes:
+    """The TCP service's response to a line; empty if the connection is closed."""
+    with client.connect(port, host) as connection, connection.makefile("rwb") as lines:
+        lines.write(b"hello\n")
+        lines.flush()
+        return lines.readline()
+
+
+def negotiates(port: int, arguments: str) -> bool:
+    """Whether `openssl s_client` agrees with the gateway, at no security level of its own."""
+    options = arguments.split()
+    if "-cipher" in options:
+        options[-1] += ":@SECLEVEL=0"
+    else:
+        options += ["-cipher", "ALL:@SECLEVEL=0"]
+    argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "a.test", *options]
+    done = subprocess.run(argv, input=b"", capture_output=True, timeout=60, check=False)
+    return b"Cipher is (NONE)" not in done.stdout and b"BEGIN CERTIFICATE" in done.stdout

@@ -84,3 +84,29 @@ def policy(mesh: Mesh, name: str) -> dict[str, Any]:
 def conditions(entry: dict[str, Any]) -> dict[str, tuple[str, str]]:
     """Status and reason of each condition of a policy, parent or listener."""
     return {item["type"]: (item["status"], item["reason"]) for item in entry["conditions"]}
+
+
+def secure(
+    name: str, port: int, host: str, *certificates: str, more: str = "", protocol: str = "HTTPS"
+) -> str:
+    """A listener that ends TLS."""
+    refs = ", ".join(f"{{name: {item}}}" for item in certificates)
+    hostname = f'hostname: "{host}", ' if host else ""
+    tls = f"tls: {{certificateRefs: [{refs}]{more}}}"
+    return f"{{name: {name}, port: {port}, protocol: {protocol}, {hostname}{tls}}}"
+
+
+def section(name: str) -> str:
+    """A parentRef to a listener of the ingress."""
+    return f"{{name: ingress, sectionName: {name}}}"
+
+
+def tcp_backend(kind: str, name: str, parents: str, port: int, more: str = "") -> str:
+    """A route of connections to the TCP service."""
+    return f"""
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: {kind}
+metadata: {{name: {name}}}
+spec: {{parentRefs: [{parents}], {more}rules: [{{backendRefs: [{{name: ledger, port: {port}}}]}}]}}
+"""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import socket
 import ssl
 import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -12,50 +16,53 @@ from typing import Any
 import pytest
 import trustme
 
+from meshwright.control_plane.telemetry.requests.handshake import GATEWAY_REASONS
 from tests.envoy.harness import Mesh, until
-from tests.envoy.mesh_api import api
+from tests.envoy.mesh_api import api, metrics
 from tests.envoy.routes.certificates import (
     VAULT,
     TlsClient,
     certificate,
+    echoed,
     folder,
     install,
     install_ca,
-    serial_of,
+    negotiates,
+    serves,
 )
-from tests.envoy.routes.documents import at, conditions, gateway, policy, route, rule
+from tests.envoy.routes.conftest import LEDGER_PORT
+from tests.envoy.routes.documents import (
+    at,
+    conditions,
+    gateway,
+    policy,
+    route,
+    rule,
+    section,
+    secure,
+    tcp_backend,
+)
 from tests.envoy.steady_load import load
 from tests.fakes.ports import free_port
 
-CA = trustme.CA()
+CA, STRANGERS = trustme.CA(), trustme.CA()
 CLIENT = TlsClient(CA)
 
 
-def secure(
-    name: str, port: int, host: str, *certificates: str, more: str = "", protocol: str = "HTTPS"
-) -> str:
-    """A listener that ends TLS."""
-    refs = ", ".join(f"{{name: {item}}}" for item in certificates)
-    hostname = f'hostname: "{host}", ' if host else ""
-    tls = f"tls: {{certificateRefs: [{refs}]{more}}}"
-    return f"{{name: {name}, port: {port}, protocol: {protocol}, {hostname}{tls}}}"
-
-
-def section(name: str) -> str:
-    return f"{{name: ingress, sectionName: {name}}}"
+HSTS = """
+---
+apiVersion: meshwright.io/v1
+kind: HeaderPolicy
+metadata: {name: hsts}
+spec:
+  targetRefs: [{kind: HTTPRoute, name: a}]
+  response: {set: [{name: strict-transport-security, value: max-age=31536000}]}
+"""
 
 
 def listener(mesh: Mesh, name: str) -> dict[str, tuple[str, str]]:
     """The conditions of a listener of the ingress."""
     return conditions(next(item for item in policy(mesh, "ingress")["listeners"] if item["name"] == name))
-
-
-def serves(port: int, host: str, leaf: trustme.LeafCert) -> bool:
-    """Whether the gateway presents this certificate."""
-    try:
-        return TlsClient(None).serial(port, host) == serial_of(leaf)
-    except OSError:
-        return False
 
 
 def test_host_name_selects_certificate_and_routes(mesh: Mesh, applied: Any) -> None:
@@ -78,6 +85,7 @@ def test_host_name_selects_certificate_and_routes(mesh: Mesh, applied: Any) -> N
             section("web"),
             "{filters: [{type: RequestRedirect, requestRedirect: {scheme: https, port: 8443}}]}",
         )
+        + HSTS
     )
     until(lambda: serves(port, "a.test", leaves["a"]), "the certificate of a")
     for host, name, label in (("a.test", "a", "a"), ("x.b.test", "b", "b"), ("c.b.test", "c", "b")):
@@ -88,6 +96,8 @@ def test_host_name_selects_certificate_and_routes(mesh: Mesh, applied: Any) -> N
     for host in ("other.test", "b.test", ""):  # no listener is for them
         with pytest.raises(OSError):
             TlsClient(None).serial(port, host)
+    for host, header in (("a.test", "max-age=31536000"), ("x.b.test", None)):
+        assert CLIENT.response(port, host)[0].headers["strict-transport-security"] == header
     assert CLIENT.get(port, "a.test", headers={"host": "x.b.test"})[0] == 421
     assert CLIENT.get(port, "a.test", headers={"host": "other.test"})[0] == 404
     with TlsClient(CA, alpn=("h2", "http/1.1")).connect(port, "a.test") as connection:
@@ -155,7 +165,13 @@ def test_rotation_broken_files_and_more_listeners_cost_no_request(mesh: Mesh, ap
     every = secure("r", port, "", "rotated")
     applied(gateway("ingress", every) + documents)
     until(lambda: serves(port, "r.test", leaf), "the first certificate")
-    with load(mesh.state, f"https://127.0.0.1:{port}/") as result:
+    with (
+        CLIENT.connect(port, "r.test") as stream,
+        stream.makefile("rwb") as lines,
+        load(mesh.state, f"https://127.0.0.1:{port}/") as result,
+    ):
+        lines.write(b"GET /stream?seconds=3600 HTTP/1.1\r\nhost: r.test\r\n\r\n")
+        lines.flush()
         for new in (CA.issue_cert("r.test") for _ in range(3)):
             install(mesh, "rotated", new)
             until(partial(serves, port, "r.test", new), "the next certificate")
@@ -170,7 +186,14 @@ def test_rotation_broken_files_and_more_listeners_cost_no_request(mesh: Mesh, ap
         leaf = CA.issue_cert("r.test")
         install(mesh, "rotated", leaf)
         until(lambda: serves(port, "r.test", leaf), "the certificate after the broken one")
+        assert still_streams(lines), "a response that began with the first certificate"
     assert (result.failed, result.requests > 0) == (0, True), result.report
+
+
+def still_streams(lines: io.BufferedRWPair) -> bool:
+    """Whether more arrives than what can have been waiting in buffers."""
+    mark = time.monotonic()
+    return any(lines.readline() and time.monotonic() > mark + 1 for _ in range(100_000))
 
 
 def test_passthrough_is_never_opened(mesh: Mesh, applied: Any) -> None:
@@ -204,6 +227,56 @@ def test_passthrough_is_never_opened(mesh: Mesh, applied: Any) -> None:
     assert (entry["attached_routes"], entry["supported_kinds"]) == (1, ["TLSRoute"])
 
 
+DENIED = """
+---
+apiVersion: meshwright.io/v1
+kind: Authorization
+metadata: {name: no-rows}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: ingress, sectionName: rows}]
+  rules: [{action: deny}]
+"""
+
+
+def test_connections_end_tls_at_the_gateway_and_each_refused_one_is_told(mesh: Mesh, applied: Any) -> None:
+    port, leaf = free_port(), CA.issue_cert("*.t.test")
+    install(mesh, "t", leaf)
+    listeners = [secure(name, port, host, "t", protocol="TLS") for name, host in TERMINATED.items()]
+    applied(
+        gateway("ingress", *listeners)
+        + certificate("t")
+        + tcp_backend("TCPRoute", "rows", section("rows"), LEDGER_PORT)
+        + tcp_backend("TLSRoute", "some", section("any"), LEDGER_PORT, "hostnames: [some.t.test], ")
+    )
+    until(lambda: serves(port, "some.t.test", leaf), "the certificate")
+    for host in ("rows.t.test", "some.t.test"):
+        assert echoed(CLIENT, port, host) == b"ledger-1: hello\n", host
+    with pytest.raises(OSError):
+        echoed(CLIENT, port, "t.test")
+    with socket.create_connection(("127.0.0.1", port), 30) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert plain.recv(1) == b""
+    applied(DENIED)
+    assert echoed(CLIENT, port, "rows.t.test") == b""
+    assert echoed(CLIENT, port, "some.t.test") == b"ledger-1: hello\n"
+    for text in ("Authorization/no-rows refused", *(GATEWAY_REASONS[reason] for reason in REFUSED)):
+        until(partial(has_event, mesh, text), f"an event: {text}")
+    for reason in REFUSED:
+        labels = json.dumps({"reason": reason, "service": "ingress"})
+        assert metrics(mesh)[f"mesh_connections_refused_total{labels}"] >= 1, reason
+
+
+TERMINATED = {"rows": "rows.t.test", "any": "*.t.test"}
+REFUSED = ("unknown-host", "plaintext")
+
+
+def has_event(mesh: Mesh, text: str) -> bool:
+    """Whether an event about refusals of the ingress has this text."""
+    events = api(mesh, "/api/v1/events?kind=refusal").json()["events"]
+    return any("ingress" in event["subject"] and text in event["message"] for event in events)
+
+
 def test_private_keys_stay_on_their_node(mesh: Mesh, applied: Any) -> None:
     port = free_port()
     leaf = CA.issue_cert("a.test")
@@ -219,9 +292,14 @@ def test_private_keys_stay_on_their_node(mesh: Mesh, applied: Any) -> None:
     )
 
 
-CLIENTS, STRANGERS = trustme.CA(), trustme.CA()
-ALICE, MALLORY = CLIENTS.issue_cert("alice@x.test"), STRANGERS.issue_cert("mallory@x.test")
-CLIENT_CA = "caCertificateRefs: [{group: meshwright.io, kind: Certificate, name: clients}]"
+CLIENTS, PARTNERS = trustme.CA(), trustme.CA()
+ALICE, BOB = CLIENTS.issue_cert("alice@x.test"), PARTNERS.issue_cert("bob@x.test")
+MALLORY = STRANGERS.issue_cert("mallory@x.test")
+CLIENT_CA = "caCertificateRefs: [{cas}]".format(
+    cas=", ".join(
+        f"{{group: meshwright.io, kind: Certificate, name: {name}}}" for name in ("clients", "partners")
+    )
+)
 
 
 def client_listeners(ports: dict[str, int]) -> str:
@@ -263,22 +341,26 @@ def test_client_certificates_are_verified_and_forwarded(mesh: Mesh, applied: Any
     leaf = CA.issue_cert("a.test")
     install(mesh, "a", leaf)
     install_ca(mesh, "clients", CLIENTS)
+    install_ca(mesh, "partners", PARTNERS)
     ports = {mode: free_port() for mode in ("required", "optional", "insecure", "none")}
     applied(
         client_listeners(ports)
         + certificate("a")
         + certificate("clients", caFile="clients.pem")
+        + certificate("partners", caFile="partners.pem")
         + route("all", "{name: ingress}", rule("all", "{}"))
     )
     for port in ports.values():
         until(partial(accepts, port, ALICE), "the certificate of each port")
     for mode in ("required", "optional"):
-        assert 'Subject="' in identity(ports[mode], ALICE), mode
+        assert all('Subject="' in identity(ports[mode], who) for who in (ALICE, BOB)), mode
         assert identity(ports[mode], MALLORY) == "refused", mode
     assert identity(ports["required"], None) == "refused"
     unknown = [("optional", None), ("none", ALICE), *(("insecure", who) for who in (None, ALICE, MALLORY))]
     for mode, client in unknown:
         assert identity(ports[mode], client) == "unknown", mode
+    for reason in ("untrusted", "no-certificate"):
+        until(partial(has_event, mesh, GATEWAY_REASONS[reason]), f"an event: {reason}")
 
 
 VERSIONS = {
@@ -309,15 +391,3 @@ def test_old_versions_and_weak_ciphers_are_refused(mesh: Mesh, applied: Any) -> 
     weak = [name for name in names if not name.startswith(good)]
     assert len(weak) > 30
     assert not negotiates(port, f"-tls1_2 -cipher {':'.join(weak)}")
-
-
-def negotiates(port: int, arguments: str) -> bool:
-    """Whether `openssl s_client` agrees with the gateway, at no security level of its own."""
-    options = arguments.split()
-    if "-cipher" in options:
-        options[-1] += ":@SECLEVEL=0"
-    else:
-        options += ["-cipher", "ALL:@SECLEVEL=0"]
-    argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "a.test", *options]
-    done = subprocess.run(argv, input=b"", capture_output=True, timeout=60, check=False)
-    return b"Cipher is (NONE)" not in done.stdout and b"BEGIN CERTIFICATE" in done.stdout

@@ -9,6 +9,7 @@ import pytest
 from meshwright.control_plane.core.access_log import HANDSHAKE_REFUSED
 from meshwright.control_plane.core.reply_reasons import FORWARDED, REASONS, reason
 from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution, is_named
+from meshwright.control_plane.telemetry.requests.handshake import GATEWAY_REASONS
 from meshwright.control_plane.telemetry.requests.handshake import REASONS as HANDSHAKES
 from meshwright.control_plane.telemetry.requests.record import RequestRecord
 from meshwright.control_plane.telemetry.requests.refusals import Refusal, RefusalCounter, attribute
@@ -156,7 +157,35 @@ def test_a_refused_handshake_has_a_reason_and_an_unproven_peer(
     (refusal,) = counted(record("orders", **attributes))
     assert (refusal.reason, refusal.caller, refusal.policies) == (reason, "", ())
     claim = "with the certificate of spiffe://other.test/service/orders"
-    assert refusal.message == f"from 10.0.0.7 {claim}: {HANDSHAKES[reason]}"
+    words = " (something new)" if reason == "tls" else ""
+    assert refusal.message == f"from 10.0.0.7 {claim}: {HANDSHAKES[reason]}{words}"
+
+
+@pytest.mark.parametrize(
+    ("failure", "server_name", "reason"),
+    [
+        ("TLS_error:|268435581:SSL_routines:CERTIFICATE_VERIFY_FAILED:verify_cert_failed", "-", "untrusted"),
+        (
+            "TLS_error:|268436504:SSL_routines:OPENSSL_internal:TLSV1_ALERT_UNKNOWN_CA",
+            "shop.test",
+            "distrust",
+        ),
+        ("TLS_error:|268435640:SSL_routines:OPENSSL_internal:NO_SHARED_CIPHER", "-", "no-cipher"),
+        ("TLS_error:_Secret_is_not_supplied_by_SDS", "-", "not-ready"),
+        ("-", "-", "plaintext"),
+        ("-", "other.test", "unknown-host"),
+    ],
+)
+def test_a_handshake_that_a_gateway_refused_is_one_of_its_clients(
+    failure: str, server_name: str, reason: str
+) -> None:
+    attributes: dict[str, Any] = {
+        "direction": "ingress", "method": "TCP", "details": HANDSHAKE_REFUSED, "failure": failure,
+        "address": "10.0.0.7", "server_name": server_name,
+    }  # fmt: skip
+    (refusal,) = counted(record("ingress", **attributes))
+    assert (refusal.reason, refusal.caller, refusal.service) == (reason, "outside", "ingress")
+    assert refusal.message == f"from 10.0.0.7: {GATEWAY_REASONS[reason]}"
 
 
 def test_a_refused_grpc_call_is_a_refusal_though_its_http_status_is_200() -> None:
