@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any
 
 from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api.node_certificates import CertificateFiles
 from meshwright.control_plane.core.world import PolicyDocument
 from meshwright.control_plane.policies.base import Combine, TargetedPolicy, TargetedSpec, TargetRef
 from meshwright.control_plane.policies.hook_registry import hooks_for, overrides
@@ -36,7 +37,8 @@ class AttachmentLevel(IntEnum):
 class EffectivePolicy:
     """A spec in force at some point. `ref` is `Kind/name` of its document; empty for a kind's default.
 
-    `clusters`: hosts of the mesh that its filters call, with their clusters.
+    `clusters`: hosts of the mesh that its filters call, with their clusters. `certificates`: the files of
+    Certificates that it names.
     """
 
     kind: str
@@ -44,11 +46,12 @@ class EffectivePolicy:
     spec: TargetedSpec
     ref: str
     clusters: tuple[tuple[str, str], ...] = ()
+    certificates: tuple[tuple[str, CertificateFiles], ...] = ()
 
     @property
     def hooks(self) -> Hooks[TargetedSpec]:
         """What the spec does to Envoy's configuration."""
-        return hooks_for(self.spec, self.ref, self.clusters)
+        return hooks_for(self.spec, self.ref, self.clusters, self.certificates)
 
 
 @dataclass(frozen=True, slots=True)

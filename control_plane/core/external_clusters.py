@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from meshwright.control_plane.api import header_limits
+from meshwright.control_plane.api.node_certificates import CertificateFiles
 from meshwright.control_plane.core import clusters, external, http2, tcp
 from meshwright.control_plane.core.attachment import refs_of
 from meshwright.control_plane.core.resource import CDS, Resource, encode
@@ -53,7 +54,11 @@ def cluster(view: ExternalClusterView) -> Resource:
         _adapt_checks(message, view)
     else:
         _resolve_per_call(message)
-    return encode(CDS, view.name, message, policies=(view.ref, *refs_of(view.policies)))
+    certificates = (
+        f"Certificate/{files.name}" for policy in view.policies for _, files in policy.certificates
+    )
+    refs = (view.ref, *refs_of(view.policies), *dict.fromkeys(certificates))
+    return encode(CDS, view.name, message, policies=refs)
 
 
 def _opens_tls(view: ExternalClusterView) -> bool:
@@ -71,8 +76,7 @@ def _trust(view: ExternalClusterView) -> ServerTrust:
         tls.ca,
         verify=tls.mode == "Verify",
         tls13=tls.min_version == "1.3",
-        certificate=files.certificate if files else "",
-        key=files.private_key if files else "",
+        identity=CertificateFiles(view.ref, files.certificate, files.private_key) if files else None,
     )
 
 

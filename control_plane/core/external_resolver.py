@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
+from meshwright.control_plane.api.node_certificates import CertificateFiles
 from meshwright.control_plane.core.attachment import (
     AttachmentPoint,
     Attachments,
@@ -22,16 +23,18 @@ from meshwright.control_plane.core.views import (
     UpstreamView,
 )
 from meshwright.control_plane.core.world import PolicyDocument
+from meshwright.control_plane.policies.certificate.spec import Certificate
 from meshwright.control_plane.policies.externalservice.spec import HTTP_PORT, ExternalPort, ExternalService
 from meshwright.control_plane.policies.httproute.envoy import ResolvedBackend
 from meshwright.control_plane.policies.httproute.spec import HTTPBackendRef, HTTPRouteRule
 
 
 class ExternalResolver:
-    """The ExternalServices of one set of documents."""
+    """The ExternalServices of one set of documents. `certificates` by name."""
 
-    def __init__(self, attachments: Attachments) -> None:
+    def __init__(self, attachments: Attachments, certificates: Mapping[str, Certificate]) -> None:
         self._attachments = attachments
+        self._certificates = certificates
         self._documents: list[tuple[PolicyDocument, ExternalService]] = []
         self.services: dict[str, ExternalService] = {}
         self._views: dict[str, tuple[ExternalView, ...]] = {}
@@ -52,7 +55,7 @@ class ExternalResolver:
     def clusters(self, caller: str) -> tuple[ExternalClusterView, ...]:
         """The clusters of all documents, also of those that only routes lead `caller` to."""
         return tuple(
-            _cluster(service, port, self._effective(service, caller))
+            _cluster(service, port, self._with_certificates(self._effective(service, caller)))
             for service in self.services.values()
             for port in service.spec.ports
         )
@@ -76,6 +79,20 @@ class ExternalResolver:
 
     def _effective(self, service: ExternalService, caller: str) -> tuple[EffectivePolicy, ...]:
         return self._attachments.effective_at(AttachmentPoint(external=service.name, caller=caller))
+
+    def _with_certificates(self, policies: Iterable[EffectivePolicy]) -> tuple[EffectivePolicy, ...]:
+        """The policies, each with the files of the Certificates that it names."""
+        return tuple(
+            replace(policy, certificates=tuple(self._files(names)))
+            if (names := policy.hooks.certificate_names())
+            else policy
+            for policy in policies
+        )
+
+    def _files(self, certificates: Iterable[str]) -> Iterator[tuple[str, CertificateFiles]]:
+        for name in certificates:
+            if name in self._certificates:
+                yield name, self._certificates[name].files
 
     def _visible(self, caller: str) -> Iterator[ExternalService]:
         for _, service in sorted(self._documents, key=lambda entry: (entry[0].created, entry[1].name)):

@@ -77,11 +77,11 @@ class Resolver:
         self._trust_domain = trust_domain
         self._gateways: dict[str, Gateway] = {}
         subsets: dict[str, Subset] = {}
-        self.externals = ExternalResolver(self.attachments)
+        certificates: dict[str, Certificate] = {}
+        self.externals = ExternalResolver(self.attachments, certificates)
         self._backends = BackendResolver(subsets, self.externals.services)
         self._routes = RouteResolver(self.attachments, self._backends)
         self._tcp_routes = TcpRouteResolver(self._backends)
-        certificates: dict[str, Certificate] = {}
         self._secure_listeners = SecureListenerResolver(
             self.attachments, self._routes, self._tcp_routes, certificates
         )

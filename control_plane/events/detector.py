@@ -168,6 +168,7 @@ def _certificates(before: MeshState, after: MeshState, now: float) -> Iterator[E
             continue
         gateway, proxy, name = key
         message = f"{current.state}: {current.message}" if current else "in order again"
+        what = f"The client certificate of {name}" if "/" in name else f"Certificate {name}"
         severity: Severity = "info"
         if current:
             severity = "error" if current.state in ("missing", "expired") else "warning"
@@ -175,7 +176,7 @@ def _certificates(before: MeshState, after: MeshState, now: float) -> Iterator[E
             time=now,
             kind="certificate",
             subject=proxy,
-            message=_truncate(f"Certificate {name} is {message}"),
+            message=_truncate(f"{what} is {message}"),
             severity=severity,
         )
         state = current.state if current else "valid"

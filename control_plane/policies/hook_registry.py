@@ -12,6 +12,7 @@ from typing import Any, get_args
 from google.protobuf.message import Message
 
 from meshwright.control_plane import policies
+from meshwright.control_plane.api.node_certificates import CertificateFiles
 from meshwright.control_plane.policies.base import Policy, Spec, TargetedSpec
 from meshwright.control_plane.policies.hooks import FilterEntry, Hooks, ListenerDirection
 from meshwright.control_plane.policies.registry import kinds
@@ -47,9 +48,17 @@ def _by_spec() -> Mapping[type[Spec], HookClass]:
     return result
 
 
-def hooks_for(spec: Spec, ref: str = "", clusters: Iterable[tuple[str, str]] = ()) -> Hooks[Any]:
-    """The hooks of one spec, that of the document `ref`; `clusters`: of the mesh's hosts that it calls."""
-    return _by_spec()[type(spec)](spec, ref, dict(clusters))
+def hooks_for(
+    spec: Spec,
+    ref: str = "",
+    clusters: Iterable[tuple[str, str]] = (),
+    certificates: Iterable[tuple[str, CertificateFiles]] = (),
+) -> Hooks[Any]:
+    """The hooks of one spec, that of the document `ref`.
+
+    `clusters`: of the mesh's hosts that it calls; `certificates`: the files of those that it names.
+    """
+    return _by_spec()[type(spec)](spec, ref, dict(clusters), dict(certificates))
 
 
 def overrides(spec: Spec, hook: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
+from meshwright.control_plane.api.node_certificates import CertificateFiles
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.base import Spec, TargetedSpec
 from meshwright.control_plane.policies.reply_reason import Reason
@@ -154,16 +155,21 @@ class Hooks(Generic[SpecT]):
     """Why a route that the kind adds responds itself, by the route's name."""
 
     def __init__(
-        self, spec: SpecT, ref: str = "", clusters: Mapping[str, str] = MappingProxyType({})
+        self,
+        spec: SpecT,
+        ref: str = "",
+        clusters: Mapping[str, str] = MappingProxyType({}),
+        certificates: Mapping[str, CertificateFiles] = MappingProxyType({}),
     ) -> None:
         """`ref`: `Kind/name` of the document; empty for a kind's default and for a rule's own policy.
 
         `clusters`: the cluster of each of `mesh_hosts`, for hooks that patch routes of gateways and inbound
-        routes.
+        routes. `certificates`: the files of each of `certificate_names` that exists, for `patch_cluster`.
         """
         self.spec = spec
         self.ref = ref
         self.clusters = clusters
+        self.certificates = certificates
         self._members: tuple[Any, ...] = ()
 
     @property
@@ -246,6 +252,10 @@ class Hooks(Generic[SpecT]):
 
     def mesh_hosts(self) -> Sequence[str]:
         """Hosts of the mesh, such as `users` or `users:9090`, whose clusters the shared filters need."""
+        return ()
+
+    def certificate_names(self) -> Sequence[str]:
+        """Certificate documents whose files the clusters of an ExternalService need."""
         return ()
 
     def outside_clusters(self) -> Sequence[v3.Cluster]:

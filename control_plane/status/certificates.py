@@ -1,4 +1,4 @@
-"""Certificates of gateways: whether listeners refer to one, and whether nodes have it. Pure."""
+"""Certificates in files of nodes: whether documents refer to one, and whether the nodes have it. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from meshwright.control_plane.api.models.proxies import CertificateReport, ProxyReport
+from meshwright.control_plane.policies.backendtlspolicy.spec import BackendTLSPolicy
 from meshwright.control_plane.policies.certificate.spec import Certificate
 from meshwright.control_plane.policies.gateway.spec import Gateway, Listener
 
@@ -14,7 +15,7 @@ UNUSABLE = frozenset({"missing", "expired"})
 
 
 class NodeCertificate(NamedTuple):
-    """A certificate as a proxy of a gateway has it."""
+    """A certificate as a proxy has it."""
 
     proxy: str
     report: CertificateReport
@@ -26,7 +27,7 @@ class NodeCertificate(NamedTuple):
 
 
 NodeCertificates = Mapping[str, tuple[NodeCertificate, ...]]
-"""By gateway."""
+"""By gateway or service."""
 
 NO_CERTIFICATES: NodeCertificates = {}
 
@@ -40,7 +41,7 @@ class CertificateProblem(NamedTuple):
 
 
 def node_certificates(reports: Iterable[ProxyReport]) -> NodeCertificates:
-    """What the agents of gateways report, by gateway."""
+    """What agents report, by gateway or service."""
     result: dict[str, list[NodeCertificate]] = {}
     for report in reports:
         for certificate in report.certificates:
@@ -54,7 +55,7 @@ def node_certificates(reports: Iterable[ProxyReport]) -> NodeCertificates:
 
 
 class CertificateReferences:
-    """The certificates of one world. `on_nodes` is what gateways report."""
+    """The certificates of one world. `on_nodes` is what proxies report."""
 
     def __init__(self, certificates: Mapping[str, Certificate], on_nodes: NodeCertificates) -> None:
         self._certificates = certificates
@@ -80,13 +81,20 @@ class CertificateReferences:
             validation is None or len(cas) < len(validation.ca_certificate_refs)
         )
 
-    def of(self, certificate: Certificate) -> list[NodeCertificate]:
-        """Where a certificate is not in order."""
+    def authorities(self, policy: BackendTLSPolicy) -> Iterator[CertificateProblem]:
+        """What is wrong with the authorities that a host outside must chain to."""
+        for index, ref in enumerate(policy.spec.validation.ca_certificate_refs):
+            if message := self._reason("", ref.name, ca=True):
+                field = f"spec.validation.caCertificateRefs[{index}].name"
+                yield CertificateProblem(field, "InvalidCACertificateRef", message)
+
+    def of(self, ref: str) -> list[NodeCertificate]:
+        """Where the certificate of the document `Kind/name` is not in order."""
         return [
             entry
             for entries in self._on_nodes.values()
             for entry in entries
-            if entry.report.name == certificate.name and entry.report.state != "valid"
+            if entry.report.ref == ref and entry.report.state != "valid"
         ]
 
     def _leaves(self, gateway: Gateway, listener: Listener) -> Iterator[CertificateProblem]:

@@ -110,6 +110,7 @@ def _warnings(references: References, document: PolicyDocument) -> Iterator[Refe
         case TargetedPolicy() as policy:
             yield from (problem for problem in references.targets(policy) if problem)
             yield from references.callers(policy)
+            yield from references.authorities(policy)
         case Subset() as subset:
             if problem := references.subset(subset):
                 yield problem
@@ -181,24 +182,28 @@ def _accepted_and_resolved(references: References, document: PolicyDocument) -> 
             if callers and len(callers) == len(policy.spec.from_):
                 yield _condition("Accepted", callers)
                 return
-            yield from _in_part(references.targets(policy), [*callers, *_inapplicable(policy)])
+            yield from _in_part(
+                references.targets(policy),
+                [*callers, *references.authorities(policy), *_inapplicable(policy)],
+            )
         case Subset() as subset:
             problem = references.subset(subset)
             yield from _in_part([problem], [])
         case ExternalService() as external:
             callers = references.callers(external)
             missing = callers if len(callers) == len(external.spec.from_) else []
-            yield from _in_part([missing[0] if missing else None], callers)
+            problems = [*callers, *_certificate_problems(references, external.ref)]
+            yield from _in_part([missing[0] if missing else None], problems)
         case Certificate() as certificate:
-            yield from _in_part([None], _certificate_problems(references, certificate))
+            yield from _in_part([None], _certificate_problems(references, certificate.ref))
         case _:
             yield Condition(type="Accepted", status="True", reason="Accepted")
 
 
-def _certificate_problems(references: References, certificate: Certificate) -> list[ReferenceProblem]:
+def _certificate_problems(references: References, ref: str) -> list[ReferenceProblem]:
     return [
         ReferenceProblem(entry.report.state.capitalize(), entry.text)
-        for entry in references.certificates.of(certificate)
+        for entry in references.certificates.of(ref)
     ]
 
 

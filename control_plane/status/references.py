@@ -14,6 +14,7 @@ from meshwright.control_plane.core.listeners import Attached, ListenerPorts, att
 from meshwright.control_plane.core.ports import port_numbers
 from meshwright.control_plane.core.tcp_routes import selects_port
 from meshwright.control_plane.core.world import Service, World
+from meshwright.control_plane.policies.backendtlspolicy.spec import BackendTLSPolicy
 from meshwright.control_plane.policies.base import TargetedPolicy, TargetRef
 from meshwright.control_plane.policies.certificate.spec import Certificate
 from meshwright.control_plane.policies.externalservice.spec import ExternalService
@@ -191,6 +192,13 @@ class References:
             return None
         problem = f"Gateway {ref.name} has no listener {ref.section_name!r}: it has {', '.join(names)}"
         return ReferenceProblem("TargetNotFound", f"{path}.sectionName: {problem}")
+
+    def authorities(self, policy: TargetedPolicy) -> list[ReferenceProblem]:
+        """Certificates that a BackendTLSPolicy names and that do not exist, or have no CA."""
+        if not isinstance(policy, BackendTLSPolicy):
+            return []
+        problems = self.certificates.authorities(policy)
+        return [ReferenceProblem(item.reason, f"{item.field}: {item.message}") for item in problems]
 
     def callers(self, policy: TargetedPolicy | ExternalService) -> list[ReferenceProblem]:
         """The names in `from` that nobody in the mesh has."""

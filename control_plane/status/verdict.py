@@ -248,7 +248,7 @@ def _gateway_certificates(reports: Iterable[ProxyReport]) -> Iterator[MeshProble
                 yield MeshProblem(
                     severity="error" if certificate.state in UNUSABLE else "warning",
                     kind="certificate",
-                    subject=f"{report.node}: Certificate/{certificate.name}",
+                    subject=f"{report.node}: {certificate.ref}",
                     message=f"is {certificate.state}",
                     cause=certificate.message,
                 )

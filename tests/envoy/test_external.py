@@ -6,9 +6,9 @@ import http.client
 import json
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +17,24 @@ import pytest
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.http_cases import END
 from tests.envoy.mesh_api import api
-from tests.envoy.raw_http import RawResponse, exchange, parse
+from tests.envoy.outside_world import (
+    HOST,
+    World,
+    backend_tls,
+    call,
+    copy_files,
+    document,
+    is_reported,
+    of,
+    policy,
+    server_of,
+    static,
+    status_becomes,
+)
+from tests.envoy.raw_http import exchange, parse
 from tests.envoy.steady_load import load
 from tests.fakes.dns_server import DnsRecords, running_dns_server
 from tests.fakes.outside_server import Outside, PublicAuthority, running_outside
-
-HOST = "api.cards.example"
-
-
-@dataclass
-class World:
-    """The servers outside: two for the same host, and those with TLS under a right and a wrong name."""
-
-    first: Outside
-    second: Outside
-    secure: Outside
-    impostor: Outside
-    mutual: Outside
-    dns: DnsRecords
-    authority: PublicAuthority
-    files: tuple[Path, Path]
-    ca: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.ca = json.dumps(self.authority.pem)
 
 
 @pytest.fixture(scope="module")
@@ -72,17 +66,6 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield running
 
 
-def document(spec: str, name: str = "cards") -> str:
-    head = f"apiVersion: meshwright.io/v1, kind: ExternalService, metadata: {{name: {name}}}"
-    return f"---\n{{{head}, spec: {{{spec}}}}}\n"
-
-
-def policy(kind: str, spec: str) -> str:
-    head = f"apiVersion: meshwright.io/v1, kind: {kind}, metadata: {{name: cards}}"
-    target = "targetRefs: [{kind: ExternalService, name: cards}]"
-    return f"---\n{{{head}, spec: {{{target}, {spec}}}}}\n"
-
-
 @pytest.fixture
 def applied(mesh: Mesh) -> Iterator[Any]:
     """Apply documents; they are deleted after the test."""
@@ -97,21 +80,6 @@ def applied(mesh: Mesh) -> Iterator[Any]:
     yield apply
     for kind, name in dict.fromkeys(reversed(names)):
         mesh.delete(kind, name)
-
-
-def static(*servers: Outside, more: str = "") -> str:
-    endpoints = ", ".join(f"{{address: {server.address}}}" for server in servers)
-    ports = f"ports: [{{port: 80, targetPort: {servers[0].port}}}]"
-    return document(f"hosts: [{HOST}], {ports}, endpoints: [{endpoints}]{more}")
-
-
-def call(mesh: Mesh, host: str = HOST, caller: str = "front-1", path: str = "/x") -> RawResponse:
-    text = f"GET http://{host}{path} HTTP/1.1\r\nHost: {host}\r\n{END}"
-    return exchange(mesh.ports(caller)["outbound"], text)
-
-
-def server_of(response: RawResponse) -> str:
-    return str(json.loads(response.body)["server"])
 
 
 def test_static_endpoints_answer_for_the_host(mesh: Mesh, outside: World, applied: Any) -> None:
@@ -135,22 +103,47 @@ def test_change_in_dns_is_followed(mesh: Mesh, outside: World, applied: Any) -> 
 
 
 def test_tls_is_opened_and_a_wrong_name_refused(mesh: Mesh, outside: World, applied: Any) -> None:
-    def secure(server: Outside, tls: str = "") -> str:
-        return document(
-            f"hosts: [{HOST}], ports: [{{port: 80, targetPort: {server.port}}}],"
-            f" endpoints: [{{address: {server.address}}}], tls: {{ca: {outside.ca}{tls}}}"
-        )
-
-    applied(secure(outside.secure))
+    tls = f", tls: {{ca: {outside.ca}}}"
+    applied(of(outside.secure, tls))
     assert call(mesh).status == 200
-    applied(secure(outside.impostor))
+    applied(of(outside.impostor, tls))
     refused = call(mesh)
     assert refused.status == 503
     why = f"/api/v1/why/{refused.request_id}"
     until(lambda: "CERTIFICATE_VERIFY_FAILED" in api(mesh, why).text, "the reason")
-    certificate, key = outside.files
-    applied(secure(outside.mutual, f", clientCertificate: {{certificate: {certificate}, privateKey: {key}}}"))
-    assert call(mesh).status == 200
+
+
+def test_authorities_in_a_file_are_read_again_and_other_names_accepted(
+    mesh: Mesh, outside: World, applied: Any
+) -> None:
+    folder = mesh.state / "certificates"
+    folder.mkdir(exist_ok=True)
+    ca = document("caFile: cards.pem").replace("ExternalService", "Certificate")
+    applied(of(outside.secure), ca, backend_tls())
+    assert call(mesh).status == 503, "there is no file"
+    until(lambda: is_reported(mesh, "cards.pem"), "the missing file is reported")
+    (folder / "cards.pem").write_text(PublicAuthority("another").pem)
+    until(lambda: not is_reported(mesh, "cards.pem"), "the file is used")
+    assert call(mesh).status == 503, "the server is not of this authority"
+    (folder / "cards.pem").write_text(outside.authority.pem)
+    status_becomes(mesh, 200)
+    applied(of(outside.impostor))
+    assert call(mesh).status == 503
+    applied(backend_tls(", subjectAltNames: [{type: Hostname, hostname: other.example}]"))
+    status_becomes(mesh, 200)
+
+
+def test_a_client_certificate_is_read_again(mesh: Mesh, outside: World, applied: Any, tmp_path: Path) -> None:
+    files = tmp_path / "client.pem", tmp_path / "client.key"
+    copy_files(PublicAuthority("another").files(tmp_path, "stranger.example"), files)
+    client = f"clientCertificate: {{certificate: {files[0]}, privateKey: {files[1]}}}"
+    applied(of(outside.mutual, f", tls: {{ca: {outside.ca}, {client}}}"))
+    assert call(mesh).status == 503, "nobody outside knows this certificate"
+    copy_files(outside.files, files)
+    status_becomes(mesh, 200)
+    files[1].unlink()
+    until(lambda: is_reported(mesh, "the one before is still used"), "the loss is reported")
+    assert call(mesh).status == 200, "the certificate before is still used"
 
 
 def test_exact_host_wins_over_a_wildcard_that_the_proxy_uses_already(
@@ -345,8 +338,11 @@ def test_gateway_leads_to_a_host_outside_under_its_own_name(mesh: Mesh, outside:
     until(lambda: edge_to(mesh, "ingress", "external/cards"), "the edge from the gateway", every=0.5)
 
 
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(0, id="twice"), pytest.param(60, id="minute", marks=pytest.mark.long)]
+)
 def test_turning_it_on_off_and_over_fails_no_request_and_cuts_no_stream(
-    mesh: Mesh, outside: World, applied: Any, tmp_path: Path
+    mesh: Mesh, outside: World, applied: Any, tmp_path: Path, seconds: float
 ) -> None:
     first, second = outside.first, outside.second
     port = mesh.ports("front-1")["outbound"]
@@ -356,8 +352,10 @@ def test_turning_it_on_off_and_over_fails_no_request_and_cuts_no_stream(
     with socket.create_connection(("127.0.0.1", port), timeout=60) as stream:
         stream.sendall(f"GET /stream HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
         received = stream.recv(4096)
+        end, rounds = time.monotonic() + seconds, 0
         with load(tmp_path, f"http://127.0.0.1:{port}/x", f"Host: {authority}") as result:
-            for _ in range(2):
+            while rounds < 2 or time.monotonic() < end:
+                rounds += 1
                 mesh.delete("ExternalService", "cards")
                 mesh.apply(document(spec))
                 mesh.apply(document(f"{spec}, endpoints: [{{address: {second.address}}}]"))

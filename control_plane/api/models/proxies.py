@@ -40,8 +40,8 @@ MAX_CERTIFICATES, MAX_CERTIFICATE_HOSTS, MAX_CERTIFICATE_MESSAGE = 200, 8, 400
 
 
 class CertificateReport(ApiModel):
-    """A certificate of a gateway as it is on its node. `name` is that of the document; several, joined by +,
-    for CAs that are used together.
+    """A certificate of a proxy as it is on its node. `name` is that of the Certificate; several, joined by +,
+    for CAs that are used together; `ExternalService/cards` for the client certificate that it names.
 
     `message` says what is wrong. `expires` is in epoch seconds, 0 without a certificate. `hosts` are some of
     the names that it is for.
@@ -54,6 +54,11 @@ class CertificateReport(ApiModel):
     hosts: tuple[Annotated[str, StringConstraints(max_length=255)], ...] = Field(
         (), max_length=MAX_CERTIFICATE_HOSTS
     )
+
+    @property
+    def ref(self) -> str:
+        """`Kind/name` of the document that names the files."""
+        return self.name if "/" in self.name else f"Certificate/{self.name}"
 
 
 class ProxyReport(ApiModel):

@@ -28,7 +28,7 @@ FileName = Annotated[
 
 
 class CertificateSpec(Spec):
-    """Files on the gateway's node: relative names are in its folder of certificates (MESH_CERTIFICATES)."""
+    """Files on the proxy's node: relative names are in its folder of certificates (MESH_CERTIFICATES)."""
 
     certificate_file: FileName = Field(
         "", description="PEM file with the certificate and its intermediates. Default: NAME.crt."
@@ -38,8 +38,8 @@ class CertificateSpec(Spec):
     )
     ca_file: FileName = Field(
         "",
-        description="PEM file with the CA certificates that sign client certificates, for caCertificateRefs. "
-        "In place of the other two.",
+        description="PEM file with the CAs of clients, or of hosts outside (BackendTLSPolicy), for "
+        "caCertificateRefs. In place of the other two.",
     )
 
     @model_validator(mode="after")
@@ -53,9 +53,10 @@ class CertificateSpec(Spec):
 
 
 class Certificate(Policy):
-    """A certificate of gateways, in PEM files that the agent of the gateway's node reads.
+    """A certificate of gateways, or CAs, in PEM files that the agent of each node reads.
 
-    Listeners refer to it in `tls.certificateRefs`, or in `caCertificateRefs` if it has a `caFile`. The
+    Listeners refer to it in `tls.certificateRefs`; listeners and BackendTLSPolicies in `caCertificateRefs` if
+    it has a `caFile`. The
     document holds names of files only: private keys never leave their node. Files that change are in use
     within two seconds, and no connection is closed. Files that cannot be used change nothing, and are
     reported.

@@ -15,7 +15,7 @@ FilePath = Annotated[str, StringConstraints(max_length=1024, pattern=r"^/[^\x00-
 
 
 class ClientCertificate(Spec):
-    """Files on the host of each proxy that calls. The key never leaves it."""
+    """Files on the host of each proxy that calls, read again when they change. The key never leaves it."""
 
     certificate: FilePath = Field(description="The PEM certificate, with its chain; an absolute path.")
     private_key: FilePath = Field(description="The PEM key; an absolute path.")
