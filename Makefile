@@ -7,9 +7,9 @@ BIN := .venv/bin
 DEBIAN := wrk:wrk node:nodejs npm:npm nginx:nginx-light pg_lsclusters:postgresql ip:iproute2 tmux:tmux chromium:chromium \
   redis-cli:redis-tools prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager \
   systemd-analyze:systemd curl:curl nsenter:util-linux
-PARTS := checks cli control_plane dashboards deploy meshwright services sidecar tests tui bench
+PARTS := checks cli control_plane dashboards deploy docs meshwright services sidecar tests tui bench
 
-.PHONY: help install demo test test-long check reference dist requirements bench clean
+.PHONY: help install demo test test-long check reference docs dist requirements bench clean
 
 help:
 	@echo "make install    a virtual environment in .venv with the mesh command"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-long  the rest: soak, chaos, large random cases"
 	@echo "make check      lint, types, import contracts, house rules, generated files"
 	@echo "make reference  write docs/reference.md from the code"
+	@echo "make docs       the documentation as a site, in site/"
 	@echo "make dist       the sdist and the wheel, in dist/"
 	@echo "make requirements  write requirements/ from pyproject.toml and constraints.txt"
 	@echo "make bench      figures, not a verdict; BENCH='--json FILE' writes them"
@@ -91,6 +92,9 @@ check: .venv/.tests
 reference: .venv/.tests
 	@$(BIN)/python -m checks.reference
 
+docs: .venv/.tests
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q --strict
+
 dist: .venv/.tests
 	@rm -rf dist
 	@$(BIN)/python -m build --no-isolation --outdir dist >/dev/null
@@ -100,4 +104,4 @@ bench: .venv/.tests debian
 	@$(BIN)/python -m bench $(BENCH)
 
 clean:
-	rm -rf .venv .mesh .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	rm -rf .venv .mesh .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build site

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -101,6 +103,26 @@ def test_page_has_only_valid_yaml(page: Path) -> None:
         loaded = load_files([(page.name, block.encode())], extra_kinds, read_file=named_file)
         assert loaded.problems == ()
         assert loaded.documents
+
+
+def test_pages_are_a_site_without_broken_links(tmp_path: Path) -> None:
+    build = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "-q",
+        "--strict",
+        "-f",
+        str(ROOT / "mkdocs.yml"),
+        "-d",
+        str(tmp_path),
+    ]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first = (tmp_path / "index.html").read_text()
+    assert 'href="operations/' in first
+    assert 'src="images/topology.svg"' in first
 
 
 def test_metrics_page_describes_every_metric() -> None:
