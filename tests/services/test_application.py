@@ -65,6 +65,21 @@ def test_the_ingress_lets_nothing_but_sign_in_and_the_catalog_through_without_a_
     ]
 
 
+def test_each_client_of_the_ingress_is_limited_and_people_behind_a_hop_on_its_host_count_apart() -> None:
+    by_client = [{"type": "ClientAddress"}]
+    limits = {
+        document["metadata"]["name"]: (document["spec"]["targetRefs"][0]["kind"], document["spec"]["limits"])
+        for document in documents()
+        if document["kind"] == "RateLimit"
+    }
+    assert limits == {
+        "ingress": ("Gateway", [{"requests": 600, "per": "1m", "by": by_client}]),
+        "auth": ("HTTPRoute", [{"requests": 100, "per": "15m", "by": by_client}]),
+    }
+    (gateway,) = (document["spec"] for document in documents() if document["kind"] == "Gateway")
+    assert gateway["trustedProxies"] == ["127.0.0.0/8"]
+
+
 def test_every_service_has_a_breaker_that_is_explained_and_tried_by_a_probe(
     application: dict[str, Any],
 ) -> None:
