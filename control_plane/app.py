@@ -136,9 +136,9 @@ class ControlPlane:
 
     def _rate_limits(self) -> RateLimitService:
         """Counts for the global limits of proxies, in the store."""
-        report = partial(self.host_problems.report, "global rate limits")
-        batches = LimitBatches(self.store.limit_counters.take, report, time.monotonic)
-        return RateLimitService(self.callers, lambda: self.reconciler.world, batches)
+        counting, late = (partial(self.host_problems.report, name) for name in ("limits", "late limits"))
+        batches = LimitBatches(self.store.limit_counters.take, counting, time.monotonic)
+        return RateLimitService(self.callers, lambda: self.reconciler.world, batches, late)
 
     def _build_enrolment(self) -> None:
         settings = self._settings

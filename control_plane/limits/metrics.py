@@ -23,5 +23,5 @@ DURATION = Histogram(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
 )
 AVAILABLE.set(1)
-for _reason in ("denied", "malformed", "store"):
+for _reason in ("denied", "late", "malformed", "store"):
     FAILURES.labels(_reason)  # a rate needs the zero before the first failure

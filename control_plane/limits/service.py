@@ -18,6 +18,7 @@ from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.errors import PermissionDeniedError, StoreError
 from meshwright.control_plane.limits import metrics
 from meshwright.control_plane.limits.batches import LimitBatches
+from meshwright.control_plane.limits.late import LateAnswers
 from meshwright.control_plane.limits.table import GlobalLimit, LimitTable, answer
 from meshwright.control_plane.store.limit_counters import Bucket, Grant
 
@@ -31,12 +32,19 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class RateLimitService:
-    """The service. `world` has the policies in force."""
+    """The service. `world` has the policies in force, `report` gets the problem that answers are late."""
 
-    def __init__(self, callers: CallerCheck, world: Callable[[], World], batches: LimitBatches) -> None:
+    def __init__(
+        self,
+        callers: CallerCheck,
+        world: Callable[[], World],
+        batches: LimitBatches,
+        report: Callable[[str], None],
+    ) -> None:
         self._callers = callers
         self._world = world
         self._batches = batches
+        self._late = LateAnswers(report)
         self._current: World | None = None
         self._table = LimitTable(())
 
@@ -63,7 +71,17 @@ class RateLimitService:
         except StoreError as error:
             metrics.FAILURES.labels("store").inc()
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        except asyncio.CancelledError:  # the proxy waits no longer
+            self._note(late=True)
+            raise
+        remaining = context.time_remaining()
+        self._note(late=remaining is not None and remaining <= 0)
         return self._answer(entries, grants).SerializeToString()
+
+    def _note(self, *, late: bool) -> None:
+        if late:
+            metrics.FAILURES.labels("late").inc()
+        self._late.add(late=late)
 
     def _answer(
         self, entries: list[tuple[GlobalLimit, Bucket] | None], grants: list[Grant]
