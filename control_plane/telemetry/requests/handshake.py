@@ -45,10 +45,12 @@ _CAUSES = (
     ("NO_SHARED_CIPHER", "no-cipher"),
     ("Secret_is_not_supplied", "not-ready"),
     ("_ALERT_", "distrust"),
+    ("BAD_PACKET_LENGTH", "distrust"),
     ("HTTP_REQUEST", "plaintext"),
     ("WRONG_VERSION_NUMBER", "plaintext"),
 )
-# Parts of BoringSSL's error text as Envoy 1.40 writes it, the most specific first.
+# Parts of BoringSSL's error text as Envoy 1.40 writes it, the most specific first. BAD_PACKET_LENGTH: clients
+# with OpenSSL 3.0 refuse a certificate by an alert that is not encrypted, and so too short for TLS 1.3.
 
 
 def described(attributes: Mapping[str, str]) -> dict[str, str]:

@@ -251,8 +251,9 @@ def test_connections_end_tls_at_the_gateway_and_each_refused_one_is_told(mesh: M
     until(lambda: serves(port, "some.t.test", leaf), "the certificate")
     for host in ("rows.t.test", "some.t.test"):
         assert echoed(CLIENT, port, host) == b"ledger-1: hello\n", host
-    with pytest.raises(OSError):
-        echoed(CLIENT, port, "t.test")
+    for client, host in ((CLIENT, "t.test"), (TlsClient(STRANGERS), "some.t.test")):
+        with pytest.raises(OSError):
+            echoed(client, port, host)
     with socket.create_connection(("127.0.0.1", port), 30) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
         with contextlib.suppress(ConnectionError):
@@ -268,7 +269,7 @@ def test_connections_end_tls_at_the_gateway_and_each_refused_one_is_told(mesh: M
 
 
 TERMINATED = {"rows": "rows.t.test", "any": "*.t.test"}
-REFUSED = ("unknown-host", "plaintext")
+REFUSED = ("unknown-host", "distrust", "plaintext")
 
 
 def has_event(mesh: Mesh, text: str) -> bool:

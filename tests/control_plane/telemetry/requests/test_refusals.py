@@ -170,6 +170,7 @@ def test_a_refused_handshake_has_a_reason_and_an_unproven_peer(
             "shop.test",
             "distrust",
         ),
+        ("TLS_error:|268435568:SSL_routines:OPENSSL_internal:BAD_PACKET_LENGTH", "shop.test", "distrust"),
         ("TLS_error:|268435640:SSL_routines:OPENSSL_internal:NO_SHARED_CIPHER", "-", "no-cipher"),
         ("TLS_error:_Secret_is_not_supplied_by_SDS", "-", "not-ready"),
         ("-", "-", "plaintext"),
