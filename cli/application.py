@@ -98,6 +98,12 @@ class ServiceEntry(Spec):
         "that is too busy to accept.",
     )
     concurrency: WorkerThreads = Field(1, description="Worker threads of each sidecar.")
+    watch: tuple[str, ...] = Field(
+        (),
+        max_length=64,
+        description="Files and folders, relative to this file, whose change replaces its instances under "
+        "`mesh up --watch`. Default: the source files that its command names.",
+    )
     metrics: str | None = Field(
         None, pattern=r"^/\S*$", description="Path of its Prometheus metrics, on its first http port."
     )

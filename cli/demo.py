@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 
 from meshwright.cli.application import read_application
 from meshwright.cli.foreground import WhileRunning, run_mesh, stop_event
+from meshwright.cli.launch_ports import settle_ports
 from meshwright.cli.launcher import LaunchPlan
 from meshwright.cli.options import StateOption
 from meshwright.cli.reconcile.options import ReadyTimeoutOption
@@ -25,7 +26,6 @@ from meshwright.cli.up import (
     DetachOption,
     PortOption,
     application_to_run,
-    check_ports,
     demo_application_file,
     mesh_settings,
     up,
@@ -87,8 +87,7 @@ def _send_traffic(requested: TrafficPlan, plan: LaunchPlan) -> None:
             return
         lock = StateLock(state)
         try:
-            check_ports(plan)
-            asyncio.run(run_mesh(plan, -1, send))
+            asyncio.run(run_mesh(settle_ports(plan), -1, send))
         finally:
             lock.release()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
+from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -13,18 +14,26 @@ import typer
 
 from meshwright.cli.application import MAX_REPLICAS, read_application, with_gateway_ports
 from meshwright.cli.errors import warn
-from meshwright.cli.foreground import run_mesh, start_detached
+from meshwright.cli.foreground import WhileRunning, run_mesh, start_detached, stop_event
+from meshwright.cli.launch_ports import settle_ports
 from meshwright.cli.launcher import LaunchPlan
-from meshwright.cli.leftovers import stop_leftovers
 from meshwright.cli.options import Output, OutputOption, StateOption
-from meshwright.cli.ports import ListenPort, port_conflicts
 from meshwright.cli.reconcile.applied import AppliedApplication, applied_application, load_applied
 from meshwright.cli.reconcile.options import ChangeDryRunOption, ReadyTimeoutOption, parse_name_number
 from meshwright.cli.reconcile.reconcile import Reconciliation, reconcile, show_first_start
+from meshwright.cli.reconcile.watch import SourceWatch
 from meshwright.cli.state_lock import StateLock, holder
 from meshwright.control_plane.api import mesh_locator
 from meshwright.control_plane.config import Settings, read_settings
 from meshwright.control_plane.errors import InputError
+
+
+class Ports(StrEnum):
+    """What becomes of ports that something else uses."""
+
+    fixed = "fixed"
+    auto = "auto"
+
 
 FileOption = Annotated[
     str, typer.Option("--file", "-f", metavar="FILE", help="Application file. [default: the demo shop]")
@@ -36,11 +45,18 @@ ScaleOption = Annotated[
 PortOption = Annotated[
     list[str], typer.Option("--port", metavar="NAME=PORT", help="Port of a gateway. Repeatable.")
 ]
+PortsOption = Annotated[
+    Ports,
+    typer.Option("--ports", help="auto: free ports for those in use, so that a second mesh can start."),
+]
 DetachOption = Annotated[
     bool, typer.Option("--detach", "-d", help="Run in the background; return when the mesh is ready.")
 ]
 PoliciesOption = Annotated[
     bool, typer.Option("--policies", help="Apply the policies of the file to a mesh that had some before.")
+]
+WatchOption = Annotated[
+    bool, typer.Option("--watch", help="Replace the instances of a service whose source files change.")
 ]
 ReadyFdOption = Annotated[int, typer.Option("--ready-fd", hidden=True)]
 
@@ -51,8 +67,10 @@ def up(
     only: OnlyOption = "",
     scale: ScaleOption = [],  # noqa: B006  typer copies it
     port: PortOption = [],  # noqa: B006  typer copies it
+    ports: PortsOption = Ports.fixed,
     policies: PoliciesOption = False,
     dry_run: ChangeDryRunOption = False,
+    watch: WatchOption = False,
     detach: DetachOption = False,
     timeout: ReadyTimeoutOption = 60.0,
     ready_fd: ReadyFdOption = -1,
@@ -76,6 +94,8 @@ def up(
       mesh up -f shop.yaml --only orders,inventory --scale inventory=3 --port ingress=9080
       mesh up -f shop.yaml --dry-run && mesh up -f shop.yaml --policies
       mesh up --detach && mesh status; mesh down
+      mesh up --state .second --ports auto
+      mesh up -f shop.yaml --watch
     """
     folder = mesh_locator.state_dir(os.environ, state)
     running = load_applied(folder) if holder(folder) else None
@@ -92,25 +112,36 @@ def up(
         timeout=timeout,
         output=output,
     )
+    if watch and detach:
+        raise InputError("--watch runs in the foreground: leave out --detach, or run it beside a mesh")
+    follow = SourceWatch(folder, timeout).run if watch and not dry_run else None
     if running is not None:
-        reconcile(_beside(running, request, folder), folder)
-    elif dry_run:
+        asyncio.run(_change(_beside(running, request, folder), folder, follow))
+        return
+    if dry_run:
         show_first_start(request, folder)
-    else:
-        _start(LaunchPlan(applied, mesh_settings(state), timeout, policies), ready_fd, detach=detach)
-
-
-def _start(plan: LaunchPlan, ready_fd: int, *, detach: bool) -> None:
-    """Start a mesh and keep it, in the background if `detach`."""
+        return
+    plan = LaunchPlan(applied, mesh_settings(state), timeout, policies)
     if detach:
         start_detached(plan)
-        return
+    else:
+        _start(plan, ready_fd, follow, auto_ports=ports is Ports.auto)
+
+
+def _start(plan: LaunchPlan, ready_fd: int, follow: WhileRunning | None, *, auto_ports: bool) -> None:
+    """Start a mesh and keep it until a signal comes."""
     lock = StateLock(plan.settings.state)
     try:
-        check_ports(plan)
-        asyncio.run(run_mesh(plan, ready_fd))
+        asyncio.run(run_mesh(settle_ports(plan, auto=auto_ports), ready_fd, follow))
     finally:
         lock.release()
+
+
+async def _change(request: Reconciliation, state: Path, follow: WhileRunning | None) -> None:
+    """Change a running mesh, and follow its sources until a signal comes, if that is asked for."""
+    await reconcile(request, state)
+    if follow:
+        await follow(stop_event())
 
 
 def _beside(running: AppliedApplication, request: Reconciliation, state: Path) -> Reconciliation:
@@ -164,31 +195,3 @@ def application_to_run(
 def mesh_settings(state: Path | None) -> Settings:
     """The settings of the mesh to start; raises InputError."""
     return read_settings({**os.environ, **({"MESH_STATE": str(state)} if state else {})})
-
-
-def check_ports(plan: LaunchPlan) -> None:
-    """Raise InputError with a line for each port that something else uses.
-
-    Whatever held the ports of the control plane before is stopped. A gateway that an earlier start left goes
-    on, on its port.
-    """
-    settings = plan.settings
-    left = stop_leftovers(settings.state, plan.workload_names)
-    serving = {record.name.removesuffix(".proxy") for record in left.serving}
-    conflicts = port_conflicts(
-        [
-            ListenPort(settings.admin_bind, settings.admin_port, "MESH_ADMIN_PORT"),
-            ListenPort(settings.bind, settings.xds_port, "MESH_XDS_PORT"),
-            ListenPort(settings.bind, settings.enrolment_port, "MESH_ENROLMENT_PORT"),
-            ListenPort(settings.bind, settings.otlp_port, "MESH_OTLP_PORT"),
-            *(
-                ListenPort(
-                    settings.bind, gateway.port, f"the port of gateway {gateway.name} in {plan.applied.file}"
-                )
-                for gateway in plan.gateways
-                if gateway.name not in serving
-            ),
-        ]
-    )
-    if conflicts:
-        raise InputError("\n".join(conflicts))

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from meshwright.cli.application import Application, InstanceSpec, instances, workloads
+from meshwright.cli.application import Application, InstanceSpec, instances, with_gateway_ports, workloads
 from meshwright.control_plane.api.private_files import read_private
 from meshwright.control_plane.policies.schema import dump
 from meshwright.sidecar.config import Workload
@@ -69,6 +69,11 @@ class AppliedApplication(BaseModel):
         names = set(services)
         only = tuple(sorted({*self.only, *names})) if self.only else ()
         return self.model_copy(update={"only": only, "stopped": self.stopped - names})
+
+    def with_ports(self, ports: Mapping[str, int]) -> AppliedApplication:
+        """The same with other ports for these gateways."""
+        document = dump(with_gateway_ports(self.application, ports))
+        return self.model_copy(update={"document": document, "ports": {**self.ports, **ports}})
 
     def save(self, state: Path) -> None:
         """Write it to the state directory."""

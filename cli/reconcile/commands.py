@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -48,7 +49,8 @@ def scale(
     numbers = dict(parse_name_number("mesh scale", text, MAX_REPLICAS) for text in counts)
     folder, applied = _running(state, numbers)
     applied = applied.with_running(numbers).model_copy(update={"scale": {**applied.scale, **numbers}})
-    reconcile(_request(applied, numbers, dry_run=dry_run, timeout=timeout, output=output), folder)
+    request = _request(applied, numbers, dry_run=dry_run, timeout=timeout, output=output)
+    asyncio.run(reconcile(request, folder))
 
 
 def stop(
@@ -70,7 +72,7 @@ def stop(
     applied = applied.model_copy(update={"stopped": applied.stopped | set(services)})
     reasons = dict.fromkeys(services, "mesh stop")
     request = _request(applied, services, dry_run=dry_run, timeout=0.0, output=output, reasons=reasons)
-    reconcile(request, folder)
+    asyncio.run(reconcile(request, folder))
 
 
 def start(
@@ -89,7 +91,8 @@ def start(
     """
     folder, applied = _running(state, services)
     applied = applied.with_running(services)
-    reconcile(_request(applied, services, dry_run=dry_run, timeout=timeout, output=output), folder)
+    request = _request(applied, services, dry_run=dry_run, timeout=timeout, output=output)
+    asyncio.run(reconcile(request, folder))
 
 
 def _running(state: Path | None, services: Collection[str]) -> tuple[Path, AppliedApplication]:

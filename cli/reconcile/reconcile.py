@@ -41,28 +41,38 @@ class Reconciliation:
     output: Output = Output.table
 
 
-def reconcile(request: Reconciliation, state: Path) -> None:
-    """Make a running mesh run what is desired, and print what that changes.
+async def reconcile(request: Reconciliation, state: Path) -> None:
+    """Make a running mesh run what is asked for, and print what that changes.
 
     Raises InputError if another command is doing this, CommandError for the first change that fails.
     """
     with changing(state):
-        running = [item for item in running_workloads(state) if _concerns(request, item.service)]
-        desired = [item for item in request.applied.workloads(state) if _concerns(request, item.service)]
-        changes = changes_to(desired, running, state, request.reasons)
-        paths = request.applied.policy_paths if request.policies else []
-        applying = request.apply_policies and not request.dry_run
-        # Before anything starts: a new service never runs without the rules for who may call it.
-        policies = change_policies(paths, state, dry_run=not applying)
-        _show(request, changes, len(desired), policies, applied=applying)
+        changes = await asyncio.to_thread(_prepare, request, state)
         if request.dry_run:
             return
         report = print_progress if request.output is Output.table else lambda *_: None
-        asyncio.run(ChangeRunner(state, request.timeout, report).run(changes))
-        request.applied.save(state)
-        if not request.services:
-            entries = request.applied.application.spec.services
-            forget_services(changes, {entry.name for entry in entries}, state)
+        await ChangeRunner(state, request.timeout, report).run(changes)
+        await asyncio.to_thread(_finish, request, changes, state)
+
+
+def _prepare(request: Reconciliation, state: Path) -> tuple[Change, ...]:
+    """Apply the policies, if asked for, and print and return the changes to make."""
+    running = [item for item in running_workloads(state) if _concerns(request, item.service)]
+    desired = [item for item in request.applied.workloads(state) if _concerns(request, item.service)]
+    changes = changes_to(desired, running, state, request.reasons)
+    paths = request.applied.policy_paths if request.policies else []
+    applying = request.apply_policies and not request.dry_run
+    # Before anything starts: a new service never runs without the rules for who may call it.
+    policies = change_policies(paths, state, dry_run=not applying)
+    _show(request, changes, len(desired), policies, applied=applying)
+    return changes
+
+
+def _finish(request: Reconciliation, changes: Sequence[Change], state: Path) -> None:
+    request.applied.save(state)
+    if not request.services:
+        entries = request.applied.application.spec.services
+        forget_services(changes, {entry.name for entry in entries}, state)
 
 
 def show_first_start(request: Reconciliation, state: Path) -> None:

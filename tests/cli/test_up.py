@@ -18,7 +18,10 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from tests.envoy.harness import ROOT, Mesh, application, running_mesh, service, settings, stop, until
+from meshwright.cli.launch_ports import settle_ports
+from meshwright.cli.launcher import LaunchPlan
+from meshwright.cli.up import application_to_run, mesh_settings
+from tests.envoy.harness import PORTS, ROOT, Mesh, application, running_mesh, service, settings, stop, until
 from tests.envoy.steady_load import load
 from tests.fakes.ports import free_port
 
@@ -107,10 +110,15 @@ def stopped_afterwards(env: dict[str, str]) -> Iterator[None]:
         mesh_command("down", env=env)
 
 
-def test_ctrl_c_stops_every_child(tmp_path: Path) -> None:
-    with running_mesh(tmp_path, [service("front")]) as mesh:
+def test_ctrl_c_stops_every_child_of_a_mesh_that_follows_its_sources(tmp_path: Path) -> None:
+    (tmp_path / "source.txt").write_text("one")
+    followed = service("front") | {"watch": ["source.txt"]}
+    with running_mesh(tmp_path, [followed], ("--watch",)) as mesh:
+        until(lambda: "watching" in "".join(mesh.output), "the sources are watched")
+        (tmp_path / "source.txt").write_text("two, longer")
+        until(lambda: "front-1 → front-2  source.txt changed" in "".join(mesh.output), "the change is seen")
+        until(lambda: {name.replace("2", "1") for name in recorded(mesh.state)} == PARTS, "it is replaced")
         pids = recorded(mesh.state)
-        assert set(pids) == PARTS
         assert {descendant.pid for descendant in descendants(mesh.state)} >= {
             *pids.values(),
             mesh.process.pid,
@@ -276,7 +284,13 @@ def test_two_meshes_run_side_by_side_one_with_a_very_long_path(tmp_path: Path) -
     (tmp_path / "short").mkdir()
     with (
         running_mesh(deep, [service("front")]) as mesh,
-        running_mesh(tmp_path / "short", [service("front")]) as other,
+        running_mesh(
+            tmp_path / "short",
+            [service("front")],
+            ("--ports", "auto"),
+            (),
+            **{name: mesh.environment[name] for name in PORTS},
+        ) as other,
     ):
         for running in (mesh, other):
             assert running.get("front-1", "http://front/echo").status_code == 200
@@ -285,6 +299,22 @@ def test_two_meshes_run_side_by_side_one_with_a_very_long_path(tmp_path: Path) -
         stop(mesh)
         assert_all_stopped(mesh.state, list(pids.values()))
         assert other.get("front-1", "http://front/echo").status_code == 200
+
+
+def test_a_gateway_gets_a_free_port_if_its_own_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings(tmp_path / "state").items():
+        monkeypatch.setenv(name, value)
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        applied = application_to_run(application_file(tmp_path, [service("front")], port), "", [], [])
+        plan = settle_ports(LaunchPlan(applied, mesh_settings(None)), auto=True)
+    assert plan.gateways[0].port not in (0, port)
+    assert plan.applied.ports == {"ingress": plan.gateways[0].port}
+    assert plan.settings == mesh_settings(None)
 
 
 @pytest.mark.parametrize(
