@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,7 @@ from meshwright.cli.options import (
 )
 from meshwright.cli.output import echo, print_data, print_table, sanitize
 from meshwright.control_plane.api import calls
+from meshwright.control_plane.errors import InputError
 
 RevisionArgument = Annotated[
     int, typer.Argument(metavar="REV", min=1, max=2**53, help="Number of a revision.")
@@ -83,7 +85,12 @@ def show(revision: RevisionArgument, output: OutputOption = Output.table, state:
 
 
 def rollback(
-    revision: RevisionArgument,
+    revision: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="REV", min=1, max=2**53, help="Number of a revision. [default: undo the last change]"
+        ),
+    ] = None,
     *,
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
@@ -93,17 +100,30 @@ def rollback(
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Restore the policies of an old revision, as a new revision.
+    """Restore the policies of an old revision, as a new revision. Without a number it undoes the last change.
 
     \b
     Example:
+      mesh rollback
       mesh rollback 3 -m "the new weights were wrong" --wait
     """
+    if revision is None:
+        last, revision = _last_two(state)
+        # Not undone: a change that nobody has seen yet.
+        base = last if base is None else base
     options = change_options(base, message, dry_run=dry_run)
     result = call_api(calls.rollback(revision, options), state)
     print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:
         wait_for_revision(result, timeout, state)
+
+
+def _last_two(state: Path | None) -> tuple[int, int]:
+    """The newest revision and the one before it; raises InputError without two."""
+    revisions = [item["revision"] for item in call_api(calls.history(2), state)["revisions"]]
+    if len(revisions) < 2:
+        raise InputError("nothing to undo: the mesh has no earlier revision, see `mesh history`")
+    return revisions[0], revisions[1]
 
 
 def _format_time(seconds: float) -> str:

@@ -21,7 +21,8 @@ def schema(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", help="A kind in any case, singular or plural. [default: list all kinds]"
+            metavar="KIND",
+            help="A kind in any case, or a field of one: retry.spec.backoff. [default: list all kinds]",
         ),
     ] = "",
     field: Annotated[
@@ -38,12 +39,12 @@ def schema(
     ] = False,
     output: OutputOption = Output.json,
 ) -> None:
-    """Show the JSON Schema of a kind, or its documentation with an example.
+    """Show the JSON Schema of a kind, or its documentation with an example, or that of one field.
 
     \b
     Example:
+      mesh schema httproute.spec.rules
       mesh schema Retry --explain
-      mesh schema httproute -o yaml
       mesh schema --all > mesh.schema.json
       mesh schema envoy cluster.v3.Cluster.connect_timeout
     """
@@ -58,13 +59,16 @@ def schema(
         raise InputError(f"unexpected {field!r}: `mesh schema {kind} --explain` describes every field")
     models = _models()
     format_ = Output.json if output is Output.table else output
-    if every and (kind or explain):
-        raise InputError("--all is the schema of every kind: leave out the kind and --explain")
     if every:
+        if kind or explain:
+            raise InputError("--all is the schema of every kind: leave out the kind and --explain")
         print_data(documentation.schema_of_any(models.values()), format_)
     elif kind:
+        kind, _, path = kind.partition(".")
         model = models[_name(kind)]
-        if explain:
+        if path:
+            echo(documentation.explain_field(model, path))
+        elif explain:
             echo(documentation.explain(model, _example(model.__name__)))
         else:
             print_data(documentation.schema(model), format_)

@@ -9,8 +9,10 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
+from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies import duration
 from meshwright.control_plane.policies.base import SERVER_METADATA, Policy, TargetedPolicy
+from meshwright.control_plane.policies.validation_messages import suggestion
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -83,12 +85,40 @@ def explain(model: type[Policy], example: str) -> str:
     """What the kind does, its fields with type, default and description, and an example, as plain text."""
     root = _model_schema(model)
     lines = [f"{model.__name__}: {root['description']}", "", "Fields:"]
-    for path, field, required in _fields(root, root, "", {}):
-        notes = [_type(root, field), "required" if required else _default(field)]
-        lines.append(f"  {path}  ({', '.join(note for note in notes if note)})")
-        if "description" in field:
-            lines.append(f"      {field['description']}")
+    lines += _field_lines(root, root)
     return "\n".join([*lines, "", "Example:", *(f"  {line}" for line in example.splitlines())]) + "\n"
+
+
+def explain_field(model: type[Policy], path: str) -> str:
+    """What the field at a path such as `spec.rules` is, and the fields below it; raises InputError."""
+    root = _model_schema(model)
+    part, field, required, at = root, root, True, model.__name__
+    for name in path.replace("[]", "").split("."):
+        properties = part.get("properties", {})
+        if name not in properties:
+            advice = suggestion(name, properties, f"the fields here are {', '.join(properties) or 'none'}")
+            raise InputError(f"{at}.{name}: unknown field: {advice}")
+        field, required, at = properties[name], name in part.get("required", ()), f"{at}.{name}"
+        part = _resolve(root, field)
+        if part.get("type") == "array":
+            part, at = _resolve(root, part["items"]), f"{at}[]"
+    below = list(_field_lines(root, part))
+    lines = [*_lines(root, at, field, required=required), *(["", "Fields:"] if below else []), *below]
+    return "\n".join(lines) + "\n"
+
+
+def _field_lines(root: dict[str, Any], parent: dict[str, Any]) -> Iterator[str]:
+    """What each field below a part of the schema is, indented."""
+    for path, field, required in _fields(root, parent, "", {}):
+        yield from (f"  {line}" for line in _lines(root, path, field, required=required))
+
+
+def _lines(root: dict[str, Any], path: str, field: dict[str, Any], *, required: bool) -> Iterator[str]:
+    """What a field is: its type and default, and its description."""
+    notes = [_type(root, field), "required" if required else _default(field)]
+    yield f"{path}  ({', '.join(note for note in notes if note)})"
+    if "description" in field:
+        yield f"    {field['description']}"
 
 
 def _fields(

@@ -22,6 +22,14 @@ async def test_schema_and_validate_need_no_control_plane(run: RunMesh, tmp_path:
     assert "HTTPRoute" in (await run("schema")).out.splitlines()
     unknown = await run("schema", "retri")
     assert (unknown.code, "Retry" in unknown.err) == (2, True)
+    field = (await run("schema", "httproutes.spec.rules.timeouts")).out.splitlines()
+    assert field[0] == "HTTPRoute.spec.rules[].timeouts  (mapping)"
+    assert "  backendRequest  (duration)" in field
+    unknown = await run("schema", "retry.spec.backof")
+    assert (unknown.code, "Retry.spec.backof: unknown field: did you mean backoff?" in unknown.err) == (
+        2,
+        True,
+    )
     (tmp_path / "r.yaml").write_text(retry())
     for arguments in (("r.yaml", "-"), ("-f", "r.yaml", "-f", "-"), ("r.yaml", "-f", "-")):
         valid = await run("validate", *arguments, text=timeout())
