@@ -254,3 +254,13 @@ def test_certificates_of_gateways_are_events_when_their_state_changes() -> None:
         [("error", "Certificate shop is missing: shop.key: gone")],
         [("info", "Certificate shop is in order again")],
     ]
+
+
+def test_a_client_certificate_towards_a_host_outside_is_named_after_its_document() -> None:
+    detector, proxy = ChangeDetector(), {("orders", "orders-1"): ""}
+    report = CertificateReport(name="ExternalService/cards", state="expired", message="/c.pem: old")
+    reports = {("orders", "orders-1", report.name): report}
+    detector.detect(MeshState(proxy), 1.0, 1)
+    (entry,) = detector.detect(MeshState(proxy, certificates=reports), 2.0, 1)
+    assert entry.event.message == "The client certificate of ExternalService/cards is expired: /c.pem: old"
+    assert (entry.event.subject, entry.owner) == ("orders-1", "orders")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from meshwright.control_plane.api.models.policies import PolicyState, PolicyStatus
-from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
+from meshwright.control_plane.api.models.proxies import CertificateReport, ProxyReport, ProxyStatus
 from meshwright.control_plane.api.models.revisions import DocumentChange, RevisionInfo
 from meshwright.control_plane.api.models.status import ControlPlaneStatus, Status
 from meshwright.control_plane.api.models.topology import Breaker, HistoryPoint, ServiceSummary
@@ -104,6 +104,12 @@ def test_a_gateway_is_judged_by_its_requests(change: dict[str, float]) -> None:
          "a-1: its certificate expires in 10 min: its renewal is overdue"),
         ({"reports": (ProxyReport(node="a-1", service="a", expires=NOW - 1),)},
          "a-1: its certificate has expired"),
+        ({"reports": (ProxyReport(node="a-1", service="a", certificates=(
+            CertificateReport(name="shop", state="missing", message="shop.crt: gone"),)),)},
+         "a-1: Certificate/shop: is missing: shop.crt: gone"),
+        ({"reports": (ProxyReport(node="a-1", service="a", certificates=(
+            CertificateReport(name="ExternalService/cards", state="stale", message="c.key: gone"),)),)},
+         "a-1: ExternalService/cards: is stale: c.key: gone"),
         ({"certificates": {"root": NOW + 10 * 86400}}, "root certificate: its certificate expires in 10 d"),
         ({"text": ""}, "gateway ingress: has no route, every request gets 404: apply an HTTPRoute with "
          "parentRefs: [{kind: Gateway, name: ingress}]"),
