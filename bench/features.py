@@ -261,14 +261,22 @@ def _routes(node: NodeSnapshot) -> Change:
     assert caller is not None
     assert callee is not None
     actions: dict[Side, Json] = {
-        "client": codec.to_dict(body(caller))["routes"][0]["route"],
-        "server": codec.to_dict(body(callee))["virtual_hosts"][0]["routes"][0]["route"],
+        "client": _action(codec.to_dict(body(caller))),
+        "server": _action(codec.to_dict(body(callee))["virtual_hosts"][0]),
     }
 
     def change(side: Side, bootstrap: Json) -> None:
         _route(bootstrap).update({key: value for key, value in actions[side].items() if key != "cluster"})
 
     return change
+
+
+def _action(host: Json) -> Json:
+    """What a virtual host does with ordinary requests: the first route that matches by path alone."""
+    action: Json = next(
+        route["route"] for route in host["routes"] if route["match"] == {"prefix": "/"} and "route" in route
+    )
+    return action
 
 
 def _clusters(node: NodeSnapshot) -> Change:
