@@ -11,7 +11,6 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from bench import authorization_rules, jwt_tokens, rate_limits
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import http2
@@ -160,13 +159,7 @@ def features(telemetry_port: int) -> dict[str, Change]:
         title: _together(*(change for name, change in single.items() if name not in without))
         for title, without in left_out.items()
     }
-    tokens = {f"JSON Web Tokens, {name}": jwt_tokens.verified(name) for name in jwt_tokens.ALGORITHMS}
-    limits = {f"local rate limit, {name}": rate_limits.limited(key) for name, key in rate_limits.KEYS.items()}
-    rules = {
-        f"authorization of {number} rules": authorization_rules.authorized(number)
-        for number in authorization_rules.RULES
-    }
-    return {**single, **tokens, **limits, **rules, **combined}
+    return {**single, **combined}
 
 
 def _product_node() -> NodeSnapshot:

@@ -30,8 +30,11 @@ spec:
 SCOPES = ("none", "local", "global")
 
 
-def measure(turns: int, requests: int) -> dict[str, float]:
-    """The median milliseconds of a request, by scope: the median over the turns."""
+def measure(turns: int, requests: int) -> dict[str, dict[str, float]]:
+    """By scope, in ms: a turn's median request, and what it adds to that of the same turn without a limit.
+
+    Both as the median over the turns; of what is added the least and the most, too.
+    """
     medians: dict[str, list[float]] = {scope: [] for scope in SCOPES}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -44,7 +47,16 @@ def measure(turns: int, requests: int) -> dict[str, float]:
                     mesh.apply(POLICY.format(scope=scope))
                 medians[scope].append(_median(mesh, requests))
             mesh.delete("RateLimit", "limit")
-    return {scope: statistics.median(values) for scope, values in medians.items()}
+    figures = {}
+    for scope, values in medians.items():
+        added = [value - none for value, none in zip(values, medians["none"], strict=True)]
+        figures[scope] = {
+            "p50": statistics.median(values),
+            "added": statistics.median(added),
+            "least": min(added),
+            "most": max(added),
+        }
+    return figures
 
 
 def _median(mesh: Mesh, requests: int) -> float:
@@ -67,9 +79,9 @@ def main() -> None:
     figures = measure(options.turns, options.requests)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
-    for scope, milliseconds in figures.items():
-        added = milliseconds - figures["none"]
-        print(f"{scope:<8} p50 {milliseconds:6.2f} ms a request, {added:+.2f} ms")
+    for scope, row in figures.items():
+        spread = f"[{row['least']:+.2f} {row['most']:+.2f}]"
+        print(f"{scope:<8} p50 {row['p50']:6.2f} ms a request, {row['added']:+.2f} {spread} ms")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The overhead of Meshwright's configuration: two of its sidecars against two Envoys with minimal mTLS.
 
-`python -m bench.overhead [--rounds 40] [--seconds 0.1] [--only mesh,transports,features] [--json FILE]`
+`python -m bench.overhead [--rounds 40] [--seconds 0.1] [--only mesh,transports,features,kinds] [--json FILE]`
 
 All pairs do the same work: `wrk` sends HTTP/1.1 to the first Envoy, which calls the second with mutual TLS
 1.3, which calls an nginx in plaintext. Each pair is compared with `lean`, the leanest pair with the mesh's
@@ -9,6 +9,7 @@ transport:
 - `mesh`: a default mesh. Metrics, the request log and one trace per hundred requests go to its control plane.
 - Transports: lean pairs that differ only in how one Envoy calls the other (docs/decisions/0009).
 - Features: the lean pair with one feature of the mesh, and with all of them.
+- Kinds: the lean pair with one policy in force at the second Envoy, which lets every request pass.
 
 The bursts of a pair are compared with those of `lean` right before and after them (paired.py), so figures are
 good on a busy machine too. Requests per second are those of one core that everything shares.
@@ -30,6 +31,7 @@ from typing import Any
 import requests
 
 from bench.features import SECRET, Change, credential, features, transports
+from bench.kinds import kinds
 from bench.lean import Pair, Upstream, lean_pair
 from bench.paired import Comparison, Sample, compare
 from bench.sink import sink
@@ -39,7 +41,7 @@ from tests.fakes.ports import free_port
 
 CONNECTIONS = (4, 32)
 LEAN = "lean"
-PARTS = ("mesh", "transports", "features")
+PARTS = ("mesh", "transports", "features", "kinds")
 BINARY = shutil.which("nginx") or "/usr/sbin/nginx"
 CONFIGURATION = """
 daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr crit;
@@ -90,6 +92,8 @@ def measure(rounds: int, seconds: float, parts: tuple[str, ...]) -> dict[str, An
         if "features" in parts:
             added = features(collector.port)
             changes |= {name: (isolation, change) for name, change in added.items()}
+        if "kinds" in parts:
+            changes |= {name: (isolation, change) for name, change in kinds().items()}
         pairs = {
             name: stack.enter_context(lean_pair(folder / f"pair-{number}", upstream, *change))
             for number, (name, change) in enumerate(changes.items())
@@ -109,14 +113,14 @@ def measure(rounds: int, seconds: float, parts: tuple[str, ...]) -> dict[str, An
 def _mesh_pair(folder: Path) -> Iterator[Pair]:
     """The sidecars of `front` and `back` in a default mesh."""
     folder.mkdir()
-    apps = [service("front"), _behind_a_sidecar(folder)]
+    apps = [service("front"), behind_a_sidecar(folder)]
     with running_mesh(folder, apps, MESH_PROXY_CREDENTIAL="on") as mesh:
         secret = load_credential(mesh.state / "sidecars" / "front-1").secret
         pids = (mesh.pid("front-1.proxy"), mesh.pid("back-1.proxy"))
         yield Pair(mesh.ports("front-1")["outbound"], pids, mesh.pid("back-1"), credential(secret))
 
 
-def _behind_a_sidecar(folder: Path) -> dict[str, Any]:
+def behind_a_sidecar(folder: Path) -> dict[str, Any]:
     """Another nginx as a service of the mesh."""
     port = free_port()
     path = folder / "nginx"
