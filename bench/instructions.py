@@ -5,7 +5,7 @@
 The pairs are those of bench.overhead. Both Envoys run under Valgrind's callgrind, 50 times slower, and only
 their worker threads count. The kernel's part is missing: it is the same for all pairs, because they make the
 same system calls, and about half of a request's CPU time. So a ratio here is larger than one of CPU time.
-Two runs of one pair differ by 1 to 2 %, as telemetry is sent by the clock and not by the request.
+Two runs of one pair differ by up to 3 %, as telemetry is sent by the clock and not by the request.
 """
 
 from __future__ import annotations
