@@ -25,6 +25,15 @@ def refusals_at(refusals: Iterable[RefusalCount], service: str) -> list[RefusalC
     return [count for count in refusals if service in (count.service, count.callee)]
 
 
+def refused_per_second(refusals: Iterable[RefusalCount]) -> dict[str, float]:
+    """The rate of `refusals_at` of every service and gateway that has some."""
+    rates: dict[str, float] = {}
+    for count in refusals:
+        for name in {count.service, count.callee or count.service}:
+            rates[name] = rates.get(name, 0.0) + count.per_s
+    return rates
+
+
 def refusals_by(refusals: Iterable[RefusalCount], policy: str) -> list[RefusalCount]:
     """What a policy (`Kind/name`) refused, alone or with others."""
     return [count for count in refusals if policy in count.policies]

@@ -33,7 +33,7 @@ def exchange() -> MeshFixture:
         edge("storefront", "catalog", 38, 1.0, 21),
         edge("storefront", "orders", 41, 0.93, 210),
         edge("orders", "catalog", 41, 1.0, 16),
-        edge("orders", "inventory", 12.4, 0.39, 502, retries=9.1, breaker="open", ejected=2, refused=2.6),
+        edge("orders", "inventory", 12.4, 0.39, 502, retries=9.1, breaker="open", ejected=2),
         edge("trading", "analytics", 200, 1.0, 6, protocol="grpc"),
     )
     topology = Topology(nodes=nodes, edges=edges)

@@ -8,7 +8,7 @@ from meshwright.control_plane.api.models.policies import DocumentList
 from meshwright.control_plane.api.models.refusals import RefusalCount
 from meshwright.tui.features.policies.view_model import policy_row, policy_view_models
 from meshwright.tui.features.services.detail_rows import refusal_row
-from meshwright.tui.refusal_text import refusal_labels, refusals_at, refusals_by
+from meshwright.tui.refusal_text import refusal_labels, refusals_at, refusals_by, refused_per_second
 
 NOON = 43_200.0
 
@@ -46,6 +46,7 @@ def test_row_of_a_refusal_says_who_why_and_how_often() -> None:
 def test_refusals_of_a_service_are_its_own_and_those_on_the_way_to_it() -> None:
     at_sidecar, at_gateway, other = count(), count(service="ingress"), count(service="web", callee="web")
     assert refusals_at([at_sidecar, at_gateway, other], "back") == [at_sidecar, at_gateway]
+    assert refused_per_second([at_sidecar, at_gateway, other]) == {"back": 5.0, "ingress": 2.5, "web": 2.5}
 
 
 def test_policy_has_a_line_for_each_outcome_with_its_most_refused_callers() -> None:

@@ -12,6 +12,7 @@ from meshwright.tui.features.services import table
 from meshwright.tui.list_screen import ListScreen
 from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import Location, NodeLocation, ServiceLocation, TracesLocation
+from meshwright.tui.refusal_text import refused_per_second
 from meshwright.tui.widgets.table import Table
 from meshwright.tui.widgets.table_model import LazyRows
 
@@ -22,12 +23,12 @@ class ServicesScreen(ListScreen[ServiceSummary]):
     COLUMNS = table.COLUMNS
     EMPTY = "no service has joined yet: start one with `mesh run`, or `mesh demo` for an example"
     NO_MATCH = "no service has such a name: Esc shows all"
-    STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"services"})
+    STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"services", "refusals"})
     SEARCH_HINT: ClassVar[str] = "part of a service's name"
     HELP: ClassVar[str] = (
         "All services and gateways with the traffic to them (for a gateway: from it) over the last 10 s, the "
-        "worst first. Latencies are in ms and include retries. refu/s: 4xx per second by proxies of the "
-        "mesh, such as beyond a limit. Click a column head to sort by it."
+        "worst first. Latencies are in ms and include retries. refu/s: requests per second that policies "
+        "refuse there, or on the way there. Click a column head to sort by it."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "sort(1)", "sort by next"),
@@ -43,8 +44,16 @@ class ServicesScreen(ListScreen[ServiceSummary]):
         self._reverse = False
 
     def items(self, state: DashboardState) -> Iterable[ServiceSummary] | None:
-        """All services and gateways."""
-        return state.services.services if state.services else None
+        """All services and gateways, with what policies refuse: edges have only what callers refuse."""
+        if state.services is None:
+            return None
+        rates = refused_per_second(state.refusals.refusals if state.refusals else ())
+        return [
+            service.model_copy(update={"refused_per_s": rates.get(service.name, 0.0)})
+            if service.name in rates or service.refused_per_s
+            else service
+            for service in state.services.services
+        ]
 
     def search_text(self, item: ServiceSummary) -> str:
         """The name."""
