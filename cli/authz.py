@@ -7,29 +7,45 @@ from typing import Annotated, Any
 
 import typer
 
+from meshwright.cli.authz_check import LEVELS, check_lines, pair, probe_lines
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
-from meshwright.cli.output import SIGNS, Level, colorize, echo, print_data, print_table, sanitize, status_text
+from meshwright.cli.output import SIGNS, colorize, echo, print_data, print_table, sanitize
 from meshwright.cli.usage import MeshCommand
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.errors import InputError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
-LEVELS: Mapping[str, Level] = {"allowed": "good", "partly": "partial", "denied": "bad"}
-
 REFUSED = 1
 """The exit code of `check` for a call that would be refused."""
 
-_NO_RULE = {
-    "none": "no allow rule matches",
-    "ambiguous-path": "the path is ambiguous",
-    "method-override": "the method is overridden",
-}
-
 REMEMBERED_SECONDS = 900.0
 """How long the mesh remembers who called what."""
+
+
+_Caller = Annotated[
+    str, typer.Option("--from", metavar="NAME", help="The calling service or gateway. [default: none]")
+]
+_Service = Annotated[str, typer.Option("--to", metavar="SERVICE", help="The called service.")]
+_Gateway = Annotated[
+    str, typer.Option("--gateway", metavar="NAME", help="The gateway that a client outside calls.")
+]
+_Port = Annotated[
+    str,
+    typer.Option("--port", metavar="NAME", help="The name of its port or listener. [default: the first]"),
+]
+_Host = Annotated[str, typer.Option("--host", metavar="HOST", help="The Host header. [default: the service]")]
+_Headers = Annotated[
+    list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="A header, repeatable.")
+]
+_Claims = Annotated[
+    list[str] | None,
+    typer.Option("--claim", metavar="NAME=VALUE", help="A claim of a verified token, repeatable."),
+]
+_Address = Annotated[str, typer.Option("--address", metavar="IP", help="The address of the client.")]
+_Probe = Annotated[bool, typer.Option("--probe", help="Ask the sidecars of the called service too.")]
 
 
 @app.callback()
@@ -49,26 +65,15 @@ def check(
     method: Annotated[str, typer.Argument(metavar="[METHOD]", help="The HTTP method.")] = "GET",
     path: Annotated[str, typer.Argument(metavar="[PATH]", help="The path.")] = "/",
     *,
-    caller: Annotated[
-        str, typer.Option("--from", metavar="NAME", help="The calling service or gateway. [default: none]")
-    ] = "",
-    service: Annotated[str, typer.Option("--to", metavar="SERVICE", help="The called service.")],
-    port: Annotated[
-        str, typer.Option("--port", metavar="NAME", help="The name of its port. [default: the first]")
-    ] = "",
-    host: Annotated[
-        str, typer.Option("--host", metavar="HOST", help="The Host header. [default: the service]")
-    ] = "",
-    headers: Annotated[
-        list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="A header, repeatable.")
-    ] = None,
-    claims: Annotated[
-        list[str] | None,
-        typer.Option("--claim", metavar="NAME=VALUE", help="A claim of a verified token, repeatable."),
-    ] = None,
-    probe: Annotated[
-        bool, typer.Option("--probe", help="Ask the sidecars of the called service too.")
-    ] = False,
+    caller: _Caller = "",
+    service: _Service = "",
+    gateway: _Gateway = "",
+    port: _Port = "",
+    host: _Host = "",
+    headers: _Headers = None,
+    claims: _Claims = None,
+    address: _Address = "127.0.0.1",
+    probe: _Probe = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
@@ -83,23 +88,25 @@ def check(
     Example:
       mesh authz check --from orders --to inventory POST /reservations
       mesh authz check --from orders --to inventory --probe POST /reservations
-      mesh authz check --from ingress --to orders GET /admin --claim role=admin -H 'x-tenant: a'
+      mesh authz check --gateway ingress --host shop.example.com GET /admin --claim role=admin
     """
     query = {
         "caller": caller,
         "service": service,
+        "gateway": gateway,
+        "address": address,
         "method": method,
         "path": path,
         "host": host,
         "port": port,
-        "headers": [[part.strip() for part in _split(header, ":")] for header in headers or ()],
-        "claims": dict(_split(claim, "=") for claim in claims or ()),
+        "headers": [[part.strip() for part in pair(header, ":")] for header in headers or ()],
+        "claims": dict(pair(claim, "=") for claim in claims or ()),
     }
     result = call_api(calls.probe_access(query) if probe else calls.check_access(query), state)
     verdict = result["check"] if probe else result
     if output is Output.table:
-        lines = [*check_lines(verdict, caller or "anybody", service), *(probe_lines(result) if probe else ())]
-        for line in lines:
+        lines = check_lines(verdict, caller or "anybody", service or gateway)
+        for line in (*lines, *(probe_lines(result) if probe else ())):
             echo(colorize(sanitize(line)))
     else:
         print_data(result, output)
@@ -132,7 +139,8 @@ def matrix(
         print_data(result, output)
         return
     rows = result["services"]
-    print_table(("FROM", *(row["service"] for row in rows)), matrix_rows(result["callers"], rows))
+    header = ("FROM", *(row["service"] for row in rows))
+    print_table(header, [*client_rows(rows), *matrix_rows(result["callers"], rows)])
 
 
 @app.command(cls=MeshCommand)
@@ -165,40 +173,18 @@ def suggest(
     echo("\n".join(suggestion_lines(observed, seconds)))
 
 
-def check_lines(verdict: Mapping[str, Any], caller: str, service: str) -> Iterator[str]:
-    """An AccessCheck as text."""
-    word = "allowed" if verdict["allowed"] else "denied"
-    yield status_text(LEVELS[word], f"{caller} → {service}: {word}: {verdict['message']}")
-    if verdict["rule"]:
-        yield f"  rule {verdict['rule']}"
-    for policy in verdict["policies"]:
-        details = [policy["source"], f"revision {policy['revision']}" if policy["revision"] else ""]
-        details.append(f"by {policy['author']}" if policy["author"] else "")
-        yield f"  {policy['name']}  {', '.join(filter(None, details))}".rstrip()
-    for rule in verdict["audited"]:
-        yield f"  on trial: {rule} would refuse it"
-    if verdict["synced"] < verdict["sidecars"]:
-        yield f"  only {verdict['synced']} of {verdict['sidecars']} sidecars of {service} have this yet"
-    elif not verdict["sidecars"]:
-        yield f"  no sidecar of {service} is connected"
-
-
-def probe_lines(probe: Mapping[str, Any]) -> Iterator[str]:
-    """What the sidecars of an AccessProbe say, and whether that is the computed verdict."""
-    expected = "allowed" if probe["check"]["allowed"] else "denied"
-    for sidecar in probe["verdicts"]:
-        verdict, rule, answer = sidecar["verdict"], sidecar["rule"], sidecar["answer"]
-        reason = answer or _NO_RULE.get(rule, rule and f"rule {rule}")
-        text = f"{sidecar['instance']} says {verdict}{f': {reason}' if reason else ''}"
-        level: Level = "partial" if verdict == "unknown" else "good" if verdict == expected else "bad"
-        yield f"  {status_text(level, text)}"
-
-
 def matrix_rows(callers: Sequence[str], services: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
     """A row for each caller: what it may do at each service."""
     for caller in callers:
         cells = (SIGNS[LEVELS[row["callers"].get(caller, row["others"])]] for row in services)
         yield [caller, *cells]
+
+
+def client_rows(services: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """A row for the clients of each gateway; a service without a route has an empty cell."""
+    for gateway in sorted({name for row in services for name in row["clients"]}):
+        may = [row["clients"].get(gateway) for row in services]
+        yield [f"outside → {gateway}", *(SIGNS[LEVELS[access]] if access else "" for access in may)]
 
 
 def suggestion_lines(observed: Sequence[Mapping[str, Any]], seconds: float) -> Iterator[str]:
@@ -216,10 +202,3 @@ def suggestion_lines(observed: Sequence[Mapping[str, Any]], seconds: float) -> I
             if callers:
                 yield f"        - {role}s:"
                 yield from (f"            - {c['caller']}  # {c['requests']:.0f} calls" for c in callers)
-
-
-def _split(text: str, separator: str) -> tuple[str, str]:
-    name, found_at, value = text.partition(separator)
-    if not name or not found_at:
-        raise InputError(f"{text!r}: write NAME{separator}VALUE")
-    return name, value

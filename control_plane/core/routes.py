@@ -36,15 +36,10 @@ class BuiltRoutes:
 
 def build_routes(host: HostView, *, gateway: bool = False) -> BuiltRoutes:
     """The routes of one virtual host, of a gateway or of a sidecar."""
-    ranked = [
-        ((*rule.tier, *rank, *rule.age, index), rule, route)
-        for rule in host.rules
-        for index, (rank, route) in enumerate(_translate(rule, host))
-    ]
     routes: list[v3.Route] = []
     clusters: dict[str, None] = {}
     refs: dict[str, None] = {}
-    for _, rule, route in sorted(ranked, key=lambda entry: entry[0]):
+    for rule, route in ranked_routes(host):
         match = v3.RouteMatch.FromString(route.match.SerializeToString())
         patched = _patch(rule, route, gateway=gateway)
         routes += preflights.routes(match, patched)
@@ -54,6 +49,16 @@ def build_routes(host: HostView, *, gateway: bool = False) -> BuiltRoutes:
         refs.update(dict.fromkeys(_refs(rule)))
     clusters.pop(BLACKHOLE, None)
     return BuiltRoutes(tuple(routes), tuple(clusters), tuple(refs))
+
+
+def ranked_routes(host: HostView) -> list[tuple[RuleView, v3.Route]]:
+    """The routes of a virtual host without any policy, in Envoy's order, each with its rule."""
+    ranked = [
+        ((*rule.tier, *rank, *rule.age, index), rule, route)
+        for rule in host.rules
+        for index, (rank, route) in enumerate(_translate(rule, host))
+    ]
+    return [(rule, route) for _, rule, route in sorted(ranked, key=lambda entry: entry[0])]
 
 
 def _translate(rule: RuleView, host: HostView) -> list[tuple[Rank, v3.Route]]:

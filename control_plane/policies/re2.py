@@ -33,3 +33,18 @@ def check(pattern: str) -> str:
             "use fewer repetitions"
         )
     return pattern
+
+
+def fullmatch(pattern: str, text: str) -> bool:
+    """Whether a valid pattern matches all of the text."""
+    import re2  # noqa: PLC0415  see check
+
+    return re2.fullmatch(pattern, text) is not None
+
+
+def substitute(pattern: str, substitution: str, text: str) -> str:
+    r"""The text with each match replaced; `\1` in the substitution is the first group."""
+    import re2  # noqa: PLC0415  see check
+
+    result: str = re2.sub(pattern, substitution, text)
+    return result

@@ -7,6 +7,7 @@ What the sidecars of a service enforce is decided here by the same rules, withou
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 
 from meshwright.control_plane.api.models.authorization import (
     AccessCheck,
@@ -28,8 +29,8 @@ from meshwright.control_plane.core.world import Service
 from meshwright.control_plane.errors import InputError, NotFoundError
 from meshwright.control_plane.policies.authorization.in_force import NamedSpec
 from meshwright.control_plane.policies.authorization.pairs import access, named_callers
-from meshwright.control_plane.policies.authorization.spec import AuthorizationSpec
 from meshwright.control_plane.policies.authorization.verdict import AccessDecision, Call, decide
+from meshwright.control_plane.status import gateway_access
 from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution
 
 _MESSAGES = {
@@ -51,24 +52,78 @@ def check(
 ) -> AccessCheck:
     """The verdict on a call. `sources`: `file:line` by `Kind/name`.
 
-    Raises NotFoundError for an unknown service or caller, InputError for an unknown port.
+    Raises NotFoundError for an unknown service, gateway or caller, InputError for an unknown port.
     """
     translation = loaded(translation)
-    service = service_of(translation, query.service)
-    decision = decide(_policies(translation.resolver, query.service), _call(translation, service, query))
+    if bool(query.service) == bool(query.gateway) or (query.gateway and query.caller):
+        raise InputError(
+            "name what is called: a service and its caller, or a gateway, whose routes say what follows"
+        )
+    verdict = _at_gateway(translation, query) if query.gateway else _at_service(translation, query)
+    decision = verdict.decision
     states = [
         proxy.state
         for proxy in proxies
-        if (proxy.service, proxy.role) == (query.service, "service") and proxy.state != "disconnected"
+        if (proxy.service, proxy.role) == verdict.place and proxy.state != "disconnected"
     ]
     return AccessCheck(
-        allowed=decision.allowed,
-        message=_MESSAGES[decision.reason],
-        rule=decision.rule,
-        policies=tuple(_blamed(decision, attribution, sources)),
-        audited=decision.audited,
+        allowed=decision is not None and decision.allowed,
+        place=verdict.place[0],
+        route=verdict.route,
+        services=verdict.services,
+        message=_MESSAGES[decision.reason] if decision else "no route of the gateway is for it",
+        rule=decision.rule if decision else "",
+        policies=tuple(_blamed(decision, attribution, sources)) if decision else (),
+        audited=decision.audited if decision else (),
         sidecars=len(states),
         synced=states.count("synced"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """The decision at a place (name and role), and how the call gets there; None: no route is for it."""
+
+    place: tuple[str, str]
+    decision: AccessDecision | None
+    route: str = ""
+    services: tuple[str, ...] = ()
+
+
+def _at_service(translation: Translation, query: AccessQuery) -> _Verdict:
+    service = service_of(translation, query.service)
+    decision = decide(_policies(translation.resolver, query.service), _call(translation, service, query))
+    return _Verdict((query.service, "service"), decision)
+
+
+def _at_gateway(translation: Translation, query: AccessQuery) -> _Verdict:
+    """By the rules of the gateway, then those of each service that its route leads to."""
+    view = translation.views.gateways.get(query.gateway)
+    if view is None:
+        raise NotFoundError(f"{query.gateway}: the mesh has no such gateway")
+    reached = gateway_access.entry(view, query, _client_call(query))
+    services = tuple(dict.fromkeys(item.service for item in reached.onward))
+    verdict = _Verdict((query.gateway, "gateway"), reached.decision, reached.route, services)
+    if reached.decision is None or not reached.decision.allowed:
+        return verdict
+    for item in reached.onward:
+        changes = {"caller": query.gateway, "gateway": "", **asdict(item)}
+        inside = _at_service(translation, query.model_copy(update=changes))
+        verdict = replace(verdict, place=inside.place, decision=inside.decision)
+        if inside.decision is not None and not inside.decision.allowed:
+            break
+    return verdict
+
+
+def _client_call(query: AccessQuery) -> Call:
+    return Call(
+        tokens=_tokens(query),
+        address=query.address,
+        method=query.method,
+        host=query.host,
+        path=query.path.partition("?")[0],
+        port="",
+        headers=query.headers,
     )
 
 
@@ -91,7 +146,14 @@ def matrix(translation: Translation | None) -> AccessMatrix:
             callers[caller] = access(policies, Identity(world.trust_domain, "service", caller))
         others = access(policies, Identity(world.trust_domain, "service"))
         refs = tuple(ref for ref, _ in policies)
-        rows.append(ServiceAccess(service=name, callers=callers, others=others, policies=refs))
+        clients = {
+            view.name: may
+            for view in translation.views.gateways.values()
+            if (may := gateway_access.clients_access(view, name, callers.get(view.name, others))) is not None
+        }
+        rows.append(
+            ServiceAccess(service=name, callers=callers, others=others, clients=clients, policies=refs)
+        )
     return AccessMatrix(callers=(*gateways, *sorted(world.services)), services=tuple(rows))
 
 
@@ -119,9 +181,7 @@ def observed(
 def _policies(resolver: Resolver, service: str) -> tuple[NamedSpec, ...]:
     """The Authorizations that the sidecars of a service enforce."""
     effective = resolver.attachments.effective_at(AttachmentPoint(service=service))
-    return tuple(
-        (policy.ref, policy.spec) for policy in effective if isinstance(policy.spec, AuthorizationSpec)
-    )
+    return gateway_access.authorizations(effective)
 
 
 def loaded(translation: Translation | None) -> Translation:
@@ -153,7 +213,7 @@ def _call(translation: Translation, service: Service, query: AccessQuery) -> Cal
     port = port_of(service, query.port)
     return Call(
         caller=caller_of(translation, query.caller),
-        tokens=(_nested(query.claims),) if query.claims else (),
+        tokens=_tokens(query),
         address=query.address,
         method=query.method,
         host=query.host or query.service,
@@ -177,6 +237,10 @@ def caller_of(translation: Translation, name: str) -> Identity | None:
 
 def _is_gateway(translation: Translation, name: str) -> bool:
     return name in translation.world.gateways or name in translation.resolver.gateways()
+
+
+def _tokens(query: AccessQuery) -> tuple[Mapping[str, object], ...]:
+    return (_nested(query.claims),) if query.claims else ()
 
 
 def _nested(claims: Mapping[str, str]) -> dict[str, object]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from meshwright.cli.authz import check_lines, matrix_rows, probe_lines, suggestion_lines
+from meshwright.cli.authz import client_rows, matrix_rows, suggestion_lines
+from meshwright.cli.authz_check import check_lines, probe_lines
 from meshwright.control_plane.policies.authorization.spec import Authorization
 
 VERDICT: dict[str, Any] = {
@@ -17,6 +18,9 @@ VERDICT: dict[str, Any] = {
     "audited": [],
     "sidecars": 2,
     "synced": 1,
+    "place": "inventory",
+    "route": "",
+    "services": [],
 }
 
 
@@ -24,7 +28,15 @@ def test_check_names_policy_file_revision_and_author() -> None:
     assert list(check_lines(VERDICT, "orders", "inventory")) == [
         "✖ orders → inventory: denied: no allow rule matches",
         "  Authorization/a  a.yaml:1, revision 3, by ann",
-        "  only 1 of 2 sidecars of inventory have this yet",
+        "  only 1 of 2 proxies of inventory have this yet",
+    ]
+
+
+def test_a_clients_call_shows_the_way_and_whose_rules_decide() -> None:
+    reached = {"place": "orders", "route": "HTTPRoute/shop", "services": ["orders"]}
+    assert list(check_lines({**VERDICT, **reached}, "anybody", "ingress"))[:2] == [
+        "✖ anybody → ingress → orders: denied by orders: no allow rule matches",
+        "  route HTTPRoute/shop",
     ]
 
 
@@ -47,6 +59,11 @@ def test_matrix_has_a_row_for_each_caller() -> None:
         {"service": "b", "callers": {}, "others": "allowed"},
     ]
     assert list(matrix_rows(["x", "y"], services)) == [["x", "◐", "●"], ["y", "✖", "●"]]
+
+
+def test_clients_of_a_gateway_have_a_row() -> None:
+    services = [{"service": "a", "clients": {"ingress": "partly"}}, {"service": "b", "clients": {}}]
+    assert list(client_rows(services)) == [["outside → ingress", "◐", ""]]
 
 
 def test_suggestions_are_valid_policies_with_the_callers_that_were_seen() -> None:

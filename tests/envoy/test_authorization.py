@@ -134,6 +134,7 @@ def test_the_commands_say_what_the_sidecars_do(mesh: Mesh, applied: Any) -> None
     }
     assert rows == {
         "FROM": ["back", "front"],
+        "outside": ["→", "ingress", "✖"],
         "ingress": ["✖", "●"],
         "back": ["✖", "●"],
         "front": ["◐", "●"],
@@ -206,6 +207,13 @@ def test_gateway_decides_by_claims_of_a_verified_token_and_by_address(mesh: Mesh
         assert outside("/echo", roles="admin") == 403
         assert outside("/echo") == 403
         assert outside("/health/ready") == 200
+        for arguments, allowed in (
+            (("--claim", "realm.roles=admin", "GET", "/echo"), 1),
+            (("GET", "/echo"), 0),
+        ):
+            done = mesh.run("authz", "check", "--gateway", "ingress", *arguments, check=False)
+            assert done.returncode == 1 - allowed, done.stdout + done.stderr
+            assert "route HTTPRoute/shop" in done.stdout
         assert status(mesh, "stranger") == 200, "sidecars do not enforce a gateway's policy"
     finally:
         mesh.delete("JWTAuthentication", "users")

@@ -20,11 +20,18 @@ class AccessQuery(ApiModel):
     """A call to check, which is not made. Empty fields: the usual."""
 
     caller: str = Field("", max_length=63, description="The calling service or gateway; empty: no identity.")
-    service: str = Field(max_length=63, description="The called service.")
+    service: str = Field("", max_length=63, description="The called service; empty with a gateway.")
+    gateway: str = Field(
+        "", max_length=63, description="The gateway that a client outside calls; its routes say what follows."
+    )
     method: str = Field("GET", max_length=32)
     path: str = Field("/", max_length=2048, description="With or without a query, which rules do not see.")
     host: str = Field("", max_length=255, description="The Host header; empty: the service's name.")
-    port: str = Field("", max_length=63, description="The name of the service's port; empty: its first one.")
+    port: str = Field(
+        "",
+        max_length=63,
+        description="The name of the service's port, or of the gateway's listener; empty: the first.",
+    )
     headers: tuple[tuple[HeaderName, HeaderValue], ...] = Field((), max_length=64)
     claims: dict[str, str] = Field(
         {}, description="Claims of a verified token, by name; `realm.role` is role in realm."
@@ -45,11 +52,14 @@ class AccessCheck(ApiModel):
     """The verdict on a call, by the configuration that is served."""
 
     allowed: bool
+    place: str = Field("", description="The service or gateway whose rules gave the verdict.")
+    route: str = Field("", description="`Kind/name` of the gateway's route that takes the call.")
+    services: tuple[str, ...] = Field((), description="Where it leads; of a gateway's call.")
     message: str = Field(description="Why, a sentence.")
     rule: str = Field("", description="`Authorization/NAME/RULE`, the rule that decided; empty: none.")
     policies: tuple[AccessPolicy, ...] = Field((), description="Those responsible; empty: none is in force.")
     audited: tuple[str, ...] = Field((), description="Rules on trial that would refuse the call.")
-    sidecars: int = Field(0, description="Sidecars of the service that are connected.")
+    sidecars: int = Field(0, description="Proxies of `place` that are connected.")
     synced: int = Field(0, description="Those of them that have this configuration.")
 
 
@@ -102,6 +112,9 @@ class ServiceAccess(ApiModel):
     service: str
     callers: dict[str, Access] = Field({}, description="Every gateway, and the services that a rule names.")
     others: Access = "allowed"
+    clients: dict[str, Access] = Field(
+        {}, description="Clients of each gateway that has a route to the service: by the rules of both."
+    )
     policies: tuple[str, ...] = Field((), description="`Kind/name` of the policies in force.")
 
 

@@ -14,8 +14,8 @@ _CONDITIONS = ("claims", "addresses", "not_addresses")
 # Fields of a CallerMatch that depend on the request or its connection.
 
 
-def access(policies: Iterable[NamedSpec], caller: Identity) -> Access:
-    """What a caller may do where these policies (`Kind/name` and spec) are in force."""
+def access(policies: Iterable[NamedSpec], caller: Identity | None) -> Access:
+    """What a caller may do where these policies (`Kind/name` and spec) are in force; None: any client."""
     rules = in_force(policies)
     denials = list(_matching(rules.deny, caller))
     if "always" in denials:
@@ -36,7 +36,7 @@ def named_callers(policies: Iterable[NamedSpec]) -> frozenset[str]:
     return frozenset(names - {"*"})
 
 
-def _matching(rules: Rules, caller: Identity) -> Iterable[str]:
+def _matching(rules: Rules, caller: Identity | None) -> Iterable[str]:
     """`always` or `sometimes` for each rule that matches requests of the caller."""
     for rule in rules.values():
         entries = [match for match in rule.from_ if is_from(_identity_part(match), Call(caller))]

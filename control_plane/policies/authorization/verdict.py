@@ -17,6 +17,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Literal
 
 from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.policies import re2
 from meshwright.control_plane.policies.ambiguous_path import is_ambiguous
 from meshwright.control_plane.policies.authorization.in_force import (
     AMBIGUOUS_PATH,
@@ -235,6 +236,4 @@ def _has_header(match: HTTPHeaderMatch, call: Call, *, broad: bool) -> bool:
 def _is_value(match: HTTPHeaderMatch, value: str) -> bool:
     if match.type == "Exact":
         return value == match.value
-    import re2  # noqa: PLC0415  takes 50 ms to load, and few rules have a regular expression
-
-    return re2.fullmatch(match.value, value) is not None
+    return re2.fullmatch(match.value, value)

@@ -31,7 +31,8 @@ def check(text: str = POLICY, **query: Any) -> AccessCheck:
         for number, state in ((1, "synced"), (2, "pending"), (3, "disconnected"))
     ]
     sources = {"Authorization/inventory": "policies/inventory.yaml:1"}
-    return access.check(translation, AccessQuery(service="inventory", **query), attribution, sources, proxies)
+    fields = {"service": "inventory", **query}
+    return access.check(translation, AccessQuery(**fields), attribution, sources, proxies)
 
 
 @pytest.mark.parametrize(
@@ -125,3 +126,80 @@ def test_only_calls_between_members_of_the_mesh_are_observed() -> None:
     assert [(call.caller, call.role, call.service, call.requests) for call in calls] == [
         ("ingress", "gateway", "orders", 2.0), ("orders", "service", "inventory", 3.0),
     ]  # fmt: skip
+
+
+# --- by a gateway -------------------------------------------------------------------------------------
+
+SHOP = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop}
+spec:
+  parentRefs: [{kind: Gateway, name: ingress}]
+  hostnames: [shop.example.com]
+  rules:
+  - name: stock
+    matches: [{path: {value: /api/stock}, method: GET, queryParams: [{name: v, value: "2"}]}]
+    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /secret}}}]
+    backendRefs: [{name: inventory}]
+  - name: old
+    matches: [{path: {type: Exact, value: /old}}]
+    filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /}}}]
+  - name: rest
+    backendRefs: [{name: orders, weight: 1}, {name: inventory, weight: 1}]
+"""
+EDGE = mesh(
+    "Authorization",
+    "edge",
+    """rules: [
+  {name: users, from: [{claims: [{name: role, values: [user]}]}]},
+  {name: inside, from: [{addresses: [10.0.0.0/8]}], to: [{paths: [{value: /api}]}]}]""",
+    "{kind: Gateway, name: ingress}",
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "allowed", "place", "rule"),
+    [
+        ({"path": "/x"}, False, "ingress", ""),
+        ({"path": "/api/x", "address": "10.1.1.1"}, True, "inventory", "edge"),
+        ({"path": "/x", "claims": {"role": "user"}}, True, "inventory", "edge"),
+        ({"path": "/api/stock/1?v=2", "claims": {"role": "user"}}, False, "inventory", "secret"),
+        ({"path": "/api/stock/1?v=1", "claims": {"role": "user"}}, True, "inventory", "edge"),
+        ({"path": "/old"}, True, "ingress", ""),
+        ({"path": "/x", "host": "other"}, False, "ingress", ""),
+    ],
+)
+def test_a_client_is_subject_to_the_gateway_and_then_to_the_service(
+    query: dict[str, Any], allowed: bool, place: str, rule: str
+) -> None:
+    query = {"host": "Shop.example.com:80", "gateway": "ingress", "service": "", **query}
+    verdict = check(POLICY + SHOP + EDGE, **query)
+    assert (verdict.allowed, verdict.place, verdict.rule.rpartition("/")[2]) == (allowed, place, rule)
+
+
+def test_a_call_has_either_a_gateway_or_a_service() -> None:
+    for query in ({"service": ""}, {"gateway": "ingress"}):
+        with pytest.raises(InputError, match="name what is called"):
+            check(**query)
+    with pytest.raises(NotFoundError, match="no such gateway"):
+        check(service="", gateway="nowhere")
+    with pytest.raises(InputError, match="no HTTP listener 'x': they are http"):
+        check(SHOP, service="", gateway="ingress", port="x")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (SHOP, {"ingress": "allowed"}),
+        (SHOP + EDGE, {"ingress": "partly"}),
+        (POLICY + SHOP, {"ingress": "partly"}),
+        (SHOP + mesh("Authorization", "none", "rules: [{action: deny}]", "{kind: HTTPRoute, name: shop}"),
+         {"ingress": "denied"}),
+        (SHOP + mesh("Authorization", "none", "default: deny"), {"ingress": "denied"}),
+    ],
+)  # fmt: skip
+def test_the_matrix_has_what_clients_may_do(text: str, expected: dict[str, str]) -> None:
+    rows = {row.service: row for row in access.matrix(translate(exchange(text))).services}
+    assert rows["inventory"].clients == expected
+    assert rows["catalog"].clients == {}
