@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-PRODUCTS = ("paper-wallet", "cold-wallet", "seed-plate", "signing-card", "validator-kit", "genesis-print")
+STOCK: Mapping[str, int] = {
+    "paper-wallet": 5000,
+    "cold-wallet": 1000,
+    "seed-plate": 1000,
+    "signing-card": 2000,
+    "validator-kit": 100,
+    "genesis-print": 25,
+}
+"""The products and how many a new shop has. Orders come in this proportion: no product sells out long before
+the others."""
+
+PRODUCTS = tuple(STOCK)
 SYMBOLS = ("BTC", "ETH", "LTC", "XMR")
 SEARCH_TERMS = ("wallet", "steel", "key", "card", "computer")
 
@@ -90,7 +101,8 @@ def _get_bars(rng: random.Random, _: str) -> TrafficRequest:
 
 def _place_order(rng: random.Random, key: str) -> TrafficRequest:
     """An order by a good card, by one that is declined, or by one that takes 3 s; each its own route."""
-    products, share = rng.sample(PRODUCTS, rng.randint(1, 2)), rng.random()
+    bought = rng.choices(PRODUCTS, list(STOCK.values()), k=rng.randint(1, 2))
+    products, share = dict.fromkeys(bought), rng.random()
     route, card, status = "POST /api/orders", "tok-traffic", 201
     if share < DECLINED:
         route, card, status = f"{route} (declined)", f"{card}-declined", 402
@@ -100,7 +112,7 @@ def _place_order(rng: random.Random, key: str) -> TrafficRequest:
         route,
         "/api/orders",
         "POST",
-        # 409: sold out, which everything is after some hours of traffic.
+        # 409: sold out, which everything is after some 10,000 orders.
         frozenset({status, 409}),
         {"Idempotency-Key": key},
         {"items": [{"productId": product, "quantity": 1} for product in products], "cardToken": card},

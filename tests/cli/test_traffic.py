@@ -18,10 +18,10 @@ from meshwright.cli.traffic.counters import GROWTH, LatencyHistogram, TrafficCou
 from meshwright.cli.traffic.journeys import (
     DECLINED,
     NEWCOMERS,
-    PRODUCTS,
     REGULARS,
     SLOW,
     STEPS,
+    STOCK,
     SYMBOLS,
     journeys,
 )
@@ -31,6 +31,7 @@ from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies.loader import load
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.services.catalog import domain as catalog
+from meshwright.services.inventory import domain as inventory
 from meshwright.services.trading import domain as trading
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +59,8 @@ def test_journeys_use_products_and_symbols_of_the_demo() -> None:
     assert len(set(keys)) == len(keys)
     for kind, share in (("declined", DECLINED), ("slow", SLOW)):
         assert 0.5 < routes[f"POST /api/orders ({kind})"] / len(keys) / share < 2
-    assert set(PRODUCTS) == {product.id for product in catalog.seed_products(0)}
+    assert set(STOCK) == {product.id for product in catalog.seed_products(0)}
+    assert STOCK == inventory.SEED_STOCK
     assert set(SYMBOLS) == set(trading.MARKETS)
 
 
