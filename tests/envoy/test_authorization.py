@@ -13,6 +13,8 @@ from tests.envoy.envoy_admin import stats
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.mesh_policies import applying, policy_document
 from tests.envoy.raw_http import exchange
+from tests.envoy.raw_http2 import REFUSED as HTTP2_REFUSED
+from tests.envoy.raw_http2 import status as http2_status
 from tests.fakes import jwt_keys
 
 BACK = "{kind: Service, name: back}"
@@ -247,6 +249,27 @@ TRICKS = {
     "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
     "forged host in XFH": "GET /admin HTTP/1.1\r\nx-forwarded-host: other\r\nx-original-url: /x",
 }
+GET = {":method": "GET", ":scheme": "http", ":authority": "back", ":path": "/admin"}
+HTTP2_TRICKS: dict[str, list[tuple[str, str]]] = {
+    **{
+        path: [*{**GET, ":path": path}.items()]
+        for path in ("/admin", "//admin", "/x/../admin", "/x/%2e%2e/admin", "/x%2fadmin", "/%61dmin",
+                     "/AdMin", "/admin/", "/admin;x", "/admin#x", "/admin?x", "/admin\t", "admin", "", "http://back/admin")
+    },
+    "two paths": [*{**GET, ":path": "/x"}.items(), (":path", "/admin")],
+    "two paths, first": [*GET.items(), (":path", "/x")],
+    "two methods": [*{**GET, ":path": "/x"}.items(), (":method", "DELETE")],
+    "path behind a header": [(":method", "GET"), (":scheme", "http"), (":authority", "back"), ("x-a", "1"),
+                             (":path", "/admin")],
+    "method in lower case": [*{**GET, ":path": "/x", ":method": "delete"}.items()],
+    "method override": [*{**GET, ":path": "/x"}.items(), ("x-http-method-override", "DELETE")],
+    "header in upper case": [*{**GET, ":path": "/x"}.items(), ("X-Role", "banned")],
+    "doubled header": [*{**GET, ":path": "/x"}.items(), ("x-role", "user"), ("x-role", "banned")],
+    "no authority": [(":method", "GET"), (":scheme", "http"), (":path", "/admin"), ("host", "back")],
+    "another host": [*GET.items(), ("host", "other")],
+    "extended CONNECT": [*{**GET, ":method": "CONNECT", ":protocol": "websocket"}.items()],
+    "CONNECT": [(":method", "CONNECT"), (":authority", "back:80"), (":path", "/admin"), (":scheme", "http")],
+}  # fmt: skip
 HOST_TRICKS = (
     "Banned.example.com",
     "banned.example.com.",
@@ -276,6 +299,9 @@ def test_no_trick_gets_past_a_rule(mesh: Mesh, applied: Any, target: str) -> Non
     assert sent("POST /x HTTP/1.1\r\ncontent-length: 0") == 200
     for trick, line in TRICKS.items():
         assert sent(line) in (400, 403, 404, 405, 501), trick
+    assert http2_status(port, [*{**GET, ":path": "/x"}.items()]) == 200
+    for trick, headers in HTTP2_TRICKS.items():
+        assert http2_status(port, headers) in (HTTP2_REFUSED, 400, 403, 404, 405, 501), f"HTTP/2: {trick}"
     if target == GATEWAY:
         assert sent("CONNECT back:80 HTTP/1.1") == 404
         for name in HOST_TRICKS:
@@ -284,4 +310,4 @@ def test_no_trick_gets_past_a_rule(mesh: Mesh, applied: Any, target: str) -> Non
         request = "GET /admin HTTP/1.1\r\nHost: back\r\nConnection: close\r\n\r\n"
         tunnel = exchange(port, "CONNECT back:80 HTTP/1.1\r\nHost: back:80\r\n\r\n", request)
         assert tunnel.text.endswith("Authorization/bans/no-admin])"), "the call in the tunnel is refused"
-    assert sum(mesh.counts("back-1").values()) == 2, mesh.counts("back-1")
+    assert sum(mesh.counts("back-1").values()) == 3, mesh.counts("back-1")
