@@ -12,6 +12,24 @@ from meshwright.control_plane.envoy import v3
 WEBSOCKET = "websocket"
 
 
+TRAILERS = "meshwright.request_trailers"
+"""The filter's name: HeaderPolicy's of the same type is disabled where no route uses it."""
+
+
+def without_request_trailers() -> v3.HeaderMutation:
+    """A filter that drops the trailers of requests, as a proxy may (RFC 9110, section 6.5).
+
+    They come after everything that looks at a request, and some servers take them for headers of this or of
+    the next one on the connection, which is another client's. Those that frame a message (`Connection`) are
+    valid to HTTP/1, and refused by the next hop's HTTP/2 as if the instance had failed.
+    """
+    matcher = v3.StringMatcher(safe_regex=v3.RegexMatcher(regex=".*"))
+    every = v3.ConfigHeaderMutation(
+        remove_on_match=v3.ConfigHeaderMutation.RemoveOnMatch(key_matcher=matcher)
+    )
+    return v3.HeaderMutation(mutations=v3.Mutations(request_trailers_mutations=[every]))
+
+
 def options(*, any_method: bool = True) -> v3.Http1ProtocolOptions:
     """HTTP/1 of every listener.
 

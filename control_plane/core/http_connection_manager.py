@@ -120,6 +120,8 @@ def _core_filters(direction: ListenerDirection, *, logs_spans: bool) -> Iterable
         # Counts the final status of each gRPC call by cluster (`cluster.NAME.grpc.14`): failed calls are
         # HTTP 200, and no other statistic tells them from successful ones.
         yield FilterPhase.STATISTICS, "envoy.filters.http.grpc_stats", v3.GrpcStats()
+    if direction != "outbound":
+        yield FilterPhase.HEADERS, http1.TRAILERS, http1.without_request_trailers()
     attempts = [span_log.attempt_log()] if logs_spans and direction != "inbound" else []
     router = v3.Router(suppress_envoy_headers=True, upstream_log=attempts)
     yield FilterPhase.ROUTER, "envoy.filters.http.router", router

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from tests.envoy.harness import Mesh, running_mesh, service
+from tests.envoy.raw_http import exchange
 
 SERVICE = "{kind: Service, name: back}"
 GATEWAY = "{kind: Gateway, name: ingress}"
@@ -132,6 +133,21 @@ def test_gateway_tells_the_clients_address_and_the_request(mesh: Mesh, applied: 
     applied("client", GATEWAY, f"request: {{set: [{changes}]}}")
     got = received(mesh.outside("/echo?a=b", headers={"x-client": "1.2.3.4"}))
     assert [got[name] for name in variables] == ["127.0.0.1", "/echo?a=b", "http"]
+
+
+FRAMING = ("Connection: close", "Content-Length: 9", "Transfer-Encoding: chunked", "TE: gzip", "Upgrade: x")
+
+
+def test_trailers_fail_no_request_and_are_no_headers_of_the_next_one(mesh: Mesh) -> None:
+    """A few failures of an instance would open its circuit breaker for everybody."""
+    inside = mesh.ports("front-1")["outbound"]
+    for port, trailers in ((mesh.ingress_port, FRAMING), (inside, ()), (mesh.ingress_port, ())):
+        for trailer in (*trailers, "X-User: root"):
+            head = "POST /echo HTTP/1.1\r\nHost: back\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
+            response = exchange(port, f"{head}\r\n1\r\na\r\n0\r\n{trailer}\r\n\r\n")
+            assert response.status == 200, (trailer, response.text)
+        for _ in range(3):
+            assert "x-user" not in received(call(mesh))
 
 
 PAGE = "https://shop.exchange.example"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.core import http1
 from meshwright.control_plane.core.http_connection_manager import connection_manager
 from meshwright.control_plane.core.resource import LDS, VHDS
 from meshwright.control_plane.core.snapshot import Bindings
@@ -31,7 +32,18 @@ LIMITS = (
 @pytest.mark.parametrize(
     ("direction", "expected"),
     [
-        ("inbound", [*AUTHENTICATION, EXTERNAL_AUTHORIZATION, *AUTHORIZATION, *LIMITS, BODY, "router"]),
+        (
+            "inbound",
+            [
+                *AUTHENTICATION,
+                EXTERNAL_AUTHORIZATION,
+                *AUTHORIZATION,
+                *LIMITS,
+                BODY,
+                http1.TRAILERS,
+                "router",
+            ],
+        ),
         (
             "outbound",
             [
@@ -43,7 +55,7 @@ LIMITS = (
             "ingress",
             [
                 *("grpc_stats", "meshwright.compression", "cors", *AUTHENTICATION, EXTERNAL_AUTHORIZATION),
-                *(*AUTHORIZATION, *LIMITS, "fault", BODY, "header_mutation", "router"),
+                *(*AUTHORIZATION, *LIMITS, "fault", BODY, "header_mutation", http1.TRAILERS, "router"),
             ],
         ),
     ],

@@ -57,6 +57,7 @@ BODIES: tuple[tuple[tuple[bytes, ...], bytes], ...] = (
     ((b"Content-Length: 2", b"Content-Length: 3"), b"ok"),
     ((b"Content-Length: 2", b"Transfer-Encoding: chunked"), b"2\r\nok\r\n0\r\n\r\n"),
     ((b"Transfer-Encoding: chunked",), b"2;x=y\r\nok\r\n0\r\nX-T: 1\r\n\r\n"),
+    ((b"Transfer-Encoding: chunked",), b"2\r\nok\r\n0\r\nConnection: X-A\r\nContent-Length: 2\r\n\r\n"),
     ((b"Transfer-Encoding: chunked",), b"zz\r\nok\r\n"),
     ((b"Transfer-Encoding: chunked",), b"2\r\nok"),
 )
