@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +22,20 @@ from meshwright.cli.progress import ReportProgress
 from meshwright.cli.python_module import module_command
 from meshwright.cli.readiness import Readiness
 from meshwright.cli.reconcile.applied import APPLIED_FILE, AppliedApplication
+from meshwright.cli.reconcile.changes import with_names_of
+from meshwright.cli.reconcile.runner import AGENT_CONFIG_FILE
 from meshwright.cli.state_lock import remove_abandoned_instances
 from meshwright.cli.workload_tokens import write_join_tokens
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.api.private_files import private_folder, read_private
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings
+from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.store import embedded
 from meshwright.sidecar.child_process import Program
-from meshwright.sidecar.config import AgentConfig
+from meshwright.sidecar.config import AgentConfig, Workload, load_config
 from meshwright.sidecar.files import write_private
+from meshwright.sidecar.orphans import find_orphans
 from meshwright.sidecar.status import AgentStatus
 from meshwright.sidecar.supervisor import Supervisor
 
@@ -54,10 +59,20 @@ class LaunchPlan:
         return self.applied.application.spec.gateways
 
     @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """Everything that the agent is to run: what an earlier start left running keeps its name."""
+        state = self.settings.state
+        serving = {record.name for record, _ in find_orphans(state)}
+        with suppress(OSError, ValueError, InputError):
+            before = load_config(state / AGENT_CONFIG_FILE).workloads
+            left = [item for item in before if item.name in serving or f"{item.name}.proxy" in serving]
+            return with_names_of(left, self.applied.workloads(state))
+        return self.applied.workloads(state)
+
+    @property
     def workload_names(self) -> frozenset[str]:
         """The names of everything that the agent is to run."""
-        instances = (item.name for item in self.applied.instances)
-        return frozenset((*(gateway.name for gateway in self.gateways), *instances))
+        return frozenset(workload.name for workload in self.workloads)
 
 
 class MeshLauncher:
@@ -138,7 +153,7 @@ class MeshLauncher:
         plan, settings = self._plan, self._plan.settings
         for name in ("data", "tokens"):
             private_folder(self._state / name)
-        items = plan.applied.workloads(self._state)
+        items = plan.workloads
         await asyncio.to_thread(write_join_tokens, items, self._state)
         config = AgentConfig(
             addresses=addresses,
@@ -153,7 +168,7 @@ class MeshLauncher:
             certificates=settings.certificate_folder,
             workloads=items,
         )
-        path = self._state / "agent-config.json"
+        path = self._state / AGENT_CONFIG_FILE
         write_private(path, config.model_dump_json(indent=1))
         self._start("agent", module_command("sidecar", "--config", str(path)), AGENT_GRACE)
         await self._readiness.until_healthy([item.name for item in items])

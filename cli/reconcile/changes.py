@@ -63,6 +63,22 @@ def plan_changes(
     return tuple(_in_order(changes))
 
 
+def with_names_of(running: Sequence[Workload], desired: Sequence[Workload]) -> tuple[Workload, ...]:
+    """`desired`, each under the name of its equal in `running` if there is one, else under a free one."""
+    left = list(running)
+    equals = []
+    for new in desired:
+        equal = next((old for old in left if old.service == new.service and not differences(old, new)), None)
+        equals.append(equal)
+        if equal is not None:
+            left.remove(equal)
+    names = {equal.name for equal in equals if equal is not None}
+    return tuple(
+        _renamed(new, equal.name if equal is not None else _free_name(new, names))
+        for new, equal in zip(desired, equals, strict=True)
+    )
+
+
 def differences(old: Workload, new: Workload) -> list[str]:
     """What differs but the name: fields, and keys of mappings. Never values, which may be secrets."""
     result: list[str] = []

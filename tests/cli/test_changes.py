@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from meshwright.cli.application import read_application
 from meshwright.cli.reconcile.applied import AppliedApplication, applied_application, load_applied
-from meshwright.cli.reconcile.changes import plan_changes
+from meshwright.cli.reconcile.changes import plan_changes, with_names_of
 from meshwright.sidecar.config import AppPort, Workload
 
 
@@ -107,6 +107,12 @@ def test_a_reason_replaces_what_has_not_changed() -> None:
     assert shown([orders(1)], [orders(1)], reasons={"orders": "main.py changed"}) == [
         ("replace", "orders-1", "orders-2", "main.py changed")
     ]
+
+
+def test_what_still_runs_keeps_its_name() -> None:
+    running = [orders(3), orders(2, labels={"version": "old"})]
+    named = with_names_of(running, [orders(1, env={"A": "1"}), orders(2), orders(3)])
+    assert [item.name for item in named] == ["orders-1", "orders-3", "orders-2"]
 
 
 @pytest.fixture

@@ -165,6 +165,8 @@ def test_every_child_is_stopped_after_stdout_is_closed(tmp_path: Path) -> None:
 def test_the_next_start_takes_over_what_serves_after_a_killed_parent(tmp_path: Path) -> None:
     """Requests go on from the kill to the end of the next start, and `mesh status` says who is missing."""
     with running_mesh(tmp_path, [service("front")]) as first, ExitStack() as requests:
+        file = str(application_file(tmp_path, [service("front", VERSION="v2")], first.ingress_port))
+        assert "front-1 → front-2" in first.run("up", "-f", file).stdout
         first.apply(ROUTE)
         orphans = recorded(first.state)
         load_result = requests.enter_context(load(tmp_path, f"http://127.0.0.1:{first.ingress_port}/echo"))
@@ -173,15 +175,14 @@ def test_the_next_start_takes_over_what_serves_after_a_killed_parent(tmp_path: P
         assert runs(orphans["store"]) and runs(orphans["agent"])
         until(lambda: "mesh up` has ended" in first.run("status").stdout, "the status says so")
         env = {**first.environment, "TERM": "another-terminal"}
-        file = str(tmp_path / "application.yaml")
         with stopped_afterwards(env):
             done = mesh_command("up", "-f", file, "--detach", env=env)
             assert done.returncode == 0, done.stdout + done.stderr
-            assert "its processes go on: front-1, front-1.proxy, ingress.proxy" in done.stdout
+            assert "its processes go on: front-2, front-2.proxy, ingress.proxy" in done.stdout
             after = recorded(first.state)
-            serving = {"front-1", "front-1.proxy", "ingress.proxy"}
+            serving = {"front-2", "front-2.proxy", "ingress.proxy"}
             assert {name: after[name] for name in serving} == {name: orphans[name] for name in serving}
-            assert not [name for name in PARTS - serving if runs(orphans[name])]
+            assert not [name for name in orphans.keys() - serving if runs(orphans[name])]
             requests.close()
             assert load_result.requests > 100 and load_result.failed == 0, load_result.report
             assert "mesh up` has ended" not in first.run("status").stdout
