@@ -13,6 +13,7 @@ import requests
 from meshwright.cli.http import call_api
 from meshwright.cli.startup_summary import MAX_PROBES
 from meshwright.control_plane.api import calls
+from meshwright.control_plane.api.errors import ApiError
 from tests.cli.test_traffic_command import READY, Demo, demo
 from tests.envoy.harness import settings, until
 from tests.fakes.ports import free_port
@@ -192,6 +193,43 @@ def test_a_page_of_the_exchange_may_call_and_no_other(running: Demo) -> None:
     stranger = page | {"Origin": "https://exchange.example.evil.example"}
     answer = requests.options(f"{running.url}/api/inventory/seed-plate", headers=stranger, timeout=20)
     assert "access-control-allow-origin" not in answer.headers
+
+
+def test_sidecars_let_through_the_allowed_pairs_of_the_demo_and_no_other(running: Demo) -> None:
+    """Behind the test of the topology: a probe is a call."""
+    state = running.folder / "state"
+    matrix = call_api(calls.access_matrix(), state)
+
+    def verdicts(pair: tuple[str, str]) -> set[str]:
+        caller, service = pair
+        query = {"caller": caller, "service": service, "path": "/health/ready"}
+        try:
+            probe = call_api(calls.probe_access(query), state)
+        except ApiError as error:
+            assert "is for TCP" in str(error), error
+            return set()
+        computed = "allowed" if probe["check"]["allowed"] else "denied"
+        assert probe["verdicts"], pair
+        assert {answer["verdict"] for answer in probe["verdicts"]} == {computed}, (pair, probe)
+        return {computed}
+
+    may = {
+        (caller, row["service"]): row["callers"].get(caller, row["others"])
+        for row in matrix["services"]
+        for caller in matrix["callers"]
+        if caller != "broker"
+    }
+    with ThreadPoolExecutor(4) as executor:
+        seen = dict(zip(may, executor.map(verdicts, may), strict=True))
+    assert {pair for pair, verdict in seen.items() if verdict == {"allowed"}} <= {
+        pair for pair, access in may.items() if access != "denied"
+    }
+    assert all(verdict == {"allowed"} for pair, verdict in seen.items() if verdict and may[pair] == "allowed")
+    assert {"allowed"} in seen.values()
+    assert {"denied"} in seen.values()
+    status = json.loads(running.mesh("status", "-o", "json"))
+    assert all(entry["healthy"] == entry["instances"] for entry in status["services"])
+    assert {entry["state"] for entry in status["proxies"]} == {"synced"}
 
 
 def test_attempts_to_sign_in_are_limited(running: Demo) -> None:
