@@ -61,4 +61,5 @@ def test_plaintext_of_a_permissive_service_is_guarded_and_mutual_tls_is_not() ->
 
 
 def test_plaintext_of_a_service_without_mutual_tls_isolates_its_callers() -> None:
-    assert _options_of_chains(TransportMode.DISABLED) == {"http-plaintext": TRUSTED}
+    options = _options_of_chains(TransportMode.DISABLED)
+    assert options == {"http-plaintext": TRUSTED, "http-mtls": TRUSTED}

@@ -156,7 +156,7 @@ async def test_p_lists_the_policies_in_force_for_an_edge() -> None:
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, ChooseOne) and pilot.app.focused)
         await pilot.press("enter")
         await wait_until(
-            pilot, lambda: place(pilot) == navigation.PolicyLocation("CircuitBreaker", "inventory-limits")
+            pilot, lambda: place(pilot) == navigation.PolicyLocation("Authorization", "inventory")
         )
 
 
