@@ -8,14 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-STOCK: Mapping[str, int] = {
-    "paper-wallet": 5000,
-    "cold-wallet": 1000,
-    "seed-plate": 1000,
-    "signing-card": 2000,
-    "validator-kit": 100,
-    "genesis-print": 25,
-}
+from meshwright.services.inventory.domain import SEED_STOCK
+
+STOCK: Mapping[str, int] = SEED_STOCK
 """The products and how many a new shop has. Orders come in this proportion: no product sells out long before
 the others."""
 
