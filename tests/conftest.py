@@ -2,8 +2,8 @@
 
 Files that need processes come first, and pure tests fill the gaps. pytest-xdist gives each worker whole
 files in the order of collection (`--no-loadscope-reorder`), so the meshes of a file start once and all
-workers end at about the same time. There are three workers on two cores, because tests with real processes
-wait for more than a third of their time.
+workers end at about the same time. There are five workers on two cores, because tests with real processes
+wait for more than half of their time.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 -- Counts responses by status, prints a word at a given number of responses, and reports as one line of JSON.
--- Arguments: the method, and the number of responses (0: run until wrk is stopped).
+-- Arguments: the method, and the number of responses (0: run until wrk is stopped, with pauses that leave the
+-- machine to others).
 
 local threads = {}
 
@@ -12,6 +13,9 @@ function init(args)
    limit = tonumber(args[2])
    seen = 0
    statuses = {}
+   if limit == 0 then
+      delay = function() return math.random(2, 10) end
+   end
 end
 
 function response(status)
