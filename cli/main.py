@@ -70,6 +70,7 @@ COMMANDS = {
     "traces": CommandEntry("traces", "traces", "Search traces."),
     "up": CommandEntry("up", "up", "Start a mesh on this host, or change the one that runs."),
     "validate": CommandEntry("validate", "validate", "Check policies and application files offline."),
+    "version": CommandEntry("version", "version", "Show the versions of all parts of the mesh."),
     "why": CommandEntry("why", "why", "Explain why a request failed or was slow, and by which policy."),
 }
 

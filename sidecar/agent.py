@@ -17,6 +17,7 @@ import structlog
 
 from meshwright.control_plane.api.errors import os_error_text
 from meshwright.control_plane.api.private_files import private_folder
+from meshwright.control_plane.api.software_version import VERSION
 from meshwright.control_plane.api.state_dir import socket_path
 from meshwright.sidecar.advertised_address import AdvertisedAddress
 from meshwright.sidecar.config import AgentConfig, Workload
@@ -85,7 +86,7 @@ class Agent:
     def status(self) -> AgentStatus:
         """The status of all workloads."""
         workloads = tuple(sidecar.status() for sidecar in self._sidecars.values())
-        return AgentStatus(pid=os.getpid(), workloads=workloads)
+        return AgentStatus(pid=os.getpid(), version=VERSION, workloads=workloads)
 
     def app_exit_code(self, name: str) -> int | None:
         """The exit code of a workload's app (negative: by a signal); None if it never exited."""

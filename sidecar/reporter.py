@@ -17,6 +17,7 @@ from meshwright.control_plane.api.models.proxies import (
     ClusterReport,
     ProxyReport,
 )
+from meshwright.control_plane.api.software_version import VERSION
 from meshwright.sidecar import envoy_stats
 from meshwright.sidecar.config import Workload
 from meshwright.sidecar.envoy_admin import EnvoyAdminClient, EnvoyAdminError
@@ -94,6 +95,7 @@ class Reporter:
             node=self._workload.name,
             service=self._workload.service,
             version=process.version,
+            agent=VERSION,
             memory=process.stats.memory,
             expires=self._svid_expiry(),
             uptime=max(0, round(time.monotonic() - process.started)),

@@ -37,9 +37,10 @@ class WorkloadStatus(ApiModel):
 
 
 class AgentStatus(ApiModel):
-    """All workloads, in the order of the configuration."""
+    """All workloads, in the order of the configuration. `version` is the agent's release."""
 
     pid: int
+    version: str = ""
     workloads: tuple[WorkloadStatus, ...] = ()
 
     @property

@@ -33,7 +33,7 @@ def _check_url(text: str) -> str:
 
 
 class Announcement(ApiModel):
-    """Where a control plane listens: `xds` is host:port, `admin` a URL.
+    """Where a control plane listens: `xds` is host:port, `admin` a URL. `version` is its release.
 
     Others connect there. Whoever can write to the store chooses the address, but nothing is sent before the
     peer has shown a certificate of a control plane of this mesh.
@@ -41,6 +41,7 @@ class Announcement(ApiModel):
 
     xds: Annotated[str, AfterValidator(_check_address)] = Field(max_length=300)
     admin: Annotated[str, AfterValidator(_check_url)] = Field("", max_length=300)
+    version: str = Field("", max_length=64)
 
 
 class AnnouncementStore(Protocol):

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from meshwright.control_plane.api.models.status import ControlPlaneStatus
+from meshwright.control_plane.api.software_version import VERSION
 from meshwright.control_plane.cluster import cluster_pb2 as pb
 from meshwright.control_plane.cluster import metrics
 from meshwright.control_plane.cluster.announcements import (
@@ -147,8 +148,9 @@ class Members:
         if not self._peers:
             return ()
         now = time.monotonic()
+        announced = self._announcement
         this = ControlPlaneStatus(
-            address=self._announcement.xds, admin=self._announcement.admin, state="this"
+            address=announced.xds, admin=announced.admin, state="this", version=announced.version
         )
         peers = (_status(peer, now) for peer in self._peers.values())
         return this, *sorted(peers, key=lambda status: status.address)
@@ -168,7 +170,7 @@ class Members:
 
     async def run(self, xds: str, admin: str) -> None:
         """Announce this control plane and poll the others until cancelled."""
-        self._announcement = Announcement(xds=xds, admin=admin)
+        self._announcement = Announcement(xds=xds, admin=admin, version=VERSION)
         try:
             while True:
                 with contextlib.suppress(StoreError):
@@ -277,6 +279,7 @@ def _status(peer: _Member, now: float) -> ControlPlaneStatus:
     return ControlPlaneStatus(
         address=peer.announcement.xds,
         admin=peer.announcement.admin,
+        version=peer.announcement.version,
         state="unreachable" if peer.error else "reachable",
         unreachable_seconds=round(now - peer.last_response, 1) if peer.error else 0.0,
         error=peer.error,

@@ -26,6 +26,7 @@ from meshwright.control_plane.api.models.topology import (
     ServiceList,
     Topology,
 )
+from meshwright.control_plane.api.software_version import VERSION
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.callers import Evictions
 from meshwright.control_plane.cluster.members import Members
@@ -127,6 +128,7 @@ class MeshReadModel:
             status.without_departed(self._sync.proxies(), self._reconciler.world, reports),
             rollouts,
             self._sync.problems(),
+            version=VERSION,
             breakers=self._breakers(),
             control_planes=self._members.statuses(),
             certificates=node_certificates(reports),

@@ -34,11 +34,13 @@ def mesh_status(
     rollouts: Mapping[str, RolloutCount],
     problems: tuple[str, ...],
     *,
+    version: str = "",
     breakers: tuple[Breaker, ...] = (),
     control_planes: tuple[ControlPlaneStatus, ...] = (),
     certificates: NodeCertificates = NO_CERTIFICATES,
 ) -> Status:
-    """The current status. `rollouts` by `Kind/name`, `certificates` are those of gateways."""
+    """The current status. `rollouts` by `Kind/name`,
+    `certificates` are those of gateways, `version` is that of this control plane."""
     services = (
         ServiceStatus(
             name=service.name,
@@ -49,6 +51,7 @@ def mesh_status(
     )
     return Status(
         revision=world.revision,
+        version=version,
         store=store,
         services=tuple(services),
         proxies=proxies,
@@ -137,7 +140,8 @@ def proxy_details(
 
 
 def _detail(status: ProxyStatus, in_flight: int, report: ProxyReport | None) -> ProxyDetail:
-    reported = report.model_dump(include={"version", "memory", "expires", "uptime"}) if report else {}
+    fields = {"version", "agent", "memory", "expires", "uptime"}
+    reported = report.model_dump(include=fields) if report else {}
     return ProxyDetail(
         **status.model_dump(),
         connected=status.state != "disconnected",

@@ -116,6 +116,13 @@ class Mesh:
         document: dict[str, Any] = json.loads(self.run("status", "-o", "json").stdout)
         return document
 
+    def has_one_version(self, proxies: int) -> bool:
+        """Whether `mesh version` knows the version of every part, each the same everywhere."""
+        shown = json.loads(self.run("version", "-o", "json").stdout)
+        parts = [(item["component"], len(item["where"])) for item in shown["items"] if item["version"]]
+        expected = [("client", 1), ("control plane", 1), ("agent", proxies), ("Envoy", proxies)]
+        return parts == expected and not shown["skews"]
+
     # --- processes ----------------------------------------------------------------------------------
 
     def pid(self, name: str) -> int:

@@ -64,15 +64,16 @@ class CertificateReport(ApiModel):
 class ProxyReport(ApiModel):
     """A sidecar's report about itself. For a gateway's proxy `service` is the gateway's name.
 
-    `version` is Envoy's, `memory` in bytes, `expires` the end of its certificate in epoch seconds, `uptime`
-    in seconds, `connected` whether its xDS stream is up. `metrics` is the `host:port` of its metrics
-    endpoint, `app_metrics` whether that endpoint also serves the app's metrics. `certificates` are those that
-    a gateway's listeners need.
+    `version` is Envoy's, `agent` the release of the agent (empty: it does not say), `memory` in bytes,
+    `expires` the end of its certificate in epoch seconds, `uptime` in seconds, `connected` whether its xDS
+    stream is up. `metrics` is the `host:port` of its metrics endpoint, `app_metrics` whether that endpoint
+    also serves the app's metrics. `certificates` are those that a gateway's listeners need.
     """
 
     node: Name
     service: Name
     version: str = Field("", max_length=64)
+    agent: str = Field("", max_length=64)
     memory: int = Field(0, ge=0)
     expires: float = Field(0, ge=0, allow_inf_nan=False)
     uptime: float = Field(0, ge=0, allow_inf_nan=False)
@@ -123,6 +124,7 @@ class ProxyDetail(ProxyStatus):
     pending: int = 0
     reported: bool = False
     version: str = ""
+    agent: str = ""
     memory: int = 0
     expires: float = 0
     uptime: float = 0

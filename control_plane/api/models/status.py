@@ -35,12 +35,14 @@ class GatewayStatus(ApiModel):
 class ControlPlaneStatus(ApiModel):
     """A control plane of this mesh. `address` is its xDS endpoint, `admin` the URL of its admin API.
 
-    `this` is the one that sent the response. One that has been `unreachable` for `unreachable_seconds`
-    (`error` says why) is soon left out of what the others report.
+    `version` is its release, empty for one that does not say it. `this` is the one that sent the response.
+    One that has been `unreachable` for `unreachable_seconds` (`error` says why) is soon left out of what the
+    others report.
     """
 
     address: str
     admin: str = ""
+    version: str = ""
     state: Literal["this", "reachable", "unreachable"]
     unreachable_seconds: float = 0.0
     error: str = ""
@@ -57,6 +59,8 @@ class Status(ApiModel):
     """The current state of the mesh."""
 
     revision: int
+    version: str = ""
+    """The release of the control plane that sent the response."""
     store: Literal["ok", "degraded"]
     verdict: Verdict = Verdict()
     """Whether the mesh is healthy, and what is wrong."""

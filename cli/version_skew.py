@@ -1,0 +1,93 @@
+"""Which versions of the mesh's parts do not belong together. Pure.
+
+Neighbours of one minor version are supported either way, which is what an upgrade under traffic needs
+(docs/operations.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Component = Literal["client", "control plane", "agent", "Envoy"]
+
+MAX_NAMES = 3
+"""Places that a sentence names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One version of one kind of part, and where it runs. An empty version: the part does not say it."""
+
+    component: Component
+    version: str
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Skew:
+    """Two versions that differ. `supported`: they work together, as they do while an upgrade lasts."""
+
+    supported: bool
+    message: str
+
+
+def by_version(component: Component, versions: Mapping[str, str]) -> tuple[Installed, ...]:
+    """The parts of one kind, by place, as one row for each version, the most common one first."""
+    rows: dict[str, list[str]] = {}
+    for place, version in versions.items():
+        rows.setdefault(version, []).append(place)
+    ordered = sorted(rows.items(), key=lambda row: (-len(row[1]), row[0]))
+    return tuple(Installed(component, version, tuple(sorted(places))) for version, places in ordered)
+
+
+def find_skews(parts: Sequence[Installed]) -> tuple[Skew, ...]:
+    """What differs from the newest control plane, and Envoys of several versions."""
+    planes = [part for part in parts if part.component == "control plane"]
+    if not planes:
+        return ()
+    reference = max(planes, key=lambda part: _numbers(part.version))
+    others = [part for part in parts if part.component != "Envoy" and part.version != reference.version]
+    envoys = [part for part in parts if part.component == "Envoy"]
+    skews = [_skew(part, reference.version) for part in others]
+    if len(envoys) > 1:
+        versions = ", ".join(f"{part.version or 'unknown'} ({places_text(part.places)})" for part in envoys)
+        skews.append(Skew(True, f"Envoys of several versions run: {versions}"))
+    return tuple(skews)
+
+
+def is_supported(version: str, other: str) -> bool:
+    """Whether two versions work together: the same major version, and minor ones at most one apart."""
+    left, right = _numbers(version), _numbers(other)
+    return left[0] == right[0] and abs(left[1] - right[1]) <= 1
+
+
+def places_text(places: Sequence[str]) -> str:
+    """The first places by name, and how many more there are."""
+    more = len(places) - MAX_NAMES
+    return ", ".join(places[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _skew(part: Installed, reference: str) -> Skew:
+    subject = (
+        part.component if part.component == "client" else f"{part.component} of {places_text(part.places)}"
+    )
+    if not part.version:
+        return Skew(True, f"{subject}: does not say its version, so it is older: upgrade it")
+    newer = _numbers(part.version) > _numbers(reference)
+    older = "install that version here" if part.component == "client" else "upgrade it"
+    advice = "upgrade the mesh" if newer else older
+    supported = is_supported(part.version, reference)
+    limit = "" if supported else ", more than one minor version apart, which is not supported"
+    return Skew(
+        supported, f"{subject}: version {part.version}, the control plane has {reference}{limit}: {advice}"
+    )
+
+
+def _numbers(version: str) -> tuple[int, int, int]:
+    """Major, minor and patch version; zeros for what is missing."""
+    digits = [int(number) for number in re.findall(r"\d{1,6}", version)[:3]]
+    major, minor, patch = [*digits, 0, 0, 0][:3]
+    return major, minor, patch
