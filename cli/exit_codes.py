@@ -9,7 +9,7 @@ EXIT_CODES = {
     0: "ok",
     errors.FAILED: (
         "failed, or the token is read-only; for `mesh diff`: something would change; "
-        "for `mesh status --check`: there is a problem"
+        "for `mesh status --check` and `mesh doctor`: there is a problem"
     ),
     errors.BAD_INPUT: "bad input or usage",
     errors.UNREACHABLE: "control plane unreachable",

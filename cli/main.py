@@ -33,6 +33,7 @@ COMMANDS = {
     "delete": CommandEntry("apply", "delete", "Delete policies, all or none."),
     "demo": CommandEntry("demo", "demo", "Start the demo shop in the foreground."),
     "diff": CommandEntry("diff", "diff", "Show what an apply would change."),
+    "doctor": CommandEntry("doctor.command", "doctor", "Check host and mesh: what is wrong and what to do."),
     "down": CommandEntry("down", "down", "Stop the mesh that `mesh up` started."),
     "edit": CommandEntry("edit", "edit", "Edit a policy in your editor, and apply it."),
     "events": CommandEntry("events", "events", "Show recent events, and with -f new ones."),

@@ -296,7 +296,7 @@ def test_two_meshes_run_side_by_side_one_with_a_very_long_path(tmp_path: Path) -
         for running in (mesh, other):
             assert running.get("front-1", "http://front/echo").status_code == 200
             until(partial(synced, running), "both sidecars are synced")
-            until(partial(running.has_one_version, proxies=2), "all parts report their versions")
+            until(partial(running.is_sound, proxies=2), "versions and doctor agree")
         pids = recorded(mesh.state)
         stop(mesh)
         assert_all_stopped(mesh.state, list(pids.values()))

@@ -39,6 +39,9 @@ READY = 150.0
 PORTS = ("MESH_ADMIN_PORT", "MESH_XDS_PORT", "MESH_ENROLMENT_PORT", "MESH_OTLP_PORT")
 """The settings for the ports of a control plane."""
 
+OWN_CHECKS = {"ports", "envoy", "clock", "store", "proxies", "versions", "calls", "control plane"}
+"""Checks of `mesh doctor` that find nothing in a new mesh, whatever else runs on the host."""
+
 WITHIN = 60.0
 """Seconds to wait for a condition that normally holds within one."""
 
@@ -116,8 +119,12 @@ class Mesh:
         document: dict[str, Any] = json.loads(self.run("status", "-o", "json").stdout)
         return document
 
-    def has_one_version(self, proxies: int) -> bool:
-        """Whether `mesh version` knows the version of every part, each the same everywhere."""
+    def is_sound(self, proxies: int) -> bool:
+        """Whether `mesh version` knows every part, each of one version, and `mesh doctor` objects to the host
+        at most."""
+        findings = json.loads(self.run("doctor", "-o", "json", check=False).stdout)["items"]
+        if {item["check"] for item in findings} & OWN_CHECKS:
+            return False
         shown = json.loads(self.run("version", "-o", "json").stdout)
         parts = [(item["component"], len(item["where"])) for item in shown["items"] if item["version"]]
         expected = [("client", 1), ("control plane", 1), ("agent", proxies), ("Envoy", proxies)]

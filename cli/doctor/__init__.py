@@ -1,0 +1,1 @@
+"""`mesh doctor`: facts about the host and the mesh are gathered, and judged by pure checks."""
