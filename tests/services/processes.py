@@ -145,6 +145,8 @@ class Shop:
     session: aiohttp.ClientSession
     processes: list[ServiceProcess] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=itertools.count)
+    environ: dict[str, str] = field(default_factory=dict)
+    """Settings of all services that are started from now on."""
 
     async def start(self, service: str, **environ: str) -> ServiceProcess:
         """Start a process of `service`, wait until it listens, and add it to the proxy."""
@@ -160,7 +162,7 @@ class Shop:
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", f"meshwright.services.{service}", stdout=output, stderr=output,
-                cwd=self.folder, env={**inherited, **settings, **proxies, **environ},
+                cwd=self.folder, env={**inherited, **settings, **proxies, **self.environ, **environ},
             )  # fmt: skip
         started = ServiceProcess(service, process, log, 0)
         self.processes.append(started)
