@@ -11,14 +11,8 @@ from opentelemetry import trace
 from sqlalchemy.exc import SQLAlchemyError
 
 from meshwright.services.kit.background import background
-from meshwright.services.kit.operations import (
-    BodyModel,
-    HttpError,
-    Id,
-    Operation,
-    OperationRequest,
-    OperationResponse,
-)
+from meshwright.services.kit.operations import HttpError, Operation, OperationRequest, OperationResponse
+from meshwright.services.kit.quotes import QuoteResponse
 from meshwright.services.kit.server import Runtime, ServiceDefinition
 from meshwright.services.trading import domain
 from meshwright.services.trading.shocks import shock
@@ -27,14 +21,6 @@ from meshwright.services.trading.tick_sender import TickSender
 
 log = structlog.get_logger()
 tracer = trace.get_tracer("meshwright.services.trading")
-
-
-class QuoteResponse(BodyModel):
-    """A symbol's latest price in minor units. `timestamp` is in milliseconds since the epoch."""
-
-    symbol: Id
-    price: int
-    timestamp: int
 
 
 class TickGenerator:

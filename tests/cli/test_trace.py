@@ -19,7 +19,7 @@ from tests.envoy.harness import settings, until
 from tests.fakes.ports import free_port
 from tests.services.ingress import PASSWORD, authorization
 
-INGRESS_SERVICES = ("analytics", "catalog", "inventory", "orders", "storefront", "trading")
+INGRESS_SERVICES = ("analytics", "catalog", "inventory", "legacy", "orders", "storefront")
 EDGES = {
     **{("ingress", to): "http" for to in (*INGRESS_SERVICES, "users")},
     **{
@@ -31,6 +31,7 @@ EDGES = {
     ("orders", "payments"): "http",
     ("storefront", "catalog"): "http",
     ("storefront", "orders"): "http",
+    ("legacy", "trading"): "http",
     ("trading", "analytics"): "grpc",
 }
 """The edges of the demo with their protocols: an order's calls, the dashboard, ticks, events, users."""

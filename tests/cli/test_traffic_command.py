@@ -170,7 +170,7 @@ def test_a_running_demo_responds_to_every_request(running: Demo) -> None:
 
 
 def test_a_fault_causes_errors_only_while_it_is_active(running: Demo) -> None:
-    counts = running.counts("--traffic", "5", "--for", "12", "--fault", "trading:fail:2", "--seed", "11")
+    counts = running.counts("--traffic", "5", "--for", "12", "--fault", "legacy:fail:2", "--seed", "11")
     fault = counts["fault"]
     assert (fault["before"]["errors"], fault["after"]["errors"]) == (0, 0)
     assert fault["during"]["errors"] == counts["errors"] == counts["outcomes"]["503"] > 0
@@ -181,8 +181,8 @@ def test_a_fault_causes_errors_only_while_it_is_active(running: Demo) -> None:
     assert running.faults() == []
     history = json.loads(running.mesh("history", "-n", "2", "-o", "json"))
     assert [revision["message"] for revision in history] == [
-        "mesh demo --fault trading:fail:2 is over",
-        "mesh demo --fault trading:fail:2",
+        "mesh demo --fault legacy:fail:2 is over",
+        "mesh demo --fault legacy:fail:2",
     ]
 
 

@@ -31,12 +31,13 @@ UNAVAILABLE = ("grafana", "jaeger")
 CALL_GRAPH = {
     *(
         ("ingress", callee)
-        for callee in ("analytics", "catalog", "inventory", "orders", "storefront", "trading", "users")
+        for callee in ("analytics", "catalog", "inventory", "legacy", "orders", "storefront", "users")
     ),
     *(("orders", callee) for callee in ("catalog", "inventory", "payments", "analytics")),
     *((caller, "broker") for caller in ("orders", "inventory", "analytics", "users", "notifications")),
     ("notifications", "inbox"),
     *(("storefront", callee) for callee in ("catalog", "orders", "trading")),
+    ("legacy", "trading"),
     ("trading", "analytics"),
 }
 """Edges (caller, callee) that the application has."""

@@ -1,0 +1,1 @@
+"""Legacy: the old monolith's quotes, which trading takes over step by step."""
