@@ -6,7 +6,7 @@ BIN := .venv/bin
 # command:package of what tests run: a load generator, and foreign processes that join a mesh
 DEBIAN := wrk:wrk node:nodejs npm:npm nginx:nginx-light pg_lsclusters:postgresql ip:iproute2 tmux:tmux chromium:chromium \
   redis-cli:redis-tools prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager \
-  systemd-analyze:systemd curl:curl nsenter:util-linux
+  systemd-analyze:systemd curl:curl nsenter:util-linux zsh:zsh fish:fish
 PARTS := checks cli control_plane dashboards deploy docs meshwright services sidecar tests tui bench
 
 .PHONY: help install demo test test-long check reference docs dist requirements bench clean
@@ -17,7 +17,7 @@ help:
 	@echo "make test       every test that does not take minutes, with real Envoys and a real Valkey"
 	@echo "make test-long  the rest: soak, chaos, large random cases"
 	@echo "make check      lint, types, import contracts, house rules, generated files"
-	@echo "make reference  write docs/reference.md from the code"
+	@echo "make reference  write docs/reference.md and what shells complete from the code"
 	@echo "make docs       the documentation as a site, in site/"
 	@echo "make dist       the sdist and the wheel, in dist/"
 	@echo "make requirements  write requirements/ from pyproject.toml and constraints.txt"

@@ -1,7 +1,7 @@
 """Write docs/reference.md from the code: `python -m checks.reference [--check]`.
 
 Commands, exit codes, policy kinds, settings, ports and limits are facts of the code. The page repeats them,
-and `--check` fails if it differs.
+as does the tree of commands that shell completion reads, and `--check` fails if one differs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_args
 
+from checks import command_tree
 from meshwright.cli import application
 from meshwright.cli.exit_codes import EXIT_CODES
 from meshwright.cli.main import COMMANDS
@@ -182,15 +183,15 @@ def _size(count: int) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the page, or compare it with `--check`."""
-    text = page()
-    if list(arguments) == ["--check"]:
-        if PAGE.read_text(encoding="utf-8") == text:
-            return 0
-        sys.stderr.write("docs/reference.md is stale: run python -m checks.reference\n")
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    """Write both files, or compare them with `--check`."""
+    stale = False
+    for path, text in ((PAGE, page()), (command_tree.FILE, command_tree.text())):
+        if list(arguments) != ["--check"]:
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale = True
+            sys.stderr.write(f"{path} is stale: run python -m checks.reference\n")
+    return int(stale)
 
 
 if __name__ == "__main__":

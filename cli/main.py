@@ -29,6 +29,9 @@ COMMANDS = {
     "apply": CommandEntry("apply", "apply", "Create or update policies from files, all or none."),
     "authz": CommandEntry("authz", "app", "Show who may call what, and check or suggest it."),
     "cert": CommandEntry("cert", "app", "Make certificates for gateways."),
+    "completion": CommandEntry(
+        "completion.scripts", "completion", "Print the completion script of bash, zsh or fish."
+    ),
     "dash": CommandEntry("dash", "dash", "Open the dashboard, in the terminal or a browser."),
     "delete": CommandEntry("apply", "delete", "Delete policies, all or none."),
     "demo": CommandEntry("demo", "demo", "Start the demo shop in the foreground."),
