@@ -26,7 +26,7 @@ from bench.features import SECRET, Change, credential, features, transports
 from bench.lean import Pair, lean_pair
 from bench.overhead import LEAN, nginx, wait_until_ready
 from bench.sink import sink
-from meshwright.cli.envoy_binary import envoy_binary
+from meshwright.control_plane.envoy_binary import envoy_binary
 from tests.envoy.harness import until
 
 CONTROL = shutil.which("callgrind_control") or "/usr/bin/callgrind_control"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.features import Change
-from meshwright.cli.envoy_binary import envoy_binary
+from meshwright.control_plane.envoy_binary import envoy_binary
 from tests.envoy.harness import until
 from tests.fakes.pki import Pki, key_pem
 from tests.fakes.ports import free_port

@@ -15,6 +15,7 @@ from meshwright.cli.options import (
     DryRunOption,
     FilesOption,
     MessageOption,
+    NoVerifyOption,
     Output,
     OutputOption,
     SkipUnknownOption,
@@ -40,6 +41,7 @@ def apply(
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
     dry_run: DryRunOption = False,
+    no_verify: NoVerifyOption = False,
     message: MessageOption = "",
     base: BaseOption = None,
     output: OutputOption = Output.table,
@@ -61,7 +63,7 @@ def apply(
     from meshwright.cli.documents import located, read_documents, sourced
 
     loaded = read_documents(files, skip_unknown=skip_unknown, verbose=verbose)
-    options = change_options(base, message, dry_run=dry_run)
+    options = change_options(base, message, dry_run=dry_run, verify=not no_verify)
     with located(loaded):
         result = call_api(calls.apply(sourced(loaded), options), state)
     print_changes(result, output, dry_run=dry_run)
@@ -77,6 +79,7 @@ def delete(
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
     dry_run: DryRunOption = False,
+    no_verify: NoVerifyOption = False,
     message: MessageOption = "",
     base: BaseOption = None,
     output: OutputOption = Output.table,
@@ -91,22 +94,29 @@ def delete(
       mesh delete -f policies/ -m "no longer needed"
     """
     refs = _policy_refs(kind, name, files)
-    options = change_options(base, message, dry_run=dry_run)
+    options = change_options(base, message, dry_run=dry_run, verify=not no_verify)
     result = call_api(calls.delete(refs, options), state)
     print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:
         wait_for_revision(result, timeout, state)
 
 
-def change_options(base: int | None, message: str, *, dry_run: bool) -> calls.ChangeOptions:
+def change_options(
+    base: int | None, message: str, *, dry_run: bool, verify: bool = True
+) -> calls.ChangeOptions:
     """The options of a change. Without a `base` it builds on the newest revision, whichever that becomes."""
-    return calls.ChangeOptions(base, message, author(), dry_run)
+    return calls.ChangeOptions(base, message, author(), dry_run, verify)
+
+
+def print_warnings(result: Any) -> None:
+    """Print the warnings of a result to stderr."""
+    for warning in result.get("warnings", ()):
+        warn(f"warning: {warning}")
 
 
 def print_changes(result: Any, output: Output, *, dry_run: bool) -> None:
     """Print what changed. Warnings go to stderr."""
-    for warning in result.get("warnings", ()):
-        warn(f"warning: {warning}")
+    print_warnings(result)
     if output is not Output.table:
         print_data({"revision": result["revision"], "changed": result["changed"]}, output)
         return

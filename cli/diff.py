@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import typer
 
+from meshwright.cli.apply import print_warnings
 from meshwright.cli.documents import located, read_documents, sourced
 from meshwright.cli.http import call_api
-from meshwright.cli.options import FilesOption, Output, OutputOption, SkipUnknownOption, StateOption
+from meshwright.cli.options import (
+    FilesOption,
+    NoVerifyOption,
+    Output,
+    OutputOption,
+    SkipUnknownOption,
+    StateOption,
+)
 from meshwright.cli.output import echo, print_data
 from meshwright.control_plane.api import calls
 
@@ -15,6 +23,7 @@ def diff(
     files: FilesOption,
     *,
     skip_unknown: SkipUnknownOption = False,
+    no_verify: NoVerifyOption = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
@@ -29,7 +38,8 @@ def diff(
     """
     loaded = read_documents(files, skip_unknown=skip_unknown)
     with located(loaded):
-        result = call_api(calls.diff(sourced(loaded)), state)
+        result = call_api(calls.diff(sourced(loaded), verify=not no_verify), state)
+    print_warnings(result)
     if output is Output.table:
         for text in (result["document_diff"], result["resource_diff"]):
             if text:

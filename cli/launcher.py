@@ -13,7 +13,6 @@ from typing import Any
 
 from meshwright.cli.application import GatewayEntry
 from meshwright.cli.documents import load_documents
-from meshwright.cli.envoy_binary import envoy_binary
 from meshwright.cli.errors import CommandError
 from meshwright.cli.http import call_api
 from meshwright.cli.leftovers import AGENT_GRACE, stop_leftovers
@@ -30,6 +29,7 @@ from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.api.private_files import private_folder, read_private
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings
+from meshwright.control_plane.envoy_binary import envoy_binary
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.store import embedded
 from meshwright.sidecar.child_process import Program

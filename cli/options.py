@@ -75,6 +75,9 @@ BaseOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Validate in the control plane without changing anything.")
 ]
+NoVerifyOption = Annotated[
+    bool, typer.Option("--no-verify", help="Do not ask an Envoy first whether it accepts the configuration.")
+]
 
 
 def author() -> str:

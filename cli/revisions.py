@@ -15,6 +15,7 @@ from meshwright.cli.options import (
     BaseOption,
     DryRunOption,
     MessageOption,
+    NoVerifyOption,
     Output,
     OutputOption,
     StateOption,
@@ -95,6 +96,7 @@ def rollback(
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
     dry_run: DryRunOption = False,
+    no_verify: NoVerifyOption = False,
     message: MessageOption = "",
     base: BaseOption = None,
     output: OutputOption = Output.table,
@@ -111,7 +113,7 @@ def rollback(
         last, revision = _last_two(state)
         # Not undone: a change that nobody has seen yet.
         base = last if base is None else base
-    options = change_options(base, message, dry_run=dry_run)
+    options = change_options(base, message, dry_run=dry_run, verify=not no_verify)
     result = call_api(calls.rollback(revision, options), state)
     print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from meshwright.control_plane.admin.protocols import RunCommand, StatusSource
+from meshwright.control_plane.admin.protocols import RunCommand, StatusSource, Verify
 from meshwright.control_plane.admin.route import Router
 from meshwright.control_plane.admin.routers.authorization import AuthorizationRouter
 from meshwright.control_plane.admin.routers.events import EventsRouter
@@ -45,13 +45,14 @@ def build_routers(
     evict: Evict,
     status: StatusSource,
     patches_allowed: bool,
+    verify: Verify,
 ) -> tuple[Router, ...]:
     """All routers of the admin API."""
     revisions = RevisionRepository(store)
     denied = {} if patches_allowed else PATCHES_DENIED
     return (
-        PoliciesRouter(revisions, mesh.preview, denied),
-        RevisionsRouter(revisions, mesh.preview, denied),
+        PoliciesRouter(revisions, mesh.preview, denied, verify),
+        RevisionsRouter(revisions, mesh.preview, denied, verify),
         WaitRouter(revisions, mesh.status, monotonic=time.monotonic, sleep=asyncio.sleep),
         StatusRouter(status),
         InstancesRouter(mesh.instances),

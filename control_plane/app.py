@@ -52,14 +52,14 @@ from meshwright.control_plane.status.assessment import StatusAssessment
 from meshwright.control_plane.status.known_nodes import NameConflicts, NodeOwners
 from meshwright.control_plane.status.prometheus import MeshCollector
 from meshwright.control_plane.status.read_model import MeshReadModel
-from meshwright.control_plane.store.embedded import locate
 from meshwright.control_plane.store.last_revision import LastRevisionFile
 from meshwright.control_plane.store.leases import InstanceKey
+from meshwright.control_plane.store.locate import locate_store
 from meshwright.control_plane.store.root_claim import RootClaim
-from meshwright.control_plane.store.store import Store
 from meshwright.control_plane.telemetry.ingest.sender import SenderCheck
 from meshwright.control_plane.telemetry.service import TelemetryService
 from meshwright.control_plane.tls import TlsCredentials
+from meshwright.control_plane.verification.verifier import open_verifier
 from meshwright.control_plane.xds.server import XdsServer
 
 log = structlog.get_logger(__name__)
@@ -79,7 +79,7 @@ class ControlPlane:
         self.host_problems = HostProblems(settings.state)
 
         # The store holds revisions, leases, events and join tokens: Redis or Valkey, embedded by default.
-        self.store = _locate_store(settings, RootClaim(self.authority.ca_sha256, settings.ca_replaces))
+        self.store = locate_store(settings, RootClaim(self.authority.ca_sha256, settings.ca_replaces))
         self._last_revision = LastRevisionFile(settings.state / "revision")
         self.store.revision_file = str(settings.state / "revision")
         self._changes = background.StoreChanges()
@@ -113,6 +113,10 @@ class ControlPlane:
             lambda: self.reconciler.translation, self.xds.queue, self.members, asyncio.sleep
         )
 
+        # Verification: a scratch Envoy's verdict on a change, before it is made.
+        report = partial(self.host_problems.report, "verification")
+        self.verifier = open_verifier(settings, lambda: self.reconciler.translation, report)
+
         # What the mesh does: telemetry, status, events.
         self._build_mesh_view()
         # Enrolment: a join token and a CSR for the first SVID, by HTTPS.
@@ -121,7 +125,7 @@ class ControlPlane:
     @classmethod
     async def create(cls, settings: Settings) -> ControlPlane:
         """A control plane, unless a key that the mesh in the store needs is lost (InputError)."""
-        store = _locate_store(settings)
+        store = locate_store(settings)
         try:
             check_not_lost(settings, await read_stored_keys(store))
         finally:
@@ -214,6 +218,7 @@ class ControlPlane:
             servers.push_async_callback(self.xds.stop)
             otlp_port = await self.telemetry.start()
             servers.push_async_callback(self.telemetry.stop)
+            servers.push_async_callback(self.verifier.stop)
             api = await self._start_admin()
             servers.push_async_callback(api.stop)
             collector = MeshCollector(self.read_model.metrics, self.authority.expiry_times)
@@ -293,6 +298,7 @@ class ControlPlane:
             evict=self.eviction_service.evict,
             status=self.assessment.status,
             patches_allowed=settings.patches_allowed,
+            verify=self.verifier.verify,
         )
         try:
             return await admin.start(
@@ -383,17 +389,3 @@ def _prometheus_token(settings: Settings) -> str:
     if settings.prometheus_token_file:
         return password(Path(settings.prometheus_token_file))
     return ensure_token(settings.state, "prometheus.token")
-
-
-def _locate_store(settings: Settings, root_claim: RootClaim | None = None) -> Store:
-    """The store of the settings, not connected yet."""
-    if settings.redis_url:
-        file = settings.redis_password_file
-        url, secret = settings.redis_url, password(Path(file)) if file else ""
-    else:
-        embedded = locate(settings.state)
-        url, secret = embedded.url, embedded.password()
-    store = Store(url, secret, lease_ttl=settings.lease_ttl, idle_ttl=settings.idle_ttl)
-    if root_claim is not None:
-        store.root_claim = root_claim
-    return store

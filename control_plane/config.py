@@ -79,6 +79,9 @@ class Settings:
     envoy_patches: str = _setting(
         "allow", "`deny`: an `EnvoyPatch` is refused, and those of earlier revisions are not in force."
     )
+    verify: str = _setting(
+        "on", "`off`: a change of policies is made without asking an Envoy about the new configuration first."
+    )
     log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`.")
 
     @property
@@ -112,7 +115,7 @@ def _parse(name: str, text: str, kind: Any) -> object:
         raise InputError(f"{variable}: {text} is not a valid port: give one from 0 to 65535")
     if name == "drain_delay" and not 0 <= float(text) <= 30:
         raise InputError(f"{variable}: {text} is not from 0 to 30 seconds")
-    if name == "proxy_credential" and text not in ("on", "off"):
+    if name in ("proxy_credential", "verify") and text not in ("on", "off"):
         raise InputError(f"{variable}: {text!r} is not a choice: use on or off")
     if name in ("outbound", "envoy_patches") and text not in ("allow", "deny"):
         raise InputError(f"{variable}: {text!r} is not a choice: use allow or deny")

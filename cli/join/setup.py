@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
-from meshwright.cli.envoy_binary import envoy_binary
 from meshwright.cli.join.waiting import JOIN_TIMEOUT, call_when_available
 from meshwright.cli.options import author
 from meshwright.cli.state_lock import INSTANCES_FOLDER, StateLock, remove_abandoned_instances
@@ -26,6 +25,7 @@ from meshwright.control_plane.api.hosts import valid_host
 from meshwright.control_plane.api.private_files import private_folder, read_named, read_private
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings, read_settings
+from meshwright.control_plane.envoy_binary import envoy_binary
 from meshwright.control_plane.errors import InputError
 from meshwright.sidecar.config import AgentConfig, Workload
 from meshwright.sidecar.files import write_private

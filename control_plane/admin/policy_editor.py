@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from meshwright.control_plane.admin import policy_merge
-from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog
+from meshwright.control_plane.admin.policy_verdict import check_verdict
+from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog, Verify, unverified
 from meshwright.control_plane.api.models.policies import ApplyResponse, EditRequest
 from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import RevisionConflictError
@@ -21,9 +22,10 @@ Change = Callable[[Sequence[RevisionDocument]], Sequence[RevisionDocument]]
 class PolicyEditor:
     """Applies edits to the newest revision."""
 
-    def __init__(self, revisions: RevisionLog, preview: EditPreview) -> None:
+    def __init__(self, revisions: RevisionLog, preview: EditPreview, verify: Verify = unverified) -> None:
         self._revisions = revisions
         self._preview = preview
+        self._verify = verify
 
     async def commit_to_newest(
         self, edit: EditRequest, change: Change, applied: Sequence[RevisionDocument] = ()
@@ -52,19 +54,30 @@ class PolicyEditor:
     ) -> ApplyResponse:
         """Make `after` the next revision, unless nothing differs or it is a dry run.
 
-        Raises RevisionConflictError if the edit is based on another revision than `current`.
+        Raises RevisionConflictError if the edit is based on another revision than `current`, and
+        DocumentsError if an Envoy rejects what the documents make.
         """
         number = current.info.revision
         if edit.base is not None and edit.base != number:
             raise RevisionConflictError(edit.base, number)
         before = current.documents
         changed = policy_merge.changes(before, after, [document.key for document in applied])
-        if not edit.dry_run and any(change.action != "unchanged" for change in changed):
+        is_change = any(change.action != "unchanged" for change in changed)
+        missed = await self.verify(before, after) if is_change and edit.verify else ()
+        if is_change and not edit.dry_run:
             info = await self._revisions.commit(number, after, author=edit.author, message=edit.message)
             number = info.revision
-        warnings = tuple(self._preview.warnings(plain(applied)))
+        warnings = (*self._preview.warnings(plain(applied)), *missed)
         response = ApplyResponse(revision=number, changed=changed, warnings=warnings)
         return await self._with_preview(response, before, after) if edit.dry_run else response
+
+    async def verify(
+        self, before: Sequence[RevisionDocument], after: Sequence[RevisionDocument]
+    ) -> tuple[str, ...]:
+        """Warnings about what no Envoy has checked; raises DocumentsError if one rejects the change."""
+        verdict = await self._verify(plain(before), plain(after))
+        check_verdict(verdict, before, after)
+        return (verdict.unverified,) if verdict.unverified else ()
 
     async def _with_preview(
         self,

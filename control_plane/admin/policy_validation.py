@@ -68,7 +68,7 @@ def validation_steps(
     valid: dict[tuple[str, str], RevisionDocument] = {}
     for number, sourced in enumerate(inputs, 1):
         yield
-        path, line = _location(sourced.source, number)
+        path, line = location(sourced.source, number)
         try:
             document = RevisionDocument(canonical(sourced.document), sourced.source)
         except InvalidDocumentError as error:
@@ -96,7 +96,7 @@ def check_allowed(applied: Sequence[RevisionDocument], denied: Mapping[str, str]
     problems = []
     for number, document in enumerate(applied, 1):
         if reason := denied.get(document.key[0]):
-            path, line = _location(document.source, number)
+            path, line = location(document.source, number)
             problems.append(ValidationProblem(path=path, line=line, message=f"kind: {reason}"))
     if problems:
         raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))
@@ -108,7 +108,7 @@ def check_patches(applied: Sequence[RevisionDocument], misfits: Sequence[Misfit]
     for number, document in enumerate(applied, 1):
         for misfit in misfits:
             if misfit.ref == "/".join(document.key):
-                path, line = _location(document.source, number)
+                path, line = location(document.source, number)
                 message = f"{_patch_field(document, misfit)}: {misfit.kind} {misfit.name} of {misfit.owner}: "
                 problems.append(ValidationProblem(path=path, line=line, message=message + misfit.reason))
     if problems:
@@ -139,7 +139,7 @@ def check_namespace(stored: Sequence[RevisionDocument], applied: Sequence[Revisi
         namespace = _namespace(document)
         other = next((staying[name] for name in sorted(staying) if name != namespace), None)
         if namespace and other:
-            path, line = _location(document.source, number)
+            path, line = location(document.source, number)
             message = f"metadata.namespace: {_other_namespace(namespace, other)}"
             problems.append(ValidationProblem(path=path, line=line, message=message))
     if problems:
@@ -191,6 +191,7 @@ def _forms(kind: str) -> tuple[str, ...]:
     return kind, f"{kind}s", plural
 
 
-def _location(source: str, number: int) -> tuple[str, int]:
+def location(source: str, number: int) -> tuple[str, int]:
+    """Path and line of a document's source; `number` is its place in the request."""
     match = _SOURCE.fullmatch(source)
     return (match[1], int(match[2])) if match else (source or f"document {number}", 1)

@@ -12,6 +12,7 @@ from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.traces import ServiceDependency, Trace, TraceQuery, TraceSummary
 from meshwright.control_plane.core.patches import Misfit
 from meshwright.control_plane.core.revision import CanonicalDocument, PolicyRevision, RevisionDocument
+from meshwright.control_plane.verification.verifier import Verdict
 
 Sleep = Callable[[float], Awaitable[None]]
 """Sleeps for some seconds."""
@@ -40,6 +41,15 @@ class RevisionLog(Protocol):
         self, base: int, documents: Sequence[RevisionDocument], *, author: str, message: str
     ) -> RevisionInfo:
         """Make `documents` the next revision; raises RevisionConflictError unless `base` is the newest."""
+
+
+Verify = Callable[[Sequence[CanonicalDocument], Sequence[CanonicalDocument]], Awaitable[Verdict]]
+"""Envoy's verdict on a change from some documents to others."""
+
+
+async def unverified(_before: Sequence[CanonicalDocument], _after: Sequence[CanonicalDocument]) -> Verdict:
+    """The verdict of a mesh that verifies nothing."""
+    return Verdict()
 
 
 class EditPreview(Protocol):

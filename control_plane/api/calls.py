@@ -33,10 +33,17 @@ class ChangeOptions:
     message: str = ""
     author: str = ""
     dry_run: bool = False
+    verify: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """The JSON fields of an EditRequest."""
-        return {"base": self.base, "message": self.message, "author": self.author, "dryRun": self.dry_run}
+        return {
+            "base": self.base,
+            "message": self.message,
+            "author": self.author,
+            "dryRun": self.dry_run,
+            "verify": self.verify,
+        }
 
 
 DEFAULT_OPTIONS = ChangeOptions()
@@ -77,9 +84,10 @@ def delete(refs: Iterable[DocumentRef], options: ChangeOptions = DEFAULT_OPTIONS
     return ApiCall("POST", f"{PREFIX}/delete", body)
 
 
-def diff(documents: Iterable[SourcedDocument]) -> ApiCall:
+def diff(documents: Iterable[SourcedDocument], *, verify: bool = True) -> ApiCall:
     """What an apply would change → DiffResponse."""
-    return ApiCall("POST", f"{PREFIX}/diff", {"documents": [document.to_json() for document in documents]})
+    body = {"documents": [document.to_json() for document in documents], "verify": verify}
+    return ApiCall("POST", f"{PREFIX}/diff", body)
 
 
 def policies(kind: str = "", name: str = "") -> ApiCall:

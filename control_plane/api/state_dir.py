@@ -28,7 +28,7 @@ from meshwright.control_plane.api.models.base import ApiModel
 UNIX_PATH_LIMIT = 100
 """Bytes of a Unix socket's path (sockaddr_un holds 108 on Linux, 104 on macOS; this leaves a margin)."""
 
-SOCKETS = ("admin.sock", "agent.sock", "metrics.sock", "trial.sock", "valkey.sock")
+SOCKETS = ("admin.sock", "agent.sock", "metrics.sock", "trial.sock", "valkey.sock", "verify.sock")
 """The names of all sockets."""
 
 LOCK_FILE = "up.json"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.api.yaml.diff import unified_diff
 from meshwright.control_plane.api.yaml.dump import dump_yaml
-from meshwright.control_plane.core.assemble import parse_policy
+from meshwright.control_plane.core.changed_world import parse, with_documents
 from meshwright.control_plane.core.patches import Misfit
 from meshwright.control_plane.core.resource import Resource
 from meshwright.control_plane.core.snapshot import Bindings, ResourceKey, Snapshot
 from meshwright.control_plane.core.translate import translate
-from meshwright.control_plane.core.world import PolicyDocument, World
+from meshwright.control_plane.core.world import World
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.secret_source import REDACTED, redacted_change
 from meshwright.control_plane.status import conditions
@@ -35,10 +35,10 @@ def preview_warnings(
 
     `gateways` are those that are connected.
     """
-    documents = [_parse(body) for body in bodies]
+    documents = [parse(body) for body in bodies]
     refs = {document.ref for document in documents}
     others = (document for document in world.documents if document.ref not in refs)
-    after = _with_documents(world, (*documents, *others))
+    after = replace(world, documents=(*documents, *others))
     return conditions.reference_warnings(after, documents, gateways)
 
 
@@ -110,22 +110,8 @@ def _without_secrets(value: Any) -> Any:
 
 
 def _snapshot(world: World, bodies: Iterable[DocumentBody]) -> Snapshot:
-    """The configuration with these documents. New ones count as created by the next revision."""
-    created = {document.ref: document.created for document in world.documents}
-    documents = [
-        PolicyDocument(parsed.policy, created.get(parsed.ref, world.revision + 1))
-        for parsed in map(_parse, bodies)
-    ]
-    documents.sort(key=lambda document: document.ref)
-    return translate(_with_documents(world, tuple(documents))).snapshot
-
-
-def _with_documents(world: World, documents: tuple[PolicyDocument, ...]) -> World:
-    return World(world.revision, world.services, documents, world.gateways, world.trust_domain)
-
-
-def _parse(body: DocumentBody) -> PolicyDocument:
-    return PolicyDocument(parse_policy(json.dumps(body)), 0)
+    """The configuration with these documents."""
+    return translate(with_documents(world, bodies)).snapshot
 
 
 def _by_label(snapshot: Snapshot) -> dict[str, Resource]:

@@ -20,7 +20,7 @@ from meshwright.control_plane.xds.protocol.cluster_dependencies import ResourceK
 from meshwright.control_plane.xds.protocol.delta import Delta
 from meshwright.control_plane.xds.protocol.last_accepted import LastAccepted
 from meshwright.control_plane.xds.protocol.response import Response, ResponseCache
-from meshwright.control_plane.xds.protocol.subscription import ERROR_LIMIT
+from meshwright.control_plane.xds.protocol.subscription import error_text
 
 IDLE_DELAY = 1.0
 """Seconds until `Delta.on_idle`: longer than the burst of subscriptions with which an Envoy reconnects."""
@@ -111,7 +111,8 @@ class Stream:
         self._enqueue(self.delta.on_request(request), now)
         if self.delta.nacks > nacks:
             metrics.NACKS.labels(metrics.short_type(request.type_url)).inc()
-            log.warning("envoy rejected a response", node=self.peer.node, error=error_text(request))
+            error = error_text(request.error_detail.message)
+            log.warning("envoy rejected a response", node=self.peer.node, error=error)
         if self.delta.rejected_names > rejected_names:
             metrics.NAMES_REFUSED.inc(self.delta.rejected_names - rejected_names)
         self._schedule()
@@ -234,8 +235,3 @@ class Stream:
         self._enqueue(responses, self._now())
         if responses:
             self._schedule()
-
-
-def error_text(request: v3.DeltaDiscoveryRequest) -> str:
-    """Envoy's error message in a NACK, truncated for the log."""
-    return request.error_detail.message[:ERROR_LIMIT]

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meshwright.cli.envoy_binary import envoy_binary
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.envoy_binary import envoy_binary
 from meshwright.control_plane.policies.authorization.envoy import ALLOW, DENY, AuthorizationHooks
 from meshwright.control_plane.policies.authorization.verdict import Call
 from meshwright.control_plane.policies.hooks import METADATA_KEY

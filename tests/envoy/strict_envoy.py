@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from meshwright.cli.envoy_binary import envoy_binary
+from meshwright.control_plane.envoy_binary import envoy_binary
 
 PATTERN = "/[a-z]{900}"
 """Valid, and larger than what this Envoy accepts."""

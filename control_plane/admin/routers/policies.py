@@ -14,7 +14,7 @@ from meshwright.control_plane.admin.policy_validation import (
     kind_of,
     validate,
 )
-from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog
+from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog, Verify, unverified
 from meshwright.control_plane.admin.route import NoBody, NoParams, RequestParams, Route
 from meshwright.control_plane.api.models.policies import (
     ApplyRequest,
@@ -44,13 +44,17 @@ class PoliciesRouter:
     """`/apply`, `/delete`, `/diff`, `/policies`."""
 
     def __init__(
-        self, revisions: RevisionLog, preview: EditPreview, denied_kinds: Mapping[str, str] = NONE_DENIED
+        self,
+        revisions: RevisionLog,
+        preview: EditPreview,
+        denied_kinds: Mapping[str, str] = NONE_DENIED,
+        verify: Verify = unverified,
     ) -> None:
         """`denied_kinds`: why the mesh takes no document of a kind."""
         self._denied_kinds = denied_kinds
         self._revisions = revisions
         self._preview = preview
-        self._editor = PolicyEditor(revisions, preview)
+        self._editor = PolicyEditor(revisions, preview, verify)
 
     def routes(self) -> tuple[Route, ...]:
         """Its routes."""
@@ -103,12 +107,14 @@ class PoliciesRouter:
         before = current.documents
         after = _merged(before, applied)
         await self._check_patches(applied, after)
+        missed = await self._editor.verify(before, after) if body.verify else ()
         document_diff, resource_diff = await self._preview.diff(plain(before), plain(after))
         return DiffResponse(
             revision=current.info.revision,
             changed=policy_merge.changes(before, after, [document.key for document in applied]),
             document_diff=document_diff,
             resource_diff=resource_diff,
+            warnings=missed,
         )
 
     async def _check_patches(

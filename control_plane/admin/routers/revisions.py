@@ -9,7 +9,7 @@ from pydantic import Field
 from meshwright.control_plane.admin import policy_merge
 from meshwright.control_plane.admin.policy_editor import PolicyEditor, shown
 from meshwright.control_plane.admin.policy_validation import NONE_DENIED, check_allowed
-from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog
+from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog, Verify, unverified
 from meshwright.control_plane.admin.route import NoBody, RequestParams, Route
 from meshwright.control_plane.api.models.policies import ApplyResponse, RollbackRequest
 from meshwright.control_plane.api.models.revisions import RevisionDetail, RevisionList
@@ -31,12 +31,16 @@ class RevisionsRouter:
     """`/revisions` and the routes below it."""
 
     def __init__(
-        self, revisions: RevisionLog, preview: EditPreview, denied_kinds: Mapping[str, str] = NONE_DENIED
+        self,
+        revisions: RevisionLog,
+        preview: EditPreview,
+        denied_kinds: Mapping[str, str] = NONE_DENIED,
+        verify: Verify = unverified,
     ) -> None:
         """`denied_kinds`: why the mesh takes no document of a kind."""
         self._denied_kinds = denied_kinds
         self._revisions = revisions
-        self._editor = PolicyEditor(revisions, preview)
+        self._editor = PolicyEditor(revisions, preview, verify)
 
     def routes(self) -> tuple[Route, ...]:
         """Its routes."""

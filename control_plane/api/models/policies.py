@@ -55,6 +55,9 @@ class PolicyRef(StrictModel):
     name: str = Field(max_length=253)
 
 
+VERIFY: bool = Field(True, description="First ask an Envoy whether it accepts the new configuration.")
+
+
 class EditRequest(StrictModel):
     """Fields of every change. `base`: the revision the change was made from; null: the current one."""
 
@@ -64,6 +67,7 @@ class EditRequest(StrictModel):
     message: str = Field("", max_length=1000, description="Reason for the change, shown in the history.")
     author: str = Field("", max_length=200, description="Author of the change, shown in the history.")
     dry_run: bool = Field(False, description="Validate and preview without changing anything.")
+    verify: bool = VERIFY
 
 
 class ApplyRequest(EditRequest):
@@ -80,6 +84,7 @@ class RollbackRequest(EditRequest):
 
 class DiffRequest(StrictModel):
     documents: tuple[DocumentInput, ...] = Field(max_length=DOCUMENTS_LIMIT)
+    verify: bool = VERIFY
 
 
 # --- responses --------------------------------------------------------------------------------------
@@ -109,6 +114,7 @@ class DiffResponse(ApiModel):
     changed: tuple[DocumentChange, ...] = ()
     document_diff: str = ""
     resource_diff: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 class DocumentList(ApiModel):

@@ -5,6 +5,7 @@ No sockets, no clock. The protocol: https://www.envoyproxy.io/docs/envoy/latest/
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from meshwright.control_plane.xds.protocol.response import Response
 WILDCARD = "*"
 ERROR_LIMIT = 1000
 """Characters of Envoy's error message that are kept."""
+
+_DUMP = re.compile(r"(?P<before>.*?)\S*goo\.gle/debug.*\n: (?P<reason>.*)", re.DOTALL)
+# Envoy puts the whole resource before the reason why it is invalid.
 
 Reply = Literal["ack", "nack", "stale"]
 
@@ -193,7 +197,7 @@ class Subscription:
                 self.sent[name] = self.rejected[name].version
             # A NACK may arrive late, when a newer version is already in flight.
             elif version and self.sent.get(name) == version:
-                self.rejected[name] = Rejection(version, error[:ERROR_LIMIT])
+                self.rejected[name] = Rejection(version, error_text(error))
 
     def _retry_one_by_one(self, response: Response) -> None:
         """One bad resource fails a whole response: assume that Envoy applied none of it."""
@@ -209,3 +213,9 @@ class Subscription:
     def is_in_flight(self, name: str) -> bool:
         """Whether a response that carries `name` has no reply yet."""
         return any(name == item for response in self.pending for item, _ in response.items)
+
+
+def error_text(error: str) -> str:
+    """Envoy's error message without the dump of the resource, at most ERROR_LIMIT characters."""
+    dumped = _DUMP.fullmatch(error)
+    return (dumped["before"] + dumped["reason"] if dumped else error)[:ERROR_LIMIT]

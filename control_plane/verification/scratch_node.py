@@ -1,0 +1,96 @@
+"""What the scratch Envoy gets in place of a proxy: its resources, bound to no port, without peers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.core import connect_tunnel, tcp
+from meshwright.control_plane.core.resource import CDS, EDS, LDS, Resource, encode
+from meshwright.control_plane.core.snapshot import Bindings, NodeSnapshot, ResourceKey, Snapshot
+from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.xds.protocol.response import empty_endpoints
+
+UNBOUND = b"\xd2\x01\x00"
+"""`bind_to_port: false` at the end of an encoded Listener (envoy.config.listener.v3), field 26."""
+
+NOWHERE = "nowhere.invalid"
+"""A host that does not exist (RFC 6761 section 6.4), for clusters that must have exactly one."""
+
+
+class ScratchNode(NodeSnapshot):
+    """The resources of the proxies of `identity`, for an Envoy that takes no connection and makes none."""
+
+    def get(self, type_url: str, name: str) -> Resource | None:
+        """A resource as the scratch Envoy gets it. Endpoints are never among them."""
+        if type_url == EDS:
+            return empty_endpoints(name) if super().get(CDS, name) else None
+        resource = super().get(type_url, name)
+        return _detached(resource) if resource and type_url in (CDS, LDS) else resource
+
+    def base(self, type_url: str) -> Mapping[str, Resource]:
+        """What a wildcard subscription gets."""
+        resources = super().base(type_url)
+        if type_url not in (CDS, LDS):
+            return resources
+        return {name: _detached(resource) for name, resource in resources.items()}
+
+
+def scratch_node(
+    snapshot: Snapshot, identity: Identity, listeners: Iterable[ResourceKey] = ()
+) -> ScratchNode:
+    """The node of `identity`, with everything that a proxy may have switched on.
+
+    Listeners for TCP upstreams among `listeners` are part of it, as if its application named them.
+    """
+    return ScratchNode(snapshot, identity, bindings(snapshot, identity, listeners))
+
+
+def bindings(snapshot: Snapshot, identity: Identity, listeners: Iterable[ResourceKey] = ()) -> Bindings:
+    """Ports that nobody binds, each for one listener."""
+    everything = Bindings(tracing=True, request_log=True, span_log=True)
+    if identity.role == "gateway":
+        view = snapshot.gateways.get(identity.name)
+        names = dict.fromkeys(listener.name for listener in view.listeners) if view else {}
+        return replace(everything, gateway=tuple((name, port) for port, name in enumerate(names, 1)))
+    wanted = {name for type_url, name in listeners if type_url == LDS}
+    upstreams = tuple(
+        (name, "127.0.0.1", port)
+        for port, name in enumerate(sorted(snapshot.upstreams), 3)
+        if tcp.listener_name(name) in wanted
+    )
+    return replace(everything, outbound=1, inbound=2, upstreams=upstreams)
+
+
+@lru_cache(maxsize=1024)
+def _detached(resource: Resource) -> Resource:
+    """A listener that is not bound, or a cluster without endpoints of its own; in the same version."""
+    envelope = v3.DeltaDiscoveryResponse.FromString(resource.wire).resources[0]
+    body = envelope.resource.value
+    if resource.type_url == LDS:
+        if resource.name == connect_tunnel.LISTENER:
+            return resource
+        body += UNBOUND
+    else:
+        cluster = v3.Cluster.FromString(body)
+        _without_endpoints(cluster)
+        body = codec.encode(cluster)
+    return encode(
+        resource.type_url,
+        resource.name,
+        body,
+        required_clusters=resource.required_clusters,
+        policies=resource.policies,
+        version=resource.version,
+    )
+
+
+def _without_endpoints(cluster: v3.Cluster) -> None:
+    if cluster.type == v3.Cluster.LOGICAL_DNS:
+        for locality in cluster.load_assignment.endpoints:
+            for endpoint in locality.lb_endpoints:
+                endpoint.endpoint.address.socket_address.address = NOWHERE
+    elif cluster.HasField("load_assignment"):
+        cluster.load_assignment.ClearField("endpoints")

@@ -1,0 +1,194 @@
+"""Verifies a change of documents: translates both sides, and asks the scratch Envoy about what differs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import structlog
+
+from meshwright.control_plane.config import Settings
+from meshwright.control_plane.core.changed_world import with_documents
+from meshwright.control_plane.core.resource import Resource
+from meshwright.control_plane.core.snapshot import ResourceKey, Snapshot
+from meshwright.control_plane.core.translate import Translation, translate
+from meshwright.control_plane.core.world import World
+from meshwright.control_plane.verification.candidates import Candidate, Content, candidates, content
+from meshwright.control_plane.verification.conversation import Conversation
+from meshwright.control_plane.verification.scratch_envoy import EnvoyEndedError, ScratchEnvoy
+from meshwright.control_plane.verification.scratch_node import ScratchNode
+
+BUDGET_SECONDS = 10.0
+"""How long a change may be verified. 100 services with changed listeners take about 5 s on two cores."""
+
+REMEMBERED = 50_000
+"""Contents that Envoy has accepted; each is some 150 bytes."""
+
+IDLE_SECONDS = 300.0
+"""How long an unused Envoy stays: a person who edits policies finds it warm."""
+
+Document = Mapping[str, Any]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """What Envoy, or the translation, says against a change.
+
+    `resource` is such as `VirtualHost out/orders`, `owner` the service or gateway whose proxies would get it;
+    both are empty for what cannot be translated. `policies` are the refs that shaped the resource.
+    """
+
+    message: str
+    resource: str = ""
+    owner: str = ""
+    policies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The rejections of a change. `unverified` says why Envoy has not been asked about all of it, if so."""
+
+    rejections: tuple[Rejection, ...] = ()
+    unverified: str = ""
+
+
+class Verifier:
+    """Verifies one change at a time; without an Envoy it accepts everything.
+
+    `report` tells `mesh status` why nothing can be verified.
+    """
+
+    def __init__(
+        self,
+        served: Callable[[], Translation | None],
+        envoy: ScratchEnvoy | None,
+        report: Callable[[str], None],
+        budget: float = BUDGET_SECONDS,
+    ) -> None:
+        self._served = served
+        self._envoy = envoy
+        self._report = report
+        self._budget = budget
+        self._accepted: OrderedDict[Content, None] = OrderedDict()
+        self._turn = asyncio.Lock()
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def verify(self, before: Sequence[Document], after: Sequence[Document]) -> Verdict:
+        """Envoy's verdict on a change from some documents to others."""
+        envoy = self._envoy
+        if envoy is None:
+            return Verdict()
+        async with self._turn:
+            self._postpone_stop(envoy)
+            try:
+                async with asyncio.timeout(self._budget):
+                    return await self._verify(envoy, before, after)
+            except TimeoutError:
+                await envoy.stop()
+                return Verdict(unverified=f"Envoy has not checked all of it within {self._budget:g} s")
+
+    async def stop(self) -> None:
+        """End the scratch Envoy."""
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._envoy is not None:
+            await self._envoy.stop()
+
+    async def _verify(
+        self, envoy: ScratchEnvoy, before: Sequence[Document], after: Sequence[Document]
+    ) -> Verdict:
+        served = self._served()
+        old, new, changes = await asyncio.to_thread(_compare, served, before, after, self._accepted.keys())
+        if problems := tuple(Rejection(text) for text in new.problems if text not in old.problems):
+            return Verdict(problems)
+        if not changes:
+            return Verdict()
+        try:
+            conversation = await envoy.conversation(changes[0].before)
+        except EnvoyEndedError as error:
+            await envoy.stop()
+            self._report(f"changes of policies are not checked by Envoy: {error}")
+            return Verdict(unverified=f"no Envoy has checked it: {error}")
+        self._report("")
+        rejections: list[Rejection] = []
+        for candidate in changes:
+            try:
+                rejections += await self._rejections(envoy, conversation, candidate)
+            except EnvoyEndedError as error:
+                await envoy.stop()
+                return Verdict((*rejections, _crash(candidate, error)))
+        conversation.clear(changes[0].before)
+        return Verdict(tuple(rejections))
+
+    async def _rejections(
+        self, envoy: ScratchEnvoy, conversation: Conversation, candidate: Candidate
+    ) -> list[Rejection]:
+        """What Envoy says against the resources of one node, besides what it said before the change."""
+        ask = partial(_ask, envoy, conversation)
+        replies = await ask(candidate.after, candidate.resources)
+        refused = [each for each in candidate.resources if replies.get((each.type_url, each.name))]
+        for resource in candidate.resources:
+            if replies.get((resource.type_url, resource.name)) == "":
+                self._remember(resource)
+        if not refused:
+            return []
+        previous = [old for each in refused if (old := candidate.before.get(each.type_url, each.name))]
+        last = await ask(candidate.before, previous)
+        return [
+            Rejection(replies[key], f"{_type(each)} {each.name}", candidate.owner, each.policies)
+            for each in refused
+            if replies[key := (each.type_url, each.name)] != last.get(key)
+        ]
+
+    def _remember(self, resource: Resource) -> None:
+        self._accepted[content(resource)] = None
+        while len(self._accepted) > REMEMBERED:
+            self._accepted.popitem(last=False)
+
+    def _postpone_stop(self, envoy: ScratchEnvoy) -> None:
+        loop = asyncio.get_running_loop()
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = loop.call_later(IDLE_SECONDS, lambda: loop.create_task(envoy.stop()))
+
+
+def open_verifier(
+    settings: Settings, served: Callable[[], Translation | None], report: Callable[[str], None]
+) -> Verifier:
+    """The verifier of a control plane."""
+    return Verifier(served, ScratchEnvoy(settings.state) if settings.verify == "on" else None, report)
+
+
+async def _ask(
+    envoy: ScratchEnvoy, conversation: Conversation, node: ScratchNode, resources: Sequence[Resource]
+) -> Mapping[ResourceKey, str]:
+    """Envoy's errors for resources of a node, empty for what it accepts; raises EnvoyEndedError."""
+    return await envoy.until_it_ends(conversation.verdicts(node, resources))
+
+
+def _compare(
+    served: Translation | None,
+    before: Sequence[Document],
+    after: Sequence[Document],
+    accepted: Collection[Content],
+) -> tuple[Snapshot, Snapshot, list[Candidate]]:
+    """Both snapshots and what differs. It runs in a thread, beside the event loop."""
+    world = served.world if served else World(0)
+    old = translate(with_documents(world, before), served)
+    new = translate(with_documents(world, after), old)
+    return old.snapshot, new.snapshot, list(candidates(old.snapshot, new.snapshot, accepted))
+
+
+def _crash(candidate: Candidate, error: EnvoyEndedError) -> Rejection:
+    policies = tuple(dict.fromkeys(ref for each in candidate.resources for ref in each.policies))
+    return Rejection(f"Envoy does not survive this configuration: {error}", "", candidate.owner, policies)
+
+
+def _type(resource: Resource) -> str:
+    return resource.type_url.rpartition(".")[2]
