@@ -62,13 +62,19 @@ class ScratchEnvoy:
         self._node: ScratchNode | None = None
         self._opened: asyncio.Future[Conversation] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """The process id of a running Envoy."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
     async def conversation(self, node: ScratchNode) -> Conversation:
         """The stream, of an Envoy that is started if none runs. `node` is what a new one gets first.
 
         Raises EnvoyEndedError.
         """
         opened = self._opened
-        if opened is None or self._process is None or self._process.returncode is not None:
+        if opened is None or self.pid is None:
             await self.stop()
             opened = self._opened = asyncio.get_running_loop().create_future()
             self._node = node

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -257,7 +259,15 @@ def test_patch_of_envoy_is_in_force_and_one_that_envoy_rejects_leaves_the_last(
     assert call(mesh).headers["x-patched"] == "yes"
     rejected = patch("{op: add, path: /virtual_hosts/-, value: {name: app, domains: ['*']}}")
     text = policy("broken", SERVICE, rejected, "EnvoyPatch")
-    done = mesh.run("apply", "-f", "-", "--wait", "-o", "json", stdin=text, check=False)
+    before = json.loads(mesh.run("history", "-n", "1", "-o", "json").stdout)[0]["revision"]
+    done = mesh.run("apply", "-f", "-", "--wait", stdin=text, check=False)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert re.fullmatch(
+        r"<stdin>:\d+:\d+: spec\S*: Envoy rejects RouteConfiguration in: Only a single wildcard domain .*\n",
+        done.stderr,
+    )
+    assert json.loads(mesh.run("history", "-n", "1", "-o", "json").stdout)[0]["revision"] == before
+    done = mesh.run("apply", "-f", "-", "--wait", "--no-verify", stdin=text, check=False)
     assert done.returncode == 5, done.stderr
     assert "back-1: rejected revision" in done.stderr
     assert call(mesh).headers["x-patched"] == "yes", "the last configuration that Envoy took"

@@ -72,7 +72,7 @@ def strict_envoy(tmp_path_factory: pytest.TempPathFactory) -> str:
 def mesh(tmp_path_factory: pytest.TempPathFactory, strict_envoy: str) -> Iterator[Mesh]:
     services = [service("front", replicas=2), service("back")]
     folder = tmp_path_factory.mktemp("mesh")
-    with running_mesh(folder, services, MESH_ENVOY=strict_envoy) as running:
+    with running_mesh(folder, services, MESH_ENVOY=strict_envoy, MESH_VERIFY="off") as running:
         running.apply(valid_routes("first"))
         for name in ("front-1", "front-2"):
             until(lambda name=name: call(running, name) == "first", "every sidecar has the routes")  # type: ignore[misc]
@@ -235,9 +235,9 @@ def test_next_valid_version_is_applied(mesh: Mesh) -> None:
 
 def test_mesh_starts_with_a_rejected_configuration(tmp_path: Path, strict_envoy: str) -> None:
     services = [service("front"), service("back")]
-    with running_mesh(tmp_path, services, MESH_ENVOY=strict_envoy) as mesh:
+    with running_mesh(tmp_path, services, MESH_ENVOY=strict_envoy, MESH_VERIFY="off") as mesh:
         mesh.run("apply", "-f", "-", stdin=REJECTED)
-    with running_mesh(tmp_path, services, MESH_ENVOY=strict_envoy) as mesh:
+    with running_mesh(tmp_path, services, MESH_ENVOY=strict_envoy, MESH_VERIFY="off") as mesh:
         message = "healthy, but its Envoy rejects configuration: RouteConfiguration ingress"
         until(lambda: message in "".join(mesh.output), "mesh up reports the rejection")
         assert mesh.get("back-1", "http://front/echo", timeout=60).status_code == 200

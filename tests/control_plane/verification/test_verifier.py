@@ -1,0 +1,137 @@
+"""A real scratch Envoy's verdicts on changes of a small exchange."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ruamel.yaml import YAML
+
+from meshwright.control_plane.core.translate import translate
+from meshwright.control_plane.policies import registry
+from meshwright.control_plane.verification.scratch_envoy import ScratchEnvoy
+from meshwright.control_plane.verification.verifier import Verdict, Verifier
+from tests.control_plane.core.worlds import TCP, exchange, mesh, service
+
+ORDERS = "{kind: Service, name: orders}"
+RETRY = mesh("Retry", "orders", "attempts: 3", ORDERS)
+TIMEOUT = mesh("Timeout", "inventory", "request: 3s", "{kind: Service, name: inventory}")
+BUDGET = 120.0
+
+
+def patch(kind: str, name: str, operation: str, target: str = ORDERS, document: str = "p") -> str:
+    return mesh(
+        "EnvoyPatch",
+        document,
+        f"patches: [{{type: {kind}, name: {name}, operations: [{operation}]}}]",
+        target,
+    )
+
+
+ZERO = patch("Cluster", "catalog", "{op: add, path: /connect_timeout, value: 0s}")
+NO_SUCH_FILTER = patch(
+    "Listener", "inbound", "{op: add, path: /listener_filters, value: [{name: envoy.filters.listener.nope}]}"
+)
+
+
+def bodies(text: str) -> list[dict[str, Any]]:
+    return [body for body in YAML(typ="safe").load_all(text) if body]
+
+
+class Lab:
+    """A verifier for the exchange without policies, and what it reports to the status."""
+
+    def __init__(self, state: Path, budget: float = BUDGET) -> None:
+        self.reports: list[str] = []
+        self.envoy = ScratchEnvoy(state)
+        served = translate(exchange("", service("ledger", ports=(TCP,))))
+        self.verifier = Verifier(lambda: served, self.envoy, self.reports.append, budget)
+
+    async def verify(self, text: str, before: str = "") -> Verdict:
+        return await self.verifier.verify(bodies(before), bodies(text))
+
+
+@pytest.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+    lab = Lab(tmp_path)
+    yield lab
+    await lab.verifier.stop()
+
+
+def reasons(verdict: Verdict) -> Sequence[str]:
+    return [rejection.message for rejection in verdict.rejections]
+
+
+async def test_a_rejected_resource_is_named_with_envoys_reason_and_its_policies(lab: Lab) -> None:
+    assert await lab.verify(RETRY + TIMEOUT) == Verdict()
+    verdict = await lab.verify(RETRY + ZERO)
+    (rejection,) = verdict.rejections
+    assert (rejection.resource, rejection.owner) == ("Cluster catalog", "orders")
+    assert rejection.policies == ("EnvoyPatch/p",)
+    assert rejection.message == (
+        "Proto constraint validation failed "
+        "(ClusterValidationError.ConnectTimeout: value must be greater than 0s)"
+    )
+    assert await lab.verify(RETRY) == Verdict(), "a rejection leaves nothing behind"
+    assert "envoy.filters.listener.nope" in reasons(await lab.verify(RETRY + NO_SUCH_FILTER))[0]
+    assert lab.reports == [""] * len(lab.reports)
+
+
+async def test_what_was_rejected_before_the_change_does_not_block_another(lab: Lab) -> None:
+    """Such as a policy of an older Envoy, or one that was applied without verification."""
+    assert await lab.verify(ZERO + RETRY, before=ZERO) == Verdict()
+    (worse,) = (await lab.verify(ZERO + NO_SUCH_FILTER.replace("name: p", "name: q"), before=ZERO)).rejections
+    assert worse.policies == ("EnvoyPatch/q",)
+
+
+async def test_the_examples_of_all_kinds_are_accepted(lab: Lab) -> None:
+    for kind in registry.kinds():
+        assert await lab.verify(registry.example(kind)) == Verdict(), kind
+
+
+async def test_an_accepted_resource_is_not_asked_about_again(lab: Lab) -> None:
+    assert await lab.verify(RETRY) == Verdict()
+    await lab.envoy.stop()
+    assert await lab.verify(RETRY) == Verdict()
+    assert lab.envoy.pid is None, "nothing had to be asked"
+
+
+async def test_without_an_envoy_the_change_passes_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESH_ENVOY", str(tmp_path / "none"))
+    lab = Lab(tmp_path)
+    verdict = await lab.verify(RETRY)
+    assert verdict.rejections == ()
+    assert verdict.unverified.startswith("no Envoy has checked it: MESH_ENVOY: ")
+    assert lab.reports[-1].startswith("changes of policies are not checked by Envoy: ")
+    monkeypatch.delenv("MESH_ENVOY")
+    assert await lab.verify(RETRY) == Verdict()
+    assert lab.reports[-1] == ""
+    await lab.verifier.stop()
+
+
+async def test_an_envoy_that_ends_refuses_the_change_and_the_next_one_gets_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lab: Lab
+) -> None:
+    fragile = tmp_path / "fragile"
+    fragile.write_text("#!/bin/sh\nexit 3\n")
+    fragile.chmod(0o700)
+    monkeypatch.setenv("MESH_ENVOY", str(fragile))
+    verdict = await lab.verify(RETRY)
+    assert "it ended with status 3" in verdict.unverified
+    monkeypatch.delenv("MESH_ENVOY")
+    assert await lab.verify(RETRY) == Verdict()
+    assert lab.envoy.pid is not None
+    pid = lab.envoy.pid
+    await lab.verifier.stop()
+    assert not psutil.pid_exists(pid)
+
+
+async def test_what_is_not_checked_in_time_passes_with_a_warning(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, budget=0.001)
+    assert (await lab.verify(RETRY)).unverified == "Envoy has not checked all of it within 0.001 s"
+    assert lab.envoy.pid is None
