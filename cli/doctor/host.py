@@ -13,11 +13,11 @@ import psutil
 
 from meshwright.cli.doctor.connections import exposed_apps, shortcuts
 from meshwright.cli.doctor.facts import HostFacts, PortUse, Usage
-from meshwright.cli.envoy_binary import envoy_binary
 from meshwright.cli.state_lock import holder
 from meshwright.control_plane.api.process_identity import MARKER, find_process
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import read_settings
+from meshwright.control_plane.envoy_binary import envoy_binary
 from meshwright.control_plane.errors import InputError
 from meshwright.sidecar.addresses import split_host_port
 from meshwright.sidecar.orphans import read_record

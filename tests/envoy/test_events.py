@@ -43,7 +43,8 @@ spec:
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), service("back", replicas=2)]
     envoy = write_strict_envoy(tmp_path_factory.mktemp("envoy"))
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services, MESH_ENVOY=envoy, MESH_VERIFY="off") as running:
+    late = {"MESH_ENVOY": envoy, "MESH_VERIFY": "off"}
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services, **late) as running:
         yield running
 
 
