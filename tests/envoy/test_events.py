@@ -43,8 +43,8 @@ spec:
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), service("back", replicas=2)]
     envoy = write_strict_envoy(tmp_path_factory.mktemp("envoy"))
-    late = {"MESH_ENVOY": envoy, "MESH_VERIFY": "off"}
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services, **late) as running:
+    folder = tmp_path_factory.mktemp("mesh")
+    with running_mesh(folder, services, MESH_ENVOY=envoy, MESH_VERIFY="off") as running:
         yield running
 
 

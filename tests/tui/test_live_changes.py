@@ -43,8 +43,8 @@ spec:
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     envoy = write_strict_envoy(tmp_path_factory.mktemp("envoy"))
-    late = {"MESH_ENVOY": envoy, "MESH_VERIFY": "off"}
-    with running_mesh(tmp_path_factory.mktemp("live"), [service("front")], **late) as mesh:
+    folder = tmp_path_factory.mktemp("live")
+    with running_mesh(folder, [service("front")], MESH_ENVOY=envoy, MESH_VERIFY="off") as mesh:
         mesh.apply(ROUTE)
         yield mesh
 
