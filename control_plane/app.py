@@ -106,16 +106,8 @@ class ControlPlane:
             connection_age=settings.svid_ttl,
         )
 
-        # Configuration: store → World → Snapshot → xDS.
-        allowed, patched = settings.outbound == "allow", settings.patches_allowed
-        self.reconciler = ConfigReconciler(trust_domain, self.xds.publish, allowed, patched)
-        self.drain = ClusterDrain(
-            lambda: self.reconciler.translation, self.xds.queue, self.members, asyncio.sleep
-        )
-
-        # Verification: a scratch Envoy's verdict on a change, before it is made.
-        report = partial(self.host_problems.report, "verification")
-        self.verifier = open_verifier(settings, lambda: self.reconciler.translation, report)
+        # Configuration: store → World → Snapshot → xDS; a change is verified before.
+        self._build_configuration()
 
         # What the mesh does: telemetry, status, events.
         self._build_mesh_view()
@@ -137,6 +129,19 @@ class ControlPlane:
         self._name_conflicts = NameConflicts(lambda: self.reconciler.world, self._gateways)
         self.callers = CallerCheck(self._settings.trust_domain, self.evictions, self._name_conflicts)
         self.seen_enrolments = SeenEnrolments()
+
+    def _build_configuration(self) -> None:
+        # Configuration: store → World → Snapshot → xDS.
+        settings = self._settings
+        allowed, patched = settings.outbound == "allow", settings.patches_allowed
+        self.reconciler = ConfigReconciler(settings.trust_domain, self.xds.publish, allowed, patched)
+        self.drain = ClusterDrain(
+            lambda: self.reconciler.translation, self.xds.queue, self.members, asyncio.sleep
+        )
+
+        # Verification: a scratch Envoy's verdict on a change, before it is made.
+        report = partial(self.host_problems.report, "verification")
+        self.verifier = open_verifier(settings, lambda: self.reconciler.translation, report)
 
     def _rate_limits(self) -> RateLimitService:
         """Counts for the global limits of proxies, in the store."""

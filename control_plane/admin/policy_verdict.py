@@ -9,23 +9,23 @@ from meshwright.control_plane.admin.policy_validation import PROBLEMS_LIMIT, loc
 from meshwright.control_plane.api.models.errors import ValidationProblem
 from meshwright.control_plane.core.revision import RevisionDocument
 from meshwright.control_plane.errors import InputError
-from meshwright.control_plane.verification.verifier import Rejection, Verdict
+from meshwright.control_plane.verification.verifier import EnvoyVerdict, Objection
 
 MIN_QUOTED = 3
 """Characters of a value that counts as quoted by Envoy's message: shorter ones are there by chance."""
 
 
 def check_verdict(
-    verdict: Verdict, before: Sequence[RevisionDocument], after: Sequence[RevisionDocument]
+    verdict: EnvoyVerdict, before: Sequence[RevisionDocument], after: Sequence[RevisionDocument]
 ) -> None:
     """Raise DocumentsError if Envoy rejects what the documents make.
 
-    Each rejection is reported once, at a changed document that shaped the resource. Raises InputError where
+    Each objection is reported once, at a changed document that shaped the resource. Raises InputError where
     there is none, as after a deletion.
     """
     present = {document.key: document.document for document in before}
     changed = [document for document in after if present.get(document.key) != document.document]
-    problems = list(dict.fromkeys(_problem(rejection, changed) for rejection in verdict.rejections))
+    problems = list(dict.fromkeys(_problem(objection, changed) for objection in verdict.objections))
     if problems and not changed:
         raise InputError(problems[0][2])
     if problems:
@@ -37,16 +37,16 @@ def check_verdict(
         )
 
 
-def _problem(rejection: Rejection, changed: Sequence[RevisionDocument]) -> tuple[str, int, str]:
+def _problem(objection: Objection, changed: Sequence[RevisionDocument]) -> tuple[str, int, str]:
     """Path, line and message."""
-    subject = f"Envoy rejects {rejection.resource}: " if rejection.resource else ""
-    text = f"{subject}{rejection.message}"
-    blamed = [each for each in changed if "/".join(each.key) in rejection.policies] or changed
+    subject = f"Envoy rejects {objection.resource}: " if objection.resource else ""
+    text = f"{subject}{objection.message}"
+    blamed = [each for each in changed if "/".join(each.key) in objection.policies] or changed
     if not blamed:
         return "", 1, f"this change leaves a configuration that does not work: {text}"
-    document = max(blamed, key=lambda each: len(_quoted(each, rejection.message)[1]))
+    document = max(blamed, key=lambda each: len(_quoted(each, objection.message)[1]))
     path, line = location(document.source, list(changed).index(document) + 1)
-    return path, line, f"{_quoted(document, rejection.message)[0]}: {text}"
+    return path, line, f"{_quoted(document, objection.message)[0]}: {text}"
 
 
 def _quoted(document: RevisionDocument, message: str) -> tuple[str, str]:

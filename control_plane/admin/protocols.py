@@ -12,7 +12,7 @@ from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.traces import ServiceDependency, Trace, TraceQuery, TraceSummary
 from meshwright.control_plane.core.patches import Misfit
 from meshwright.control_plane.core.revision import CanonicalDocument, PolicyRevision, RevisionDocument
-from meshwright.control_plane.verification.verifier import Verdict
+from meshwright.control_plane.verification.verifier import EnvoyVerdict
 
 Sleep = Callable[[float], Awaitable[None]]
 """Sleeps for some seconds."""
@@ -43,13 +43,15 @@ class RevisionLog(Protocol):
         """Make `documents` the next revision; raises RevisionConflictError unless `base` is the newest."""
 
 
-Verify = Callable[[Sequence[CanonicalDocument], Sequence[CanonicalDocument]], Awaitable[Verdict]]
+Verify = Callable[[Sequence[CanonicalDocument], Sequence[CanonicalDocument]], Awaitable[EnvoyVerdict]]
 """Envoy's verdict on a change from some documents to others."""
 
 
-async def unverified(_before: Sequence[CanonicalDocument], _after: Sequence[CanonicalDocument]) -> Verdict:
+async def unverified(
+    _before: Sequence[CanonicalDocument], _after: Sequence[CanonicalDocument]
+) -> EnvoyVerdict:
     """The verdict of a mesh that verifies nothing."""
-    return Verdict()
+    return EnvoyVerdict()
 
 
 class EditPreview(Protocol):

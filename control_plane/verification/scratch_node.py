@@ -55,11 +55,11 @@ def bindings(snapshot: Snapshot, identity: Identity, listeners: Iterable[Resourc
         view = snapshot.gateways.get(identity.name)
         names = dict.fromkeys(listener.name for listener in view.listeners) if view else {}
         return replace(everything, gateway=tuple((name, port) for port, name in enumerate(names, 1)))
-    wanted = {name for type_url, name in listeners if type_url == LDS}
+    named = {name for type_url, name in listeners if type_url == LDS}
     upstreams = tuple(
         (name, "127.0.0.1", port)
         for port, name in enumerate(sorted(snapshot.upstreams), 3)
-        if tcp.listener_name(name) in wanted
+        if tcp.listener_name(name) in named
     )
     return replace(everything, outbound=1, inbound=2, upstreams=upstreams)
 

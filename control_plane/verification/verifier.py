@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
+class Objection:
     """What Envoy, or the translation, says against a change.
 
     `resource` is such as `VirtualHost out/orders`, `owner` the service or gateway whose proxies would get it;
@@ -51,10 +51,10 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The rejections of a change. `unverified` says why Envoy has not been asked about all of it, if so."""
+class EnvoyVerdict:
+    """The objections of a change. `unverified` says why Envoy has not been asked about all of it, if so."""
 
-    rejections: tuple[Rejection, ...] = ()
+    objections: tuple[Objection, ...] = ()
     unverified: str = ""
 
 
@@ -79,11 +79,11 @@ class Verifier:
         self._turn = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
 
-    async def verify(self, before: Sequence[Document], after: Sequence[Document]) -> Verdict:
+    async def verify(self, before: Sequence[Document], after: Sequence[Document]) -> EnvoyVerdict:
         """Envoy's verdict on a change from some documents to others."""
         envoy = self._envoy
         if envoy is None:
-            return Verdict()
+            return EnvoyVerdict()
         async with self._turn:
             self._postpone_stop(envoy)
             try:
@@ -91,7 +91,7 @@ class Verifier:
                     return await self._verify(envoy, before, after)
             except TimeoutError:
                 await envoy.stop()
-                return Verdict(unverified=f"Envoy has not checked all of it within {self._budget:g} s")
+                return EnvoyVerdict(unverified=f"Envoy has not checked all of it within {self._budget:g} s")
 
     async def stop(self) -> None:
         """End the scratch Envoy."""
@@ -102,33 +102,33 @@ class Verifier:
 
     async def _verify(
         self, envoy: ScratchEnvoy, before: Sequence[Document], after: Sequence[Document]
-    ) -> Verdict:
+    ) -> EnvoyVerdict:
         served = self._served()
         old, new, changes = await asyncio.to_thread(_compare, served, before, after, self._accepted.keys())
-        if problems := tuple(Rejection(text) for text in new.problems if text not in old.problems):
-            return Verdict(problems)
+        if problems := tuple(Objection(text) for text in new.problems if text not in old.problems):
+            return EnvoyVerdict(problems)
         if not changes:
-            return Verdict()
+            return EnvoyVerdict()
         try:
             conversation = await envoy.conversation(changes[0].before)
         except EnvoyEndedError as error:
             await envoy.stop()
             self._report(f"changes of policies are not checked by Envoy: {error}")
-            return Verdict(unverified=f"no Envoy has checked it: {error}")
+            return EnvoyVerdict(unverified=f"no Envoy has checked it: {error}")
         self._report("")
-        rejections: list[Rejection] = []
+        objections: list[Objection] = []
         for candidate in changes:
             try:
-                rejections += await self._rejections(envoy, conversation, candidate)
+                objections += await self._objections(envoy, conversation, candidate)
             except EnvoyEndedError as error:
                 await envoy.stop()
-                return Verdict((*rejections, _crash(candidate, error)))
+                return EnvoyVerdict((*objections, _crash(candidate, error)))
         conversation.clear(changes[0].before)
-        return Verdict(tuple(rejections))
+        return EnvoyVerdict(tuple(objections))
 
-    async def _rejections(
+    async def _objections(
         self, envoy: ScratchEnvoy, conversation: Conversation, candidate: Candidate
-    ) -> list[Rejection]:
+    ) -> list[Objection]:
         """What Envoy says against the resources of one node, besides what it said before the change."""
         ask = partial(_ask, envoy, conversation)
         replies = await ask(candidate.after, candidate.resources)
@@ -141,7 +141,7 @@ class Verifier:
         previous = [old for each in refused if (old := candidate.before.get(each.type_url, each.name))]
         last = await ask(candidate.before, previous)
         return [
-            Rejection(replies[key], f"{_type(each)} {each.name}", candidate.owner, each.policies)
+            Objection(replies[key], f"{_type(each)} {each.name}", candidate.owner, each.policies)
             for each in refused
             if replies[key := (each.type_url, each.name)] != last.get(key)
         ]
@@ -185,9 +185,9 @@ def _compare(
     return old.snapshot, new.snapshot, list(candidates(old.snapshot, new.snapshot, accepted))
 
 
-def _crash(candidate: Candidate, error: EnvoyEndedError) -> Rejection:
+def _crash(candidate: Candidate, error: EnvoyEndedError) -> Objection:
     policies = tuple(dict.fromkeys(ref for each in candidate.resources for ref in each.policies))
-    return Rejection(f"Envoy does not survive this configuration: {error}", "", candidate.owner, policies)
+    return Objection(f"Envoy does not survive this configuration: {error}", "", candidate.owner, policies)
 
 
 def _type(resource: Resource) -> str:

@@ -10,7 +10,7 @@ from meshwright.control_plane.admin.errors import DocumentsError
 from meshwright.control_plane.admin.policy_verdict import check_verdict
 from meshwright.control_plane.core.revision import RevisionDocument
 from meshwright.control_plane.errors import InputError
-from meshwright.control_plane.verification.verifier import Rejection, Verdict
+from meshwright.control_plane.verification.verifier import EnvoyVerdict, Objection
 
 
 def document(name: str, spec: dict[str, Any], source: str = "") -> RevisionDocument:
@@ -23,37 +23,37 @@ OTHER = document("other", {"mode": "x"}, "other.yaml:3")
 MESSAGE = "regex '/[a-z]{900}' is too large"
 
 
-def problems(*rejections: Rejection, after: tuple[RevisionDocument, ...] = (OLD, NEW, OTHER)) -> list[Any]:
+def problems(*objections: Objection, after: tuple[RevisionDocument, ...] = (OLD, NEW, OTHER)) -> list[Any]:
     with pytest.raises(DocumentsError) as error:
-        check_verdict(Verdict(rejections), (OLD,), after)
+        check_verdict(EnvoyVerdict(objections), (OLD,), after)
     return [(each.path, each.line, each.message) for each in error.value.problems]
 
 
 def test_the_field_that_envoy_quotes_is_named_in_the_policy_that_shaped_the_resource() -> None:
-    refused = Rejection(MESSAGE, "VirtualHost out/a", "orders", ("Retry/new", "Retry/old"))
+    refused = Objection(MESSAGE, "VirtualHost out/a", "orders", ("Retry/new", "Retry/old"))
     text = f"spec.rules[1].path: Envoy rejects VirtualHost out/a: {MESSAGE}"
     assert problems(refused) == [("new.yaml", 7, text)]
 
 
 def test_the_same_rejection_at_several_owners_is_one_problem() -> None:
-    owners = [Rejection(MESSAGE, "VirtualHost out/a", owner, ("Retry/new",)) for owner in ("a", "b")]
+    owners = [Objection(MESSAGE, "VirtualHost out/a", owner, ("Retry/new",)) for owner in ("a", "b")]
     assert len(problems(*owners)) == 1
 
 
 def test_without_a_quoted_value_the_policy_is_named() -> None:
-    refused = Rejection("no good", "Listener inbound", "orders", ("Retry/other",))
+    refused = Objection("no good", "Listener inbound", "orders", ("Retry/other",))
     assert problems(refused) == [("other.yaml", 3, "spec: Envoy rejects Listener inbound: no good")]
 
 
 def test_of_policies_that_did_not_change_none_is_blamed() -> None:
-    refused = Rejection(MESSAGE, "Listener inbound", "orders", ("Retry/old",))
+    refused = Objection(MESSAGE, "Listener inbound", "orders", ("Retry/old",))
     assert problems(refused)[0][:2] == ("new.yaml", 7)
 
 
 def test_a_deletion_has_no_document_to_blame() -> None:
     with pytest.raises(InputError, match="this change leaves a configuration that does not work: cannot be"):
-        check_verdict(Verdict((Rejection("cannot be translated"),)), (OLD, OTHER), (OLD,))
+        check_verdict(EnvoyVerdict((Objection("cannot be translated"),)), (OLD, OTHER), (OLD,))
 
 
 def test_an_empty_verdict_is_no_problem() -> None:
-    check_verdict(Verdict(unverified="not in time"), (OLD,), (OLD, NEW))
+    check_verdict(EnvoyVerdict(unverified="not in time"), (OLD,), (OLD, NEW))

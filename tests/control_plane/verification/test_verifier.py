@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.policies import registry
 from meshwright.control_plane.verification.scratch_envoy import ScratchEnvoy
-from meshwright.control_plane.verification.verifier import Verdict, Verifier
+from meshwright.control_plane.verification.verifier import EnvoyVerdict, Verifier
 from tests.control_plane.core.worlds import TCP, exchange, mesh, service
 
 ORDERS = "{kind: Service, name: orders}"
@@ -50,7 +50,7 @@ class Lab:
         served = translate(exchange("", service("ledger", ports=(TCP,))))
         self.verifier = Verifier(lambda: served, self.envoy, self.reports.append, budget)
 
-    async def verify(self, text: str, before: str = "") -> Verdict:
+    async def verify(self, text: str, before: str = "") -> EnvoyVerdict:
         return await self.verifier.verify(bodies(before), bodies(text))
 
 
@@ -61,41 +61,41 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
     await lab.verifier.stop()
 
 
-def reasons(verdict: Verdict) -> Sequence[str]:
-    return [rejection.message for rejection in verdict.rejections]
+def reasons(verdict: EnvoyVerdict) -> Sequence[str]:
+    return [objection.message for objection in verdict.objections]
 
 
 async def test_a_rejected_resource_is_named_with_envoys_reason_and_its_policies(lab: Lab) -> None:
-    assert await lab.verify(RETRY + TIMEOUT) == Verdict()
+    assert await lab.verify(RETRY + TIMEOUT) == EnvoyVerdict()
     verdict = await lab.verify(RETRY + ZERO)
-    (rejection,) = verdict.rejections
-    assert (rejection.resource, rejection.owner) == ("Cluster catalog", "orders")
-    assert rejection.policies == ("EnvoyPatch/p",)
-    assert rejection.message == (
+    (objection,) = verdict.objections
+    assert (objection.resource, objection.owner) == ("Cluster catalog", "orders")
+    assert objection.policies == ("EnvoyPatch/p",)
+    assert objection.message == (
         "Proto constraint validation failed "
         "(ClusterValidationError.ConnectTimeout: value must be greater than 0s)"
     )
-    assert await lab.verify(RETRY) == Verdict(), "a rejection leaves nothing behind"
+    assert await lab.verify(RETRY) == EnvoyVerdict(), "a objection leaves nothing behind"
     assert "envoy.filters.listener.nope" in reasons(await lab.verify(RETRY + NO_SUCH_FILTER))[0]
     assert lab.reports == [""] * len(lab.reports)
 
 
 async def test_what_was_rejected_before_the_change_does_not_block_another(lab: Lab) -> None:
     """Such as a policy of an older Envoy, or one that was applied without verification."""
-    assert await lab.verify(ZERO + RETRY, before=ZERO) == Verdict()
-    (worse,) = (await lab.verify(ZERO + NO_SUCH_FILTER.replace("name: p", "name: q"), before=ZERO)).rejections
+    assert await lab.verify(ZERO + RETRY, before=ZERO) == EnvoyVerdict()
+    (worse,) = (await lab.verify(ZERO + NO_SUCH_FILTER.replace("name: p", "name: q"), before=ZERO)).objections
     assert worse.policies == ("EnvoyPatch/q",)
 
 
 async def test_the_examples_of_all_kinds_are_accepted(lab: Lab) -> None:
     for kind in registry.kinds():
-        assert await lab.verify(registry.example(kind)) == Verdict(), kind
+        assert await lab.verify(registry.example(kind)) == EnvoyVerdict(), kind
 
 
 async def test_an_accepted_resource_is_not_asked_about_again(lab: Lab) -> None:
-    assert await lab.verify(RETRY) == Verdict()
+    assert await lab.verify(RETRY) == EnvoyVerdict()
     await lab.envoy.stop()
-    assert await lab.verify(RETRY) == Verdict()
+    assert await lab.verify(RETRY) == EnvoyVerdict()
     assert lab.envoy.pid is None, "nothing had to be asked"
 
 
@@ -105,11 +105,11 @@ async def test_without_an_envoy_the_change_passes_and_says_so(
     monkeypatch.setenv("MESH_ENVOY", str(tmp_path / "none"))
     lab = Lab(tmp_path)
     verdict = await lab.verify(RETRY)
-    assert verdict.rejections == ()
+    assert verdict.objections == ()
     assert verdict.unverified.startswith("no Envoy has checked it: MESH_ENVOY: ")
     assert lab.reports[-1].startswith("changes of policies are not checked by Envoy: ")
     monkeypatch.delenv("MESH_ENVOY")
-    assert await lab.verify(RETRY) == Verdict()
+    assert await lab.verify(RETRY) == EnvoyVerdict()
     assert lab.reports[-1] == ""
     await lab.verifier.stop()
 
@@ -124,7 +124,7 @@ async def test_an_envoy_that_ends_refuses_the_change_and_the_next_one_gets_anoth
     verdict = await lab.verify(RETRY)
     assert "it ended with status 3" in verdict.unverified
     monkeypatch.delenv("MESH_ENVOY")
-    assert await lab.verify(RETRY) == Verdict()
+    assert await lab.verify(RETRY) == EnvoyVerdict()
     assert lab.envoy.pid is not None
     pid = lab.envoy.pid
     await lab.verifier.stop()
