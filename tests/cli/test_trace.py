@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
+import time
 from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +20,11 @@ from meshwright.cli.http import call_api
 from meshwright.cli.startup_summary import MAX_PROBES
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.errors import ApiError
+from meshwright.services.inventory.domain import SEED_STOCK
 from tests.cli.test_traffic_command import READY, Demo, demo
 from tests.envoy.harness import settings, until
 from tests.fakes.ports import free_port
+from tests.services.exchange_state import query, settled
 from tests.services.ingress import PASSWORD, authorization
 
 INGRESS_SERVICES = ("analytics", "catalog", "inventory", "legacy", "orders", "storefront")
@@ -170,6 +178,41 @@ def test_a_person_signs_up_at_the_ingress_and_sees_only_their_own_data(running: 
     assert status(f"{running.url}/api/users/somebody", token) == 403
     assert post(running, "/api/auth/logout", refresh_token=tokens["refresh_token"]).status_code == 204
     assert status(url, token) == 401
+
+
+@dataclass(frozen=True)
+class DemoData:
+    """The databases of a running demo."""
+
+    folder: Path
+
+
+def test_orders_go_on_while_the_broker_hangs_for_ten_seconds(running: Demo) -> None:
+    """Its connections through the sidecars stay, and nobody answers. Events wait, and are applied later."""
+    [broker] = json.loads(running.mesh("ps", "broker", "-o", "json"))["items"]
+    headers, number = authorization(running.url), 0
+
+    def placed() -> bool:
+        nonlocal number
+        number += 1
+        headers["Idempotency-Key"] = f"without-broker-{number}"
+        response = requests.post(f"{running.url}/api/orders", json=ORDER, headers=headers, timeout=20)
+        assert response.status_code == 201, response.text
+        return True
+
+    os.kill(broker["process"]["pid"], signal.SIGSTOP)
+    try:
+        end = time.monotonic() + 10
+        until(lambda: placed() and time.monotonic() > end, "an order after 10 s", every=1.0)
+    finally:
+        os.kill(broker["process"]["pid"], signal.SIGCONT)
+    data = DemoData(running.folder / "state")
+    statuses = asyncio.run(settled(data, {"seed-plate": SEED_STOCK["seed-plate"]}))
+    figures = [(statuses.total(), statuses["confirmed"], statuses["cancelled"])]
+    counted = "SELECT sum(created), sum(confirmed), sum(cancelled) FROM daily_figures"
+    until(lambda: query(data, "analytics", counted) == figures, f"the daily figures are {figures}", 120)
+    assert query(data, "orders", "SELECT count(*) FROM outbox") == [(0,)]
+    assert statuses["confirmed"] >= number
 
 
 def test_the_waterfall_explains_a_failure(running: Demo) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -14,10 +16,19 @@ from grpc_health.v1 import health_pb2
 
 from meshwright.services.kit import market
 from tests.fakes.ports import free_port
-from tests.services.processes import ServiceProcess, Shop, until
+from tests.services.processes import TIMEOUT, ServiceProcess, Shop, until
 
 MINUTE = 28_000_000 * 60_000
 NO_PROXY = [("grpc.enable_http_proxy", 0)]
+
+
+def sender(channel: grpc.aio.Channel) -> Any:
+    """Sends ticks on a channel."""
+    return channel.unary_unary(
+        "/market.MarketDataService/SendMarketData",
+        request_serializer=market.MarketDataRequest.SerializeToString,
+        response_deserializer=market.MarketDataResponse.FromString,
+    )
 
 
 async def send_tick(
@@ -29,13 +40,8 @@ async def send_tick(
 ) -> Any:
     """Send one tick to analytics; returns the response."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{analytics.grpc_port}", options=NO_PROXY) as channel:
-        call = channel.unary_unary(
-            "/market.MarketDataService/SendMarketData",
-            request_serializer=market.MarketDataRequest.SerializeToString,
-            response_deserializer=market.MarketDataResponse.FromString,
-        )
         request = market.MarketDataRequest(assetSymbol=symbol, price=price, timestamp=timestamp)
-        return await call(request, timeout=20, metadata=metadata)
+        return await sender(channel)(request, timeout=20, metadata=metadata)
 
 
 async def rejection(
@@ -79,12 +85,42 @@ async def test_ticks_become_bars_that_survive_a_restart(shop: Shop) -> None:
     assert (await shop.call(restarted, "GET", "/api/analytics/bars/BTC?limit=0")).code == "invalid"
 
 
-async def test_concurrent_ticks_at_two_replicas_share_one_bar(shop: Shop) -> None:
+@pytest.mark.parametrize("count", [1_000, pytest.param(10_000, marks=pytest.mark.long)])
+async def test_ticks_at_two_replicas_make_the_bars_of_a_reference(shop: Shop, count: int) -> None:
+    """In any order, many at once, some of them twice."""
+    rng = random.Random(7)  # noqa: S311  reproducible, not secret
     replicas = await asyncio.gather(shop.start("analytics"), shop.start("analytics"))
-    ticks = [(float(price), MINUTE + price) for price in range(1, 41)]
-    await asyncio.gather(*(send_tick(replicas[n % 2], "BTC", *tick) for n, tick in enumerate(ticks)))
-    [bar] = await bars(shop, replicas[0], "BTC")
-    assert bar == {"minute": MINUTE, "open": 1.0, "high": 40.0, "low": 1.0, "close": 40.0}
+    ticks = [
+        (rng.choice(("BTC", "ETH", "SOL")), float(rng.randint(1, 10**6)), MINUTE + rng.randrange(5 * 60_000))
+        for _ in range(count)
+    ]
+
+    async def send(replica: ServiceProcess, waiting: Iterator[tuple[str, float, int]]) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{replica.grpc_port}", options=NO_PROXY) as channel:
+            call = sender(channel)
+            for symbol, price, timestamp in waiting:
+                request = market.MarketDataRequest(assetSymbol=symbol, price=price, timestamp=timestamp)
+                assert (await call(request, timeout=TIMEOUT)).success
+
+    waiting = iter([*ticks, *ticks[:100]])
+    await asyncio.gather(*(send(replicas[n % 2], waiting) for n in range(16)))
+    for symbol in ("BTC", "ETH", "SOL"):
+        expected = []
+        for start in range(MINUTE, MINUTE + 5 * 60_000, 60_000):
+            minute = sorted(
+                (at, price) for of, price, at in ticks if of == symbol and 0 <= at - start < 60_000
+            )
+            prices = [price for _, price in minute]
+            expected.append(
+                {
+                    "minute": start,
+                    "open": prices[0],
+                    "high": max(prices),
+                    "low": min(prices),
+                    "close": prices[-1],
+                }
+            )
+        assert await bars(shop, replicas[0], symbol) == expected
 
 
 async def test_invalid_ticks_are_rejected_with_a_reason(shop: Shop) -> None:
