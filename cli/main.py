@@ -63,6 +63,9 @@ COMMANDS = {
     "status": CommandEntry("status", "status", "Show the state of services, sidecars and policies."),
     "stop": CommandEntry("reconcile.commands", "stop", "Drain and stop the instances of a service."),
     "store": CommandEntry("store", "app", "Repair the embedded store after a crash."),
+    "support-bundle": CommandEntry(
+        "support_bundle.command", "support_bundle", "Write one file for whoever helps, without secrets."
+    ),
     "systemd": CommandEntry("export", "systemd", "Export the systemd units."),
     "tap": CommandEntry("tap", "tap", "Show a service's requests live."),
     "token": CommandEntry("token", "app", "Create, list and revoke join tokens."),

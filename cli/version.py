@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,8 @@ from meshwright.cli.output import Level, colorize, echo, print_data, print_table
 from meshwright.cli.version_skew import Installed, Skew, by_version, find_skews, places_text
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.software_version import VERSION
+
+THIS_COMMAND = Installed("client", VERSION, ("this command",))
 
 ClientOption = Annotated[
     bool, typer.Option("--client", help="Only the version of this command, without asking a mesh.")
@@ -33,14 +36,10 @@ def version(
       mesh version --client
       mesh version -o json | jq -r '.skews[].message'
     """
-    parts = [Installed("client", VERSION, ("this command",))]
-    if not client:
-        parts += mesh_parts(call_api(calls.status(), state), call_api(calls.proxies(), state)["proxies"])
+    parts = (THIS_COMMAND,) if client else all_parts(state)
     skews = find_skews(parts)
     if output is not Output.table:
-        print_data(
-            {"items": [_part(part) for part in parts], "skews": [_difference(skew) for skew in skews]}, output
-        )
+        print_data(_document(parts, skews), output)
         return
     print_table(
         ("COMPONENT", "VERSION", "WHERE"),
@@ -65,9 +64,23 @@ def mesh_parts(status: Mapping[str, Any], proxies: Sequence[Mapping[str, Any]]) 
     )
 
 
-def _part(part: Installed) -> dict[str, Any]:
-    return {"component": part.component, "version": part.version, "where": list(part.places)}
+def all_parts(state: Path | None) -> tuple[Installed, ...]:
+    """This command and the parts of the mesh; raises UnreachableError or ApiError."""
+    status, proxies = call_api(calls.status(), state), call_api(calls.proxies(), state)["proxies"]
+    return (THIS_COMMAND, *mesh_parts(status, proxies))
 
 
-def _difference(skew: Skew) -> dict[str, Any]:
-    return {"supported": skew.supported, "message": skew.message}
+def versions_document(state: Path | None) -> dict[str, Any]:
+    """What `mesh version -o json` prints."""
+    parts = all_parts(state)
+    return _document(parts, find_skews(parts))
+
+
+def _document(parts: Sequence[Installed], skews: Sequence[Skew]) -> dict[str, Any]:
+    return {
+        "items": [
+            {"component": part.component, "version": part.version, "where": list(part.places)}
+            for part in parts
+        ],
+        "skews": [{"supported": skew.supported, "message": skew.message} for skew in skews],
+    }

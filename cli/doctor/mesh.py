@@ -12,10 +12,9 @@ from typing import Any
 
 from meshwright.cli.doctor.facts import MeshFacts
 from meshwright.cli.http import api_connection, api_endpoint, api_path, call_api
-from meshwright.cli.version import mesh_parts
-from meshwright.cli.version_skew import Installed, find_skews
+from meshwright.cli.version import THIS_COMMAND, mesh_parts
+from meshwright.cli.version_skew import find_skews
 from meshwright.control_plane.api import calls, errors
-from meshwright.control_plane.api.software_version import VERSION
 
 STUCK_AFTER = 3.0
 """Seconds after which a configuration that was sent should be ACKed. Envoy responds within milliseconds."""
@@ -36,7 +35,6 @@ def gather_mesh(state: Path | None) -> MeshFacts:
     tokens = None
     with suppress(errors.ApiError):  # the read-only token may not list them
         tokens = call_api(calls.tokens(), state)["tokens"]
-    parts = (Installed("client", VERSION, ("this command",)), *mesh_parts(status, proxies))
     return MeshFacts(
         clock_offset=offset,
         now=time.time(),
@@ -44,7 +42,7 @@ def gather_mesh(state: Path | None) -> MeshFacts:
         proxies=proxies,
         stuck=tuple(sorted(stuck)),
         tokens=tokens,
-        skews=find_skews(parts),
+        skews=find_skews((THIS_COMMAND, *mesh_parts(status, proxies))),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from tests.envoy.mesh_api import api, find_event
 
 KEY = "0123456789abcdef0123"
 PASSWORD = "correct horse"
+APP_SECRET = "battery-staple-4711"
 
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -49,7 +52,7 @@ spec:
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     folder: Path = tmp_path_factory.mktemp("gates")
-    with running_mesh(folder, [service("front"), service("back")]) as running:
+    with running_mesh(folder, [service("front", DATABASE_PASSWORD=APP_SECRET), service("back")]) as running:
         assert running.get("front-1", "http://back/echo").status_code == 200
         (folder / "keys.txt").write_text(f"# partners\nshop:{KEY}\n")
         (folder / "gates.yaml").write_text(ROUTE + GATES)
@@ -126,3 +129,39 @@ def test_refusals_are_explained_and_secrets_are_shown_nowhere(mesh: Mesh) -> Non
     for log in (mesh.state / "logs").iterdir():
         text = log.read_text(errors="replace")
         assert not [part for part in secret_parts if part in text], log
+
+
+def secrets_of(mesh: Mesh) -> dict[str, str]:
+    """Every secret of a mesh, by where it is."""
+    state = mesh.state
+    files = [*state.glob("*.token"), *state.glob("tokens/*"), *state.glob("sidecars/*/credential")]
+    texts = {str(path): path.read_text().strip() for path in [*files, state / "store" / "password"]}
+    keys = [state / "ca" / "root.key", *state.glob("sidecars/*/identity.json")]
+    for path in keys:
+        text = path.read_text().replace("\\n", "\n")
+        body = text.partition("PRIVATE KEY-----\n")[2].partition("\n")[0]
+        assert len(body) > 40, path
+        texts[str(path)] = body
+    return {**texts, "environment": APP_SECRET}
+
+
+def test_a_support_bundle_has_what_helps_and_no_secret(mesh: Mesh, tmp_path: Path) -> None:
+    secrets = secrets_of(mesh)
+    assert len(secrets) >= 12
+    quoted = ["Authorization: Bearer 4f8a1c9e77", f"X-Api-Key: {KEY}", user("ann", PASSWORD)]
+    inline = {"bearer": "4f8a1c9e77", "keys": KEY, "users": user("ann", PASSWORD).partition(":")[2]}
+    with (mesh.state / "logs" / "front-1.log").open("a") as log:
+        log.write("\n".join(["the app tells everything:", *quoted, *secrets.values(), "its last line\n"]))
+    path = tmp_path / "bundle.tar.gz"
+    mesh.run("support-bundle", str(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with tarfile.open(path) as tar:
+        files = {member.name.partition("/")[2]: tar.extractfile(member) for member in tar}
+        texts = {name: file.read().decode() for name, file in files.items() if file}
+    for place, secret in {**secrets, **inline}.items():
+        assert not [name for name, text in texts.items() if secret in text], place
+    assert not [name for name in texts if name.endswith(".error.txt")]
+    assert "its last line" in texts["proxies/front.front-1/logs.json"]
+    assert "APIKeyAuthentication" in texts["mesh/policies.json"]
+    assert "api_key_auth" in texts["proxies/back.back-1/config.json"]
+    assert {"host/doctor.json", "host/logs/control-plane.log", "mesh/versions.json"} <= texts.keys()
