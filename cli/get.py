@@ -22,8 +22,8 @@ def get(
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Show the current policies: all of them, those of a kind, or one. The YAML output can be applied again,
-    once redacted secrets are filled in.
+    """Show the current policies: all of them, those of a kind, or one. The YAML output can be applied again:
+    a secret that reads <redacted> stays what it is in the mesh.
 
     \b
     Example:

@@ -194,7 +194,9 @@ def _load_document(
     if kind is None:
         return [_unknown_kind(node, path, allowed)]
     try:
-        context = {"read_file": partial(read_file, path)} if read_file else None
+        context: dict[str, object] = {"may_be_redacted": True}
+        if read_file:
+            context["read_file"] = partial(read_file, path)
         policy = kind.model_validate(node.value, context=context)
     except ValidationError as error:
         return [

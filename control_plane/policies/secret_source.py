@@ -1,7 +1,8 @@
 """Secrets of a policy: text in the document or in a file beside it, shown to nobody who reads the document.
 
 `mesh apply` reads the file and sends its content, which the store keeps with the revision: proxies need it.
-The admin API, diffs and explanations show REDACTED in its place.
+The admin API, diffs and explanations show REDACTED in its place. A document that is applied with REDACTED
+keeps the secret that the mesh has, so what was read can be applied again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ MAX_SECRET_BYTES = 64 * 1024
 
 
 class SecretSource(Spec):
-    """Set one of inline and file. A subclass checks the content."""
+    """Set one of inline and file. A subclass checks the content.
+
+    REDACTED is valid in a document of a file, whose secret the control plane knows (`with_stored_secrets`).
+    """
 
     max_bytes: ClassVar[int] = MAX_SECRET_BYTES
 
@@ -36,14 +40,22 @@ class SecretSource(Spec):
         return read_named_file(value, info, cls.max_bytes)
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def _valid(self, info: ValidationInfo) -> Self:
         if self.file:
             raise ValueError("file: only `mesh apply` reads files: put the content into inline")
         if not self.inline:
             raise ValueError("set one of inline and file")
+        if self.inline == REDACTED and (info.context or {}).get("may_be_redacted"):
+            return self
         if self.inline.strip() in (REDACTED, CHANGED):
-            raise ValueError("the secret is redacted: give it again, by inline or file")
+            raise ValueError(
+                "the secret is redacted, and the mesh has none for it: give it again, by inline or file"
+            )
+        self.check_content()
         return self
+
+    def check_content(self) -> None:
+        """Raise ValueError unless the content is what the kind reads."""
 
     def lines(self) -> list[str]:
         """The lines that are neither empty nor comments (#)."""
@@ -68,6 +80,27 @@ def redacted_change(
         differs = previous is not None and _secrets(previous, fields) != _secrets(document, fields)
         shown.append(_replaced(document, fields, CHANGED if differs else REDACTED))
     return [redacted(document) for document in old.values()], shown
+
+
+def with_stored_secrets(
+    document: Mapping[str, Any], stored: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """An unvalidated document in which each REDACTED is the secret of the stored one of its kind and name.
+
+    `stored`: by kind and name. The document itself if there is nothing to replace.
+    """
+    kind, metadata, spec = (document.get(member) for member in ("kind", "metadata", "spec"))
+    if not (isinstance(kind, str) and isinstance(metadata, Mapping) and isinstance(spec, Mapping)):
+        return document
+    previous = stored.get((kind, str(metadata.get("name"))))
+    if previous is None:
+        return document
+    restored = {
+        field: previous["spec"][field]
+        for field in _secret_fields(document)
+        if spec.get(field) == {"inline": REDACTED} and field in previous["spec"]
+    }
+    return {**document, "spec": {**spec, **restored}} if restored else document
 
 
 def _secret_fields(document: Mapping[str, Any]) -> tuple[str, ...]:

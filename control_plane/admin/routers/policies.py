@@ -22,10 +22,12 @@ from meshwright.control_plane.api.models.policies import (
     DeleteRequest,
     DiffRequest,
     DiffResponse,
+    DocumentInput,
     DocumentList,
 )
 from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
+from meshwright.control_plane.policies.secret_source import with_stored_secrets
 from meshwright.control_plane.policies.validation_messages import suggestion
 
 PATCHES = "EnvoyPatch"
@@ -86,10 +88,16 @@ class PoliciesRouter:
         )  # fmt: skip
 
     async def apply(self, _params: NoParams, body: ApplyRequest) -> ApplyResponse:
-        """Create or change documents, all or none."""
-        applied = await validate(body.documents)
-        check_allowed(applied, self._denied_kinds)
+        """Create or change documents, all or none.
+
+        One that keeps a secret of the newest revision is based on that: another change must not lose to it.
+        """
         current = await self._revisions.current()
+        inputs = _with_stored_secrets(body.documents, current)
+        if inputs != body.documents and body.base is None:
+            body = body.model_copy(update={"base": current.info.revision})
+        applied = await validate(inputs)
+        check_allowed(applied, self._denied_kinds)
         missing = await self._check_patches(applied, _merged(current.documents, applied))
         response = await self._editor.commit_to_newest(body, lambda before: _merged(before, applied), applied)
         return response.model_copy(update={"warnings": (*response.warnings, *missing)})
@@ -101,9 +109,9 @@ class PoliciesRouter:
 
     async def diff(self, _params: NoParams, body: DiffRequest) -> DiffResponse:
         """What an apply would change, in documents and in Envoy's resources."""
-        applied = await validate(body.documents)
-        check_allowed(applied, self._denied_kinds)
         current = await self._revisions.current()
+        applied = await validate(_with_stored_secrets(body.documents, current))
+        check_allowed(applied, self._denied_kinds)
         before = current.documents
         after = _merged(before, applied)
         await self._check_patches(applied, after)
@@ -147,6 +155,17 @@ class PoliciesRouter:
             advice = suggestion(params.name, names, f"see `mesh get {kind}`")
             raise NotFoundError(f"no such document: {kind}/{params.name}: {advice}")
         return documents
+
+
+def _with_stored_secrets(
+    inputs: Sequence[DocumentInput], current: PolicyRevision
+) -> tuple[DocumentInput, ...]:
+    """The documents as they are meant: a redacted secret is that of the same document in the mesh."""
+    stored = {document.key: document.document for document in current.documents}
+    return tuple(
+        sourced.model_copy(update={"document": dict(with_stored_secrets(sourced.document, stored))})
+        for sourced in inputs
+    )
 
 
 def _merged(

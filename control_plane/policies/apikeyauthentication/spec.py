@@ -21,8 +21,8 @@ _LINE = re.compile(r"(?P<client>[A-Za-z0-9][A-Za-z0-9._@-]{0,127}):(?P<key>[A-Za
 class Keys(SecretSource):
     """Keys, a line `CLIENT:KEY` each."""
 
-    @model_validator(mode="after")
-    def _readable(self) -> Self:
+    def check_content(self) -> None:
+        """Raise ValueError unless each line is a key."""
         keys = []
         for number, line in enumerate(self.lines(), 1):
             match = _LINE.fullmatch(line)
@@ -36,7 +36,6 @@ class Keys(SecretSource):
             raise ValueError(f"{len(keys)} keys: give 1 to {MAX_KEYS}")
         if len(set(keys)) < len(keys):
             raise ValueError("a key occurs twice: each belongs to one client")
-        return self
 
     def clients(self) -> dict[str, str]:
         """The client of each key. A client may have several, so that a key can be replaced."""

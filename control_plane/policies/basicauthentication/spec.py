@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator
 
 from meshwright.control_plane.policies.base import Combine, TargetedPolicy
 from meshwright.control_plane.policies.credential_gate import CredentialGateSpec, check_forwarded_header
@@ -20,8 +20,8 @@ _LINE = re.compile(r"(?P<user>[^:\s\x00-\x1f\x7f]{1,128}):\{SHA\}(?P<hash>[A-Za-
 class Users(SecretSource):
     """Users as `htpasswd -s` writes them, a line `name:{SHA}...` each."""
 
-    @model_validator(mode="after")
-    def _readable(self) -> Self:
+    def check_content(self) -> None:
+        """Raise ValueError unless each line is a user's."""
         names = []
         for number, line in enumerate(self.lines(), 1):
             match = _LINE.fullmatch(line)
@@ -34,7 +34,6 @@ class Users(SecretSource):
         if not 1 <= len(names) <= MAX_USERS:
             raise ValueError(f"{len(names)} users: give 1 to {MAX_USERS}")
         check_distinct(names, "user")
-        return self
 
     def hashes(self) -> dict[str, str]:
         """The hash of each user's password, base64 of SHA-1."""

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from meshwright.control_plane.admin.errors import DocumentsError
 from meshwright.control_plane.admin.route import NoBody, NoParams
 from meshwright.control_plane.admin.routers.policies import PoliciesRouter
 from meshwright.control_plane.admin.routers.revisions import HistoryParams, RevisionParams, RevisionsRouter
 from meshwright.control_plane.api.models.policies import ApplyRequest, DocumentInput, RollbackRequest
+from meshwright.control_plane.core.revision import PolicyRevision
 from meshwright.control_plane.errors import NotFoundError, RevisionConflictError
 from meshwright.control_plane.store.revision_repository import RevisionRepository
 from meshwright.control_plane.store.store import Store
@@ -80,3 +82,61 @@ async def test_a_rollback_commits_the_same_texts_as_a_new_revision(routers: Rout
     ]
     with pytest.raises(NotFoundError):
         await routers.revisions.rollback(RevisionParams(revision=9), RollbackRequest())
+
+
+class OvertakenRepository(RevisionRepository):
+    """Another client replaces the keys between each reading of an apply and its commit."""
+
+    async def current(self) -> PolicyRevision:
+        """The newest revision, which is no longer that when this returns."""
+        read = await super().current()
+        other = PoliciesRouter(RevisionRepository(self._store), self.preview)
+        self.count += 1
+        await other.apply(NoParams(), keys(f"shop:{self.count:016}"))
+        return read
+
+    def __init__(self, store: Store, preview: FakeMesh) -> None:
+        super().__init__(store)
+        self.preview, self.count = preview, 0
+
+
+def keys(text: str, retargeted: bool = False) -> ApplyRequest:
+    """An apply of one APIKeyAuthentication."""
+    document = {
+        "apiVersion": "meshwright.io/v1",
+        "kind": "APIKeyAuthentication",
+        "metadata": {"name": "k"},
+        "spec": {
+            "targetRefs": [{"kind": "Service", "name": "orders" if retargeted else "inventory"}],
+            "keys": {"inline": text},
+        },
+    }
+    return ApplyRequest(documents=(DocumentInput(document=document, source="k.yaml:1"),))
+
+
+async def test_what_was_read_redacted_is_applied_again_with_the_secret_of_the_mesh(routers: Routers) -> None:
+    apply = routers.policies.apply
+    with pytest.raises(DocumentsError):
+        await apply(NoParams(), keys("<redacted>"))
+    await apply(NoParams(), keys("shop:0123456789abcdef"))
+    (shown,) = (await routers.policies.policies(NoParams(), NoBody())).documents
+    again = await apply(NoParams(), ApplyRequest(documents=(DocumentInput(document=shown),)))
+    assert (again.revision, again.changed[0].action) == (1, "unchanged")
+    edited = await apply(NoParams(), keys("<redacted>", retargeted=True))
+    assert (edited.revision, edited.changed[0].action) == (2, "changed")
+    await apply(NoParams(), keys("shop:fedcba9876543210"))
+    await routers.revisions.rollback(RevisionParams(revision=2), RollbackRequest())
+    texts = [d.text for d in (await routers.store.get(4)).documents.values()]
+    assert len(texts) == 1 and "shop:0123456789abcdef" in texts[0] and "orders" in texts[0]
+
+
+async def test_a_change_that_keeps_a_secret_loses_to_one_that_replaces_the_secret(
+    routers: Routers, tmp_path: Path
+) -> None:
+    await routers.policies.apply(NoParams(), keys("shop:0123456789abcdef"))
+    preview = FakeMesh(tmp_path)
+    overtaken = PoliciesRouter(OvertakenRepository(routers.store, preview), preview)
+    with pytest.raises(RevisionConflictError):
+        await overtaken.apply(NoParams(), keys("<redacted>", retargeted=True))
+    (text,) = (document.text for document in (await routers.store.current()).documents.values())
+    assert "0123456789abcdef" not in text and "inventory" in text

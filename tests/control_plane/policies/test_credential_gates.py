@@ -25,6 +25,7 @@ from meshwright.control_plane.policies.secret_source import (
     REDACTED,
     redacted,
     redacted_change,
+    with_stored_secrets,
 )
 from meshwright.control_plane.status import preview
 from tests.control_plane.core.worlds import body, exchange, mesh
@@ -160,6 +161,30 @@ def test_secrets_are_shown_to_nobody_and_a_diff_says_only_that_they_differ() -> 
     assert (before[0]["spec"]["keys"]["inline"], after[0]["spec"]["keys"]["inline"]) == (REDACTED, CHANGED)
     before, after = redacted_change([document("shop:1")], [document("shop:1")])
     assert before == after
+
+
+def test_a_redacted_document_keeps_the_secret_of_the_same_document_only() -> None:
+    stored = {("APIKeyAuthentication", "a"): document(f"shop:{KEY}")}
+    assert with_stored_secrets(document(REDACTED), stored) == document(f"shop:{KEY}")
+    for other in (
+        document(CHANGED),
+        {**document(REDACTED), "metadata": {"name": "b"}},
+        {**document(REDACTED), "kind": "BasicAuthentication"},
+        {**document(REDACTED), "spec": []},
+        {"kind": ["x"], "metadata": 1},
+    ):
+        assert with_stored_secrets(other, stored) is other
+
+
+def test_a_file_may_hold_a_redacted_document(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    text = named("APIKeyAuthentication", "a", "keys", REDACTED)
+    file.write_text(text)
+    (loaded,) = read_documents([str(file)]).documents
+    assert loaded.policy.spec.keys.inline == REDACTED
+    file.write_text(text.replace(REDACTED, CHANGED))
+    with pytest.raises(InputError, match="the secret is redacted"):
+        read_documents([str(file)])
 
 
 def test_no_diff_contains_a_secret() -> None:
