@@ -72,7 +72,7 @@ def test_settings_that_the_code_reads_are_described() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page_names_only_commands_that_exist(page: Path) -> None:
-    named = re.findall(r"(?:`|^\$ )mesh ([a-z]+)", text(page), re.MULTILINE)
+    named = re.findall(r"(?:`|^\$ )mesh ([a-z]+(?:-[a-z]+)*)", text(page), re.MULTILINE)
     assert set(named) <= set(COMMANDS)
 
 
