@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from meshwright.cli.proxies import format_duration
 from meshwright.cli.proxy_logs import print_logs
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
+from meshwright.control_plane.api.resource_metadata import patch_marks
 from meshwright.control_plane.api.spiffe import valid_name
 from meshwright.control_plane.errors import InputError, NotFoundError
 
@@ -120,7 +122,8 @@ def proxy(
     """Inspect one sidecar: Envoy's configuration, statistics, logs and log level. Or evict it.
 
     The control plane relays the request, so this works wherever the sidecar runs. A log level is reset
-    after --for. Private keys are redacted.
+    after --for. Private keys are redacted. A configuration that an EnvoyPatch changes starts with the list
+    of patched resources.
 
     evict takes the sidecar out of the mesh: its certificate is refused and not renewed, its connections to
     the control plane are closed and its instances removed, until it enrols again, which a restart does.
@@ -166,7 +169,10 @@ def _config(name: str, section: str, output: ProxyOutput, state: Path | None) ->
     if section and section not in SECTIONS:
         raise InputError(f"no such section: {section}: use one of {', '.join(SECTIONS)}")
     dump = _fetch_or_local(name, state, calls.proxy_config(name, section), "config", section)
-    print_data({"configs": dump["configs"]}, Output.json if output is ProxyOutput.json else Output.yaml)
+    marks = patch_marks(dump["configs"])
+    shown = {"patched": [asdict(mark) for mark in marks]} if marks else {}
+    data = {**shown, "configs": dump["configs"]}
+    print_data(data, Output.json if output is ProxyOutput.json else Output.yaml)
 
 
 def _stats(name: str, pattern: str, output: ProxyOutput, state: Path | None) -> None:

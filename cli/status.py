@@ -49,6 +49,9 @@ POLICY_LEVELS: dict[str, Level] = {
     "programmed": "good",
 }
 
+PATCHES_SHOWN = 4
+"""Patched resources, and policies that patch them, that are named."""
+
 _COUNTED_STATES = frozenset({"rejected", "pending", "programmed"})
 """Policy states that are shown with the number of sidecars that ACKed."""
 
@@ -115,7 +118,18 @@ def _print_mesh(mesh: Mapping[str, Any]) -> None:
             echo(colorize(sanitize(f"  {status_text(level, problem_text(problem, format_clock))}")))
     store: Level = "good" if mesh["store"] == "ok" else "partial"
     echo(colorize(f"revision {mesh['revision']}   store {status_text(store, mesh['store'])}{_absence(mesh)}"))
+    if mesh.get("patched"):
+        echo(colorize(sanitize(status_text("partial", _patched(mesh["patched"])))))
     _print_sections(mesh)
+
+
+def _patched(resources: Sequence[Mapping[str, Any]]) -> str:
+    """Patches of Envoy's configuration in one line: the first few resources, and by which policies."""
+    shown = [f"{r['type']} {r['name']} of {r['owner']}" for r in resources[:PATCHES_SHOWN]]
+    more = f" and {len(resources) - len(shown)} more" if len(resources) > len(shown) else ""
+    refs = dict.fromkeys(ref for resource in resources for ref in resource["policies"])
+    names = [*list(refs)[:PATCHES_SHOWN], *(["others"] if len(refs) > PATCHES_SHOWN else [])]
+    return f"patched by hand: {', '.join(shown)}{more} ({', '.join(names)})"
 
 
 def _absence(mesh: Mapping[str, Any]) -> str:

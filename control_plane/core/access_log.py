@@ -10,9 +10,10 @@ from datetime import timedelta
 from functools import lru_cache
 
 from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.core import reply_reasons
 from meshwright.control_plane.envoy import codec, v3
-from meshwright.control_plane.policies.hooks import METADATA_KEY, ListenerDirection
+from meshwright.control_plane.policies.hooks import ListenerDirection
 from meshwright.control_plane.policies.server_errors import grpc_refusal_filter, server_error_filter
 
 LOG_NAME = "requests"

@@ -9,10 +9,10 @@ refuses what a gateway would change or refuse, for the hosts whose routes decide
 
 from __future__ import annotations
 
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.core.views import HostView, RuleView
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.ambiguous_path import NORMALISED
-from meshwright.control_plane.policies.hooks import METADATA_KEY
 from meshwright.control_plane.policies.httproute.spec import PATHS_ANNOTATION, HTTPRouteRule
 
 STATUS = 400

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_network
 
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.core import connect_tunnel, external, local_replies, routes
 from meshwright.control_plane.core.attachment import EffectivePolicy, hooks_of, refs_of
 from meshwright.control_plane.core.views import ExternalHostView, ExternalView, UpstreamView
 from meshwright.control_plane.envoy import codec, v3
-from meshwright.control_plane.policies.hooks import METADATA_KEY
 from meshwright.control_plane.policies.retry import envoy as retry
 
 OPAQUE_PORT_STATUS = 400

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.envoy import codec, v3
-from meshwright.control_plane.policies.hooks import METADATA_KEY
 from meshwright.control_plane.policies.ratelimit.envoy import LIMITED_FLAG
 from meshwright.control_plane.policies.ratelimit.route_metadata import (
     AUDIT_HEADER,

@@ -17,9 +17,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.faultinjection.envoy import ABORT_FLAG, DELAY_FLAG
-from meshwright.control_plane.policies.hooks import METADATA_KEY
 from meshwright.control_plane.policies.server_errors import grpc_error_filter
 
 SERVICE_KEY = "service"

@@ -1,18 +1,21 @@
 """Patches of finished resources, by which EnvoyPatch changes what every other kind has made.
 
-A patch that cannot be applied leaves its resource as it was: `misfits` says so. A patched resource's version
-is that of the resource and of the patches, since the maps inside of it have no fixed order.
+A patch that cannot be applied leaves its resource as it was: `misfits` says so. A patched resource names its
+patches in its metadata, and its version is that of the resource and of the patches, since the maps inside of
+it have no fixed order.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from google.protobuf.json_format import ParseError
 
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY, PATCHED_BY_KEY
 from meshwright.control_plane.core.attachment import EffectivePolicy
 from meshwright.control_plane.core.resource import CDS, LDS, RDS, Resource, encode
 from meshwright.control_plane.envoy import codec, v3
@@ -22,6 +25,9 @@ TYPES = {"Cluster": CDS, "Listener": LDS, "RouteConfiguration": RDS}
 """The type URLs of resources that may be patched."""
 
 ResourceKey = tuple[str, str]
+
+_PREFIX = "EnvoyPatch/"
+# Of the names of the only kind that patches resources.
 
 
 def keys(policies: Iterable[EffectivePolicy]) -> frozenset[ResourceKey]:
@@ -82,6 +88,33 @@ def misfits(
                 yield Misfit(*place, " ".join(str(error).split()), step)
 
 
+def patches_of(resource: Resource) -> tuple[str, ...]:
+    """`Kind/name` of the policies that patched a resource, in order."""
+    return tuple(ref for ref in resource.policies if ref.startswith(_PREFIX))
+
+
+PatchedPlace = tuple[str, str, str]
+"""(owner, type without `type.googleapis.com/...`, name) of a resource."""
+
+
+def in_force(
+    patches: Mapping[str, tuple[EffectivePolicy, ...]], failed: Iterable[Misfit]
+) -> dict[PatchedPlace, tuple[str, ...]]:
+    """Every patched resource of the mesh, sorted, with `Kind/name` of its patches but those that `failed`.
+
+    `patches` are by service or gateway.
+    """
+    without = {(misfit.ref, misfit.owner, misfit.kind, misfit.name) for misfit in failed}
+    resources: dict[PatchedPlace, tuple[str, ...]] = {}
+    for owner in sorted(patches):
+        for policy in patches[owner]:
+            for type_url, name in sorted(keys((policy,))):
+                place = (owner, type_url.rsplit(".", 1)[1], name)
+                if (policy.ref, *place) not in without:
+                    resources[place] = (*resources.get(place, ()), policy.ref)
+    return resources
+
+
 def _patch(resource: Resource, policy: EffectivePolicy) -> Resource:
     body = v3.DeltaDiscoveryResponse.FromString(resource.wire).resources[0].resource
     message = codec.decode(body.type_url, body.value)
@@ -89,11 +122,14 @@ def _patch(resource: Resource, policy: EffectivePolicy) -> Resource:
     value = policy.hooks.patch_resource(kind, resource.name, codec.to_dict(message))
     if not isinstance(value, dict):
         raise PatchError("the result is not a message")
+    result: Any = codec.from_dict(type(message), value)
+    refs = [*patches_of(resource), policy.ref]
+    result.metadata.filter_metadata[METADATA_KEY].update({PATCHED_BY_KEY: refs})
     version = hashlib.sha256(f"{resource.version}\0{policy.ref}\0{policy.spec!r}".encode()).hexdigest()[:16]
     return encode(
         resource.type_url,
         resource.name,
-        codec.from_dict(type(message), value),
+        result,
         aliases=resource.aliases,
         required_clusters=resource.required_clusters,
         policies=(*resource.policies, policy.ref),

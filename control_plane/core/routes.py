@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.core import preflights
 from meshwright.control_plane.core.attachment import hooks_of, refs_of
 from meshwright.control_plane.core.views import HostView, RuleView
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.grpcroute import envoy as grpcroute
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRouteRule
-from meshwright.control_plane.policies.hooks import METADATA_KEY
 from meshwright.control_plane.policies.httproute import envoy as httproute
 from meshwright.control_plane.policies.httproute.envoy import BLACKHOLE, Rank, ResolvedRule
 from meshwright.control_plane.policies.retry import envoy as retry

@@ -25,9 +25,6 @@ ListenerDirection = Literal["inbound", "outbound", "ingress"]
 NO_CLUSTER = "/unknown"
 """The cluster of a host that the mesh does not have yet: a call to it fails."""
 
-METADATA_KEY = "meshwright"
-"""The name under which the metadata of routes and virtual hosts belongs to the mesh."""
-
 
 class FilterPhase(IntEnum):
     """The order of HTTP filters, first to see the request first. Responses pass them in reverse."""

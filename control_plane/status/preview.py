@@ -11,7 +11,7 @@ from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.api.yaml.diff import unified_diff
 from meshwright.control_plane.api.yaml.dump import dump_yaml
 from meshwright.control_plane.core.changed_world import parse, with_documents
-from meshwright.control_plane.core.patches import Misfit
+from meshwright.control_plane.core.patches import Misfit, patches_of
 from meshwright.control_plane.core.resource import Resource
 from meshwright.control_plane.core.snapshot import Bindings, ResourceKey, Snapshot
 from meshwright.control_plane.core.translate import translate
@@ -88,7 +88,8 @@ def resource_diff(world: World, before: Sequence[DocumentBody], after: Sequence[
     for label in sorted({*old, *new}):
         left, right = (table.get(label, table.get(_shared_label(label))) for table in (old, new))
         if (left and left.version) != (right and right.version):
-            lines += difflib.unified_diff(_lines(left), _lines(right), f"a/{label}", f"b/{label}")
+            names = (f"a/{label}{_mark(left)}", f"b/{label}{_mark(right)}")
+            lines += difflib.unified_diff(_lines(left), _lines(right), *names)
     return "".join(lines)
 
 
@@ -133,6 +134,12 @@ def _shared_label(label: str) -> str:
 def _label(resource: Resource) -> str:
     """Such as `VirtualHost/out/orders`."""
     return f"{resource.type_url.rsplit('.', 1)[1]}/{resource.name}"
+
+
+def _mark(resource: Resource | None) -> str:
+    """Which EnvoyPatches changed a resource: much of a diff need not show its metadata."""
+    refs = patches_of(resource) if resource else ()
+    return f" patched by {', '.join(refs)}" if refs else ""
 
 
 def _lines(resource: Resource | None) -> list[str]:

@@ -35,6 +35,8 @@ from meshwright.control_plane.cluster.refusals import ClusterRefusals
 from meshwright.control_plane.cluster.requests import ClusterRequests
 from meshwright.control_plane.cluster.sync import LocalState, StateSync
 from meshwright.control_plane.cluster.traces import ClusterTraces
+from meshwright.control_plane.core import patches
+from meshwright.control_plane.core.patches import PatchedPlace
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.events.state import MeshState, capture
 from meshwright.control_plane.reconciler import ConfigReconciler
@@ -132,7 +134,14 @@ class MeshReadModel:
             breakers=self._breakers(),
             control_planes=self._members.statuses(),
             certificates=node_certificates(reports),
+            patched=self._patched(),
         )
+
+    def _patched(self) -> dict[PatchedPlace, tuple[str, ...]]:
+        translation = self._reconciler.translation
+        if translation is None:
+            return {}
+        return patches.in_force(translation.snapshot.patches, translation.snapshot.misfits)
 
     def check_access(
         self, query: AccessQuery, changes: Sequence[RevisionInfo], sources: Mapping[str, str]

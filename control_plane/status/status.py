@@ -11,15 +11,19 @@ from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyReport
 from meshwright.control_plane.api.models.status import (
     ControlPlaneStatus,
     GatewayStatus,
+    PatchedResource,
     ServiceStatus,
     Status,
 )
 from meshwright.control_plane.api.models.topology import Breaker, ServiceList
+from meshwright.control_plane.core.patches import PatchedPlace
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.status import conditions
 from meshwright.control_plane.status.certificates import NO_CERTIFICATES, NodeCertificates
 from meshwright.control_plane.status.references import GatewayPorts
 from meshwright.control_plane.status.rollout import RolloutCount
+
+NO_PATCHES: Mapping[PatchedPlace, tuple[str, ...]] = {}
 
 NAMED_INSTANCES = 3
 """Instances that a sentence names."""
@@ -38,9 +42,10 @@ def mesh_status(
     breakers: tuple[Breaker, ...] = (),
     control_planes: tuple[ControlPlaneStatus, ...] = (),
     certificates: NodeCertificates = NO_CERTIFICATES,
+    patched: Mapping[PatchedPlace, tuple[str, ...]] = NO_PATCHES,
 ) -> Status:
-    """The current status. `rollouts` by `Kind/name`,
-    `certificates` are those of gateways, `version` is that of this control plane."""
+    """The current status. `rollouts` by `Kind/name`, `certificates` are those of gateways,
+    `version` is that of this control plane, `patched` are the patches in force."""
     services = (
         ServiceStatus(
             name=service.name,
@@ -57,6 +62,10 @@ def mesh_status(
         proxies=proxies,
         policies=conditions.policy_statuses(world, rollouts, gateway_ports(proxies), certificates),
         breakers=breakers,
+        patched=tuple(
+            PatchedResource(owner=owner, type=kind, name=name, policies=policies)
+            for (owner, kind, name), policies in patched.items()
+        ),
         problems=problems,
         control_planes=control_planes,
     )

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.envoy_binary import envoy_binary
 from meshwright.control_plane.policies.authorization.envoy import ALLOW, DENY, AuthorizationHooks
 from meshwright.control_plane.policies.authorization.verdict import Call
-from meshwright.control_plane.policies.hooks import METADATA_KEY
 from meshwright.control_plane.policies.jwtauthentication.envoy import NAME as JWT
 from meshwright.control_plane.policies.jwtauthentication.envoy import TOKENS_KEY
 from tests.envoy.authorization_cases import CALLERS, ISSUERS, Case

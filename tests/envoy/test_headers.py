@@ -250,6 +250,10 @@ def patch(operation: str, resource: str = "type: RouteConfiguration, name: in") 
     return f"patches: [{{{resource}, operations: [{operation}]}}]"
 
 
+def shown(mesh: Mesh, *command: str) -> Any:
+    return json.loads(mesh.run(*command, "-o", "json").stdout)
+
+
 def test_patch_of_envoy_is_in_force_and_one_that_envoy_rejects_leaves_the_last(
     mesh: Mesh, applied: Any
 ) -> None:
@@ -257,6 +261,13 @@ def test_patch_of_envoy_is_in_force_and_one_that_envoy_rejects_leaves_the_last(
     operation = f"{{op: add, path: /response_headers_to_add, value: [{header}]}}"
     applied("escape", SERVICE, patch(operation), "EnvoyPatch")
     assert call(mesh).headers["x-patched"] == "yes"
+    mark = {"type": "RouteConfiguration", "name": "in", "policies": ["EnvoyPatch/escape"]}
+    routes = shown(mesh, "proxy", "back-1", "config", "routes")
+    assert routes["patched"] == [mark], "by Envoy's own dump"
+    assert "patched" not in shown(mesh, "proxy", "back-1", "config", "clusters")
+    assert mesh.status()["patched"] == [{**mark, "owner": "back"}]
+    assert "patched by hand: RouteConfiguration in of back (EnvoyPatch/escape)" in mesh.run("status").stdout
+    assert "Service/back: RouteConfiguration in" in mesh.run("get", "envoypatch").stdout
     rejected = patch("{op: add, path: /virtual_hosts/-, value: {name: app, domains: ['*']}}")
     text = policy("broken", SERVICE, rejected, "EnvoyPatch")
     before = json.loads(mesh.run("history", "-n", "1", "-o", "json").stdout)[0]["revision"]

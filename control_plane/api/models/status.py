@@ -48,6 +48,18 @@ class ControlPlaneStatus(ApiModel):
     error: str = ""
 
 
+class PatchedResource(ApiModel):
+    """A resource of the proxies of `owner`, a service or gateway, that EnvoyPatches change.
+
+    `type` is Listener, RouteConfiguration or Cluster, `policies` are `Kind/name` in the order they apply.
+    """
+
+    owner: str
+    type: str
+    name: str
+    policies: tuple[str, ...]
+
+
 class ControlPlaneAbsence(ApiModel):
     """A time in which the control plane that sent the response did not run, in epoch seconds."""
 
@@ -70,6 +82,8 @@ class Status(ApiModel):
     policies: tuple[PolicyStatus, ...] = ()
     breakers: tuple[Breaker, ...] = ()
     """Circuit breakers of every edge that has traffic and a CircuitBreaker."""
+    patched: tuple[PatchedResource, ...] = ()
+    """Envoy's configuration that is patched by hand: what the other policies say need not hold there."""
     problems: tuple[str, ...] = ()
     """Internal failures after which the control plane kept the last good state, a sentence each."""
     control_planes: tuple[ControlPlaneStatus, ...] = ()

@@ -15,6 +15,7 @@ from typing import ClassVar
 from google.protobuf.message import Message
 
 from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.ambiguous_path import AMBIGUOUS
 from meshwright.control_plane.policies.authorization import rbac
@@ -30,7 +31,6 @@ from meshwright.control_plane.policies.authorization.in_force import (
 from meshwright.control_plane.policies.authorization.place import Place
 from meshwright.control_plane.policies.authorization.spec import AuthorizationSpec
 from meshwright.control_plane.policies.hooks import (
-    METADATA_KEY,
     FilterEntry,
     FilterPhase,
     Hooks,

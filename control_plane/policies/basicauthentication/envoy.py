@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.basicauthentication.spec import BasicAuthenticationSpec
 from meshwright.control_plane.policies.credential_gate import other_spellings
-from meshwright.control_plane.policies.hooks import (
-    METADATA_KEY,
-    FilterEntry,
-    FilterPhase,
-    Hooks,
-    ListenerDirection,
-)
+from meshwright.control_plane.policies.hooks import FilterEntry, FilterPhase, Hooks, ListenerDirection
 from meshwright.control_plane.policies.reply_reason import Reason
 
 NAME = "envoy.filters.http.basic_auth"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies import exempt_matches, filter_chain, outside_cluster
 from meshwright.control_plane.policies.externalauthorization.spec import (
@@ -17,7 +18,6 @@ from meshwright.control_plane.policies.externalauthorization.spec import (
     HTTPAuthorizer,
 )
 from meshwright.control_plane.policies.hooks import (
-    METADATA_KEY,
     NO_CLUSTER,
     FilterEntry,
     FilterPhase,

@@ -13,11 +13,11 @@ from typing import ClassVar, Self
 
 from google.protobuf.message import Message
 
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies import exempt_matches, outside_cluster, trusted_headers
 from meshwright.control_plane.policies.called_url import parse_url
 from meshwright.control_plane.policies.hooks import (
-    METADATA_KEY,
     FilterEntry,
     FilterPhase,
     Hooks,

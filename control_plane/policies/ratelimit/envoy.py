@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 
 from google.protobuf.message import Message
 
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.hooks import (
-    METADATA_KEY,
     FilterEntry,
     FilterPhase,
     Hooks,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.envoy import v3
-from meshwright.control_plane.policies.hooks import METADATA_KEY
 from meshwright.control_plane.policies.ratelimit import descriptors
 from meshwright.control_plane.policies.ratelimit.route_metadata import (
     AUDIT_HEADER,

@@ -11,16 +11,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
+from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies import filter_chain
 from meshwright.control_plane.policies.byte_size import render
-from meshwright.control_plane.policies.hooks import (
-    METADATA_KEY,
-    FilterEntry,
-    FilterPhase,
-    Hooks,
-    ListenerDirection,
-)
+from meshwright.control_plane.policies.hooks import FilterEntry, FilterPhase, Hooks, ListenerDirection
 from meshwright.control_plane.policies.reply_reason import Reason
 from meshwright.control_plane.policies.requestlimits.spec import RequestLimitsSpec
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from meshwright.control_plane.admin.errors import DocumentsError
 from meshwright.control_plane.admin.policy_validation import check_allowed, check_patches
 from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.core.patches import in_force
 from meshwright.control_plane.core.resource import CDS, LDS, RDS
 from meshwright.control_plane.core.revision import RevisionDocument
 from meshwright.control_plane.core.snapshot import Bindings, Snapshot
@@ -20,6 +21,7 @@ from meshwright.control_plane.policies import json_patch
 from meshwright.control_plane.policies.envoypatch.spec import EnvoyPatchSpec, PatchOperation
 from meshwright.control_plane.policies.json_patch import PatchError
 from meshwright.control_plane.policies.schema import dump
+from meshwright.control_plane.status.preview import resource_diff
 from tests.control_plane.core.worlds import body, documents, exchange, mesh
 
 TARGET = {"targetRefs": [{"kind": "Service", "name": "inventory"}]}
@@ -138,6 +140,9 @@ def test_resources_of_the_target_alone_are_patched_and_named(
         message = getattr(message, part)
     assert message == value
     assert REF in changed.policies
+    assert list(body(changed).metadata.filter_metadata["meshwright"]["patched_by"]) == [REF]
+    kind = type_url.rsplit(".", 1)[1]
+    assert in_force(snapshot.patches, snapshot.misfits) == {("inventory", kind, name): (REF,)}
     before = translate(exchange()).snapshot
     assert changed.version != resource(before, type_url, name).version
     assert resource(snapshot, CDS, "orders", "catalog") == resource(before, CDS, "orders", "catalog")
@@ -163,6 +168,7 @@ def test_a_patch_that_does_not_fit_changes_nothing_and_is_a_problem(
     snapshot = translate(exchange(policy(kind, name, operation))).snapshot
     (problem,) = snapshot.problems
     assert problem.startswith("EnvoyPatch/p does not change ")
+    assert in_force(snapshot.patches, snapshot.misfits) == {}
     assert message in problem
     before = translate(exchange()).snapshot
     assert resource(snapshot, CDS, "orders") == resource(before, CDS, "orders")
@@ -191,3 +197,16 @@ def test_the_operation_that_does_not_fit_is_named() -> None:
     with pytest.raises(DocumentsError, match=r":3:1: spec\.patches\[0\]: Cluster orders .*: no field"):
         check_patches(sent, [replace(misfit, step=None, reason="no field")])
     check_patches(sent, [replace(misfit, ref="EnvoyPatch/other")])
+
+
+def test_a_patch_of_a_patched_resource_keeps_both_marks_and_a_diff_names_them() -> None:
+    first = policy("Cluster", "orders", TIMEOUT)
+    second = policy("Cluster", "orders", {"op": "remove", "path": "/metadata"}).replace(
+        "name: p}", "name: q}"
+    )
+    world = exchange(first + second)
+    changed = resource(translate(world).snapshot, CDS, "orders")
+    assert list(body(changed).metadata.filter_metadata["meshwright"]["patched_by"]) == [REF, "EnvoyPatch/q"]
+    bodies = [dump(document.policy) for document in world.documents]
+    text = resource_diff(world, [entry for entry in bodies if entry["metadata"]["name"] != "q"], bodies)
+    assert f"+++ b/Cluster/orders (of inventory) patched by {REF}, EnvoyPatch/q" in text

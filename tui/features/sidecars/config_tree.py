@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from meshwright.control_plane.api.resource_metadata import patch_marks, patched_by
 from meshwright.tui.format import sanitize
 
 MATCH_LIMIT = 200
@@ -64,10 +65,27 @@ def is_leaf(value: Any) -> bool:
     return not isinstance(value, Mapping | list) or not value
 
 
+def patches_of(value: Any) -> tuple[str, ...]:
+    """The policies that patched an item of a dump or the resource that it wraps, as `Kind/name`."""
+    if not isinstance(value, Mapping):
+        return ()
+    wrapped = (patches_of(value[field]) for field in WRAPPER_FIELDS if field in value)
+    return patched_by(value) or next(filter(None, wrapped), ())
+
+
+def patch_summary(configs: Iterable[Any]) -> str:
+    """How many resources of a dump are patched, and by what; empty if none is."""
+    marks = patch_marks(configs)
+    refs = ", ".join(dict.fromkeys(ref for mark in marks for ref in mark.policies))
+    return sanitize(f"{len(marks)} patched by {refs}") if marks else ""
+
+
 def label(key: str, value: Any) -> Text:
-    """A branch in one line: bold with the number of its parts, or with its value."""
+    """A branch in one line: bold with the number of its parts, or with its value. A patched one says so."""
     if isinstance(value, Mapping | list):
-        return Text.assemble((sanitize(key), "bold"), f"  {len(value)}" if value else "  empty")
+        mark = f"  ◐ patched by {', '.join(patches_of(value))}" if patches_of(value) else ""
+        count = f"  {len(value)}" if value else "  empty"
+        return Text.assemble((sanitize(key), "bold"), count, (sanitize(mark), "bold"))
     text = sanitize(str(value).lower() if isinstance(value, bool) else str(value))
     return Text(f"{sanitize(key)}: {text if len(text) <= VALUE_LIMIT else f'{text[:VALUE_LIMIT]}…'}")
 

@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.proxies import ProxyDetail
+from meshwright.tui.features.sidecars import config_tree
 from meshwright.tui.features.sidecars.config_view import ConfigTree
 from meshwright.tui.features.sidecars.table import expiry_cell
 from meshwright.tui.format import (
@@ -89,7 +90,8 @@ class SidecarDetailScreen(MeshScreen):
             return
         for tree in self.query(ConfigTree):
             tree.set_dump(configs)
-        title.update(f"configuration at {format_time(self.session.now())}")
+        parts = (f"configuration at {format_time(self.session.now())}", config_tree.patch_summary(configs))
+        title.update("   ◐ ".join(filter(None, parts)))
 
     def refresh_data(self, state: DashboardState) -> None:
         """Show the current state of the proxy."""
