@@ -10,7 +10,10 @@ import structlog
 from pydantic import Field
 
 from meshwright.services.catalog import domain
-from meshwright.services.catalog.store import TABLES, ProductStore
+from meshwright.services.catalog.categories import CategoriesApi
+from meshwright.services.catalog.category_store import CategoryStore
+from meshwright.services.catalog.store import TABLES, ProductStore, UnknownCategoryError
+from meshwright.services.kit.callers import ADMIN
 from meshwright.services.kit.operations import (
     BodyModel,
     HttpError,
@@ -25,7 +28,6 @@ from meshwright.services.kit.operations import (
 from meshwright.services.kit.server import Runtime, ServiceDefinition
 
 BASE = "/api/catalog/products"
-ADMIN = frozenset({"admin"})
 log = structlog.get_logger()
 
 
@@ -35,6 +37,7 @@ class ProductFields(BodyModel):
     name: PlainText = Field(min_length=1, max_length=200)
     description: PlainText = ""
     price: WholeNumber = Field(ge=0, le=domain.MAX_PRICE, description="Minor units")
+    category: Id | None = None
 
 
 class ProductRequest(ProductFields):
@@ -64,9 +67,10 @@ class ProductListResponse(BodyModel):
 
 
 class ProductSearchQuery(QueryModel):
-    """`q`: text that the name or the description contains, regardless of case."""
+    """`q`: text that the name or the description contains, regardless of case. `category`: an id."""
 
     q: str = Field("", max_length=200)
+    category: Id | None = None
     limit: int = Field(50, ge=1, le=200)
     offset: int = Field(0, ge=0, le=1_000_000)
 
@@ -121,7 +125,7 @@ class CatalogApi:
 
     async def search(self, request: OperationRequest[None, ProductSearchQuery]) -> OperationResponse:
         query = request.query
-        products, total = await self._store.search(query.q, query.limit, query.offset)
+        products, total = await self._store.search(query.q, query.category, query.limit, query.offset)
         page = [_product_response(product) for product in products]
         return OperationResponse(ProductPageResponse(products=page, total=total))
 
@@ -139,15 +143,24 @@ class CatalogApi:
         product_id = fields.id or uuid.uuid4().hex
         if product_id in domain.RESERVED_IDS:
             raise HttpError(422, "invalid", f"id: {product_id!r} is reserved: choose another")
-        product = domain.Product(product_id, fields.name, fields.description, fields.price, _now())
-        if not await self._store.add(product):
+        product = domain.Product(
+            product_id, fields.name, fields.description, fields.price, fields.category, _now()
+        )
+        try:
+            added = await self._store.add(product)
+        except UnknownCategoryError as error:
+            raise _unknown_category(error) from None
+        if not added:
             message = f"product {product_id} already exists: change it with PUT"
             raise HttpError(409, "product_exists", message)
         return OperationResponse(_product_response(product), 201, {"Location": f"{BASE}/{product_id}"})
 
     async def change(self, request: OperationRequest[ProductFields, None]) -> OperationResponse:
         product_id, fields = request.path["productId"], request.body
-        await self._store.change(product_id, fields.name, fields.description, fields.price)
+        try:
+            await self._store.change(product_id, fields.model_dump())
+        except UnknownCategoryError as error:
+            raise _unknown_category(error) from None
         return OperationResponse(await self._get(product_id))
 
     async def remove(self, request: OperationRequest[None, None]) -> OperationResponse:
@@ -166,12 +179,17 @@ def _not_found(product_id: str) -> HttpError:
     return HttpError(404, "product_not_found", f"there is no product {product_id}")
 
 
+def _unknown_category(error: UnknownCategoryError) -> HttpError:
+    return HttpError(422, "unknown_category", f"there is no category {error}")
+
+
 def _product_response(product: domain.Product) -> ProductResponse:
     return ProductResponse(
         id=product.id,
         name=product.name,
         description=product.description,
         price=product.price,
+        category=product.category,
         created=product.created,
     )
 
@@ -184,9 +202,10 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     """Open the store and seed it if it is empty."""
     store = ProductStore(runtime.database)
     products = domain.seed_products(_now())
-    if await store.seed(products):
+    if await store.seed(products, domain.SEED_CATEGORIES):
         log.info("seeded", products=len(products))
-    return CatalogApi(store).operations()
+    categories = CategoriesApi(CategoryStore(runtime.database))
+    return [*CatalogApi(store).operations(), *categories.operations()]
 
 
 SERVICE = ServiceDefinition("catalog", TABLES, build_operations)

@@ -1,4 +1,4 @@
-"""Products, their limits, and the products of a new shop. Pure."""
+"""Products and their categories, their limits, and those of a new shop. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ RESERVED_IDS = frozenset({"recent"})
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """`price` is in minor units, `created` in milliseconds since the epoch."""
+    """`price` is in minor units, `created` in milliseconds since the epoch. `category` is an id."""
 
     id: str
     name: str
     description: str
     price: int
+    category: str | None
     created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A group of products."""
+
+    id: str
+    name: str
 
 
 def like_pattern(text: str) -> str:
@@ -30,13 +39,21 @@ def like_pattern(text: str) -> str:
 
 
 _SEEDS = (
-    ("paper-wallet", "Paper wallet", "A printed key pair in a tamper-evident sleeve", 900),
-    ("cold-wallet", "Cold wallet", "A signing device that never goes online", 12_900),
-    ("seed-plate", "Seed plate", "Twenty-four words, stamped in steel", 4_900),
-    ("signing-card", "Signing card", "A smart card for small transfers", 2_500),
-    ("validator-kit", "Validator kit", "A small computer that stays awake", 54_900),
-    ("genesis-print", "Genesis print", "The first block, framed", 3_200),
+    ("paper-wallet", "Paper wallet", "A printed key pair in a tamper-evident sleeve", 900, "wallets"),
+    ("cold-wallet", "Cold wallet", "A signing device that never goes online", 12_900, "wallets"),
+    ("seed-plate", "Seed plate", "Twenty-four words, stamped in steel", 4_900, "backups"),
+    ("signing-card", "Signing card", "A smart card for small transfers", 2_500, "wallets"),
+    ("validator-kit", "Validator kit", "A small computer that stays awake", 54_900, "nodes"),
+    ("genesis-print", "Genesis print", "The first block, framed", 3_200, "prints"),
 )
+
+SEED_CATEGORIES = (
+    Category("backups", "Backups"),
+    Category("nodes", "Nodes"),
+    Category("prints", "Prints"),
+    Category("wallets", "Wallets"),
+)
+"""The categories of a new shop."""
 
 
 def seed_products(now: int) -> list[Product]:

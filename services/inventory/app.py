@@ -11,6 +11,7 @@ from pydantic import Field
 from meshwright.services.inventory import domain
 from meshwright.services.inventory.store import EXPIRED_AT_ONCE, TABLES, ReservationStep, StockStore
 from meshwright.services.kit.background import background, repeat
+from meshwright.services.kit.callers import ADMIN
 from meshwright.services.kit.events import EventHandler, EventSubscription, open_broker, subscribe
 from meshwright.services.kit.messages import ServiceEvent
 from meshwright.services.kit.operations import (
@@ -94,7 +95,7 @@ class InventoryApi:
                 self.set_stock,
                 {200: StockResponse},
                 body=StockRequest,
-                roles=frozenset({"admin"}),
+                roles=ADMIN,
             ),
             Operation(
                 "POST",

@@ -22,6 +22,9 @@ USER, EMAIL, ROLES, SESSION = "x-user-id", "x-user-email", "x-user-roles", "x-se
 STAFF = frozenset({"support", "admin"})
 """Roles that see everybody's data."""
 
+ADMIN = frozenset({"admin"})
+"""The role that changes what belongs to all."""
+
 NOBODY: Mapping[str, str] = MappingProxyType({})
 headers_of_caller: ContextVar[Mapping[str, str]] = ContextVar("headers_of_caller", default=NOBODY)
 """The headers of who sent the request that is being served, for the calls that it makes."""

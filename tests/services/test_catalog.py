@@ -28,6 +28,10 @@ async def test_products_are_found_by_text_and_by_age(shop: Shop) -> None:
     assert [product["id"] for product in by_text.body["products"]] == ["pen-100"]
     wallets = await shop.call(catalog, "GET", f"{BASE}?q=WALLET&limit=1")
     assert (len(wallets.body["products"]), wallets.body["total"]) == (1, 2)
+    prints = await shop.call(catalog, "GET", f"{BASE}?category=prints")
+    assert [product["id"] for product in prints.body["products"]] == ["genesis-print"]
+    both = await shop.call(catalog, "GET", f"{BASE}?category=backups&q=wallet")
+    assert both.body == {"products": [], "total": 0}
     recent = await shop.call(catalog, "GET", f"{BASE}/recent?limit=2")
     assert recent.body["products"][0] == added.body
     assert len(recent.body["products"]) == 2
@@ -43,6 +47,31 @@ async def test_product_is_changed_and_removed(shop: Shop) -> None:
     for method, body in (("GET", None), ("DELETE", None), ("PUT", {"name": "x", "price": 1})):
         response = await shop.call(catalog, method, path, body)
         assert (response.status, response.code) == (404, "product_not_found")
+
+
+async def test_categories_are_kept_as_long_as_they_have_products(shop: Shop) -> None:
+    catalog = await shop.start("catalog")
+    base = "/api/catalog/categories"
+    listed = (await shop.call(catalog, "GET", base, by={})).body["categories"]
+    assert [(category["id"], category["products"]) for category in listed] == [
+        ("backups", 1), ("nodes", 1), ("prints", 1), ("wallets", 3),
+    ]  # fmt: skip
+    pens = f"{base}/pens"
+    for name in ("Pencils", "Pens"):
+        put = await shop.call(catalog, "PUT", pens, {"name": name})
+        assert (put.status, put.body) == (200, {"id": "pens", "name": name})
+    pen = {"name": "Pen", "price": 250, "category": "pens"}
+    added = await shop.call(catalog, "POST", BASE, {**pen, "id": "pen"})
+    assert (added.status, added.body["category"]) == (201, "pens")
+    used = await shop.call(catalog, "DELETE", pens)
+    assert (used.status, used.code) == (409, "category_in_use")
+    for method, path in (("POST", BASE), ("PUT", f"{BASE}/pen")):
+        unknown = await shop.call(catalog, method, path, {**pen, "category": "nothing"})
+        assert (unknown.status, unknown.code) == (422, "unknown_category")
+    await shop.call(catalog, "PUT", f"{BASE}/pen", {"name": "Pen", "price": 250})
+    assert (await shop.call(catalog, "DELETE", pens)).status == 204
+    assert (await shop.call(catalog, "DELETE", pens)).code == "category_not_found"
+    assert (await shop.call(catalog, "PUT", pens, {"name": "Pens"}, by={})).status == 401
 
 
 async def test_invalid_products_are_rejected_with_a_reason(shop: Shop) -> None:
