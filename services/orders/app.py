@@ -12,28 +12,34 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 from opentelemetry import trace
-from pydantic import Field
 
 from meshwright.services.kit.background import background, repeat
 from meshwright.services.kit.callers import STAFF
 from meshwright.services.kit.client import ServiceClient, ServiceUnavailableError
 from meshwright.services.kit.events import open_broker
 from meshwright.services.kit.operations import (
-    BodyModel,
     HttpError,
-    Id,
     Operation,
     OperationRequest,
     OperationResponse,
-    QueryModel,
-    WholeNumber,
 )
 from meshwright.services.kit.outbox import publish_outbox
 from meshwright.services.kit.server import Runtime, ServiceDefinition
 from meshwright.services.orders import domain
+from meshwright.services.orders.bodies import (
+    OrderItem,
+    OrderListQuery,
+    OrderListResponse,
+    OrderRequest,
+    OrderResponse,
+    ShipmentRequest,
+)
+from meshwright.services.orders.cart_store import CartStore
+from meshwright.services.orders.carts import CartsApi
 from meshwright.services.orders.runner import CALLEES, SagaRunner, read_saga_settings
 from meshwright.services.orders.saga import Saga
-from meshwright.services.orders.store import TABLES, OrderStore, VersionConflictError, outbox
+from meshwright.services.orders.store import OrderStore, VersionConflictError
+from meshwright.services.orders.tables import TABLES, outbox
 
 BASE = "/api/orders"
 
@@ -41,48 +47,6 @@ RESUME_SECONDS = 1.0
 """Seconds between searches for sagas that are due."""
 
 log = structlog.get_logger()
-
-
-class OrderItem(BodyModel):
-    """A quantity of one product."""
-
-    product_id: Id
-    quantity: WholeNumber = Field(ge=1, le=domain.MAX_QUANTITY)
-
-
-class OrderRequest(BodyModel):
-    """A new order. Quantities of a repeated product are added up."""
-
-    items: list[OrderItem] = Field(min_length=1, max_length=50)
-    card_token: Id = Field(repr=False, description="Stands for a card; never a card's number")
-
-
-class ShipmentRequest(BodyModel):
-    """Where the parcel can be found."""
-
-    tracking_number: Id
-
-
-class OrderResponse(BodyModel):
-    """An order. `total` is in minor units, at the prices of its creation."""
-
-    order_id: Id
-    user_id: Id
-    items: list[OrderItem]
-    total: int
-    status: domain.OrderStatus
-
-
-class OrderListResponse(BodyModel):
-    """Orders, newest first."""
-
-    orders: list[OrderResponse]
-
-
-class OrderListQuery(QueryModel):
-    """The maximum number of orders."""
-
-    limit: int = Field(50, ge=1, le=200)
 
 
 class OrdersApi:
@@ -134,8 +98,12 @@ class OrdersApi:
             ),
         ]
 
-    async def place(self, request: OperationRequest[OrderRequest, None]) -> OperationResponse:
-        """201 with the order once it is paid; 402 or 409 when it was cancelled, because of the card or of the
+    async def place(
+        self, request: OperationRequest[OrderRequest, None], cart: domain.Cart | None = None
+    ) -> OperationResponse:
+        """Place an order, of a cart if given: it disappears once the order is confirmed.
+
+        201 with the order once it is paid; 402 or 409 when it was cancelled, because of the card or of the
         stock; 503 while a service is unavailable: the order goes on by itself, or by a retry with its key.
         """
         user_id = request.caller.user_id
@@ -143,7 +111,7 @@ class OrdersApi:
         order_id = domain.order_id(user_id, request.key)
         order, saga = await self._store.load(order_id)
         if order is None:
-            order, saga = await self._create(order_id, request, items)
+            order, saga = await self._create(order_id, request, items, cart)
         if order.items != items:
             message = f"this key was used for other items, in order {order_id}"
             raise HttpError(422, "idempotency_key_reused", message)
@@ -187,13 +155,17 @@ class OrdersApi:
         return OperationResponse(OrderListResponse(orders=[_order_response(order) for order in orders]))
 
     async def _create(
-        self, order_id: str, request: OperationRequest[OrderRequest, None], items: tuple[tuple[str, int], ...]
+        self,
+        order_id: str,
+        request: OperationRequest[OrderRequest, None],
+        items: tuple[tuple[str, int], ...],
+        cart: domain.Cart | None,
     ) -> tuple[domain.Order, Saga | None]:
         caller, prices = request.caller, await self._prices(product for product, _ in items)
         created = domain.create(caller.user_id, items, prices, caller.email)
         saga = self._runner.begin(order_id, request.body.card_token)
         try:
-            order = await self._store.create(created, saga, _now())
+            order = await self._store.create(created, saga, _now(), cart)
         except VersionConflictError:
             return await self._reload(order_id)
         log.info("order created", order_id=order_id, total=order.total)
@@ -252,7 +224,9 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     )
     if redis := open_broker(runtime):
         await publish_outbox(runtime, redis, outbox)
-    return OrdersApi(store, runtime.client, runner).operations()
+    orders = OrdersApi(store, runtime.client, runner)
+    carts = CartsApi(CartStore(runtime.database), store, orders.place)
+    return [*orders.operations(), *carts.operations()]
 
 
 SERVICE = ServiceDefinition("orders", TABLES, build_operations)

@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from meshwright.services.kit.database import open_database
 from meshwright.services.kit.settings import SettingsError, read_settings
 from meshwright.services.orders.saga import Saga
-from meshwright.services.orders.store import TABLES, OrderStore
+from meshwright.services.orders.store import OrderStore
+from meshwright.services.orders.tables import TABLES
 
 LISTED = 100
 """Sagas that `sagas` lists."""

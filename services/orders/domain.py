@@ -68,6 +68,16 @@ class Order:
     email: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Cart:
+    """What a user is about to order. `version` counts its changes. `order_id`: of its last checkout."""
+
+    user_id: str
+    items: tuple[tuple[str, int], ...] = ()
+    version: int = 0
+    order_id: str = ""
+
+
 def order_id(user_id: str, key: str) -> str:
     """The id of a user's order with this Idempotency-Key."""
     return str(uuid.uuid5(_NAMESPACE, f"{user_id}\n{key}"))

@@ -13,30 +13,19 @@ from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Column,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    delete,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshwright.services.kit.database import Database
-from meshwright.services.kit.outbox import add_event, add_job, outbox_table
+from meshwright.services.kit.outbox import add_event, add_job
+from meshwright.services.orders import cart_store
 from meshwright.services.orders.domain import (
     NOTIFICATIONS,
+    Cart,
     Order,
+    OrderConfirmed,
     OrderCreated,
     OrderEvent,
     apply,
@@ -46,54 +35,8 @@ from meshwright.services.orders.domain import (
     replay,
 )
 from meshwright.services.orders.saga import STUCK_ATTEMPTS, Saga
+from meshwright.services.orders.tables import events, outbox, saga_log, sagas, views
 
-TABLES = MetaData()
-events = Table(
-    "events",
-    TABLES,
-    Column("order_id", String(64), primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("name", String(64), nullable=False),
-    Column("data", JSON, nullable=False),
-    Column("happened", BigInteger, nullable=False),
-)
-sagas = Table(
-    "sagas",
-    TABLES,
-    Column("order_id", String(64), primary_key=True),
-    Column("version", Integer, nullable=False),
-    Column("step", String(16), nullable=False),
-    Column("due", BigInteger),  # null once done, so that the index holds unfinished sagas only
-    Column("deadline", BigInteger, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("error", String(200), nullable=False),
-    Column("reason", String(64), nullable=False),
-    Column("card_token", String(64), nullable=False),
-    Index("sagas_by_due", "due"),
-)
-saga_log = Table(
-    "saga_log",
-    TABLES,
-    Column("order_id", String(64), primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("step", String(16), nullable=False),
-    Column("outcome", String(200), nullable=False),
-    Column("happened", BigInteger, nullable=False),
-)
-views = Table(
-    "order_views",
-    TABLES,
-    Column("order_id", String(64), primary_key=True),
-    Column("user_id", String(64), nullable=False),
-    Column("created", BigInteger, nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("status", String(16), nullable=False),
-    Column("reason", String(64), nullable=False),
-    Column("total", BigInteger, nullable=False),
-    Column("items", JSON, nullable=False),
-    Index("order_views_by_user", "user_id", "created"),
-)
-outbox = outbox_table(TABLES)
 _LOG = select(events).order_by(events.c.order_id, events.c.version)
 _SAGA_FIELDS = [field.name for field in fields(Saga) if field.name != "order_id"]
 
@@ -127,12 +70,17 @@ class OrderStore:
             row = (await connection.execute(select(sagas).where(sagas.c.order_id == order_id))).first()
         return order, _saga_from_row(row) if row else None
 
-    async def create(self, event: OrderCreated, saga: Saga, now: int) -> Order:
-        """Create an order with its saga; `now` in ms. Raises VersionConflictError if it exists."""
+    async def create(self, event: OrderCreated, saga: Saga, now: int, cart: Cart | None = None) -> Order:
+        """Create an order with its saga, of a cart if given; `now` in ms.
+
+        Raises VersionConflictError if it exists.
+        """
         try:
             async with self._database.write() as connection:
                 order = await _append(connection, saga.order_id, None, event, now)
                 await connection.execute(insert(sagas).values(order_id=saga.order_id, **_saga_values(saga)))
+                if cart is not None:
+                    await cart_store.mark(connection, cart, saga.order_id)
         except IntegrityError:
             raise VersionConflictError(saga.order_id) from None
         return order
@@ -266,6 +214,8 @@ async def _append(
     await connection.execute(insert(events).values(row))
     await _project(connection, order, now)
     await add_event(connection, outbox, published(order, event, now))
+    if isinstance(event, OrderConfirmed):
+        await cart_store.remove_ordered(connection, order)
     return order
 
 

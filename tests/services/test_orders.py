@@ -57,6 +57,52 @@ async def test_same_key_returns_the_same_order(shop: Shop) -> None:
     assert (other_items.status, other_items.code) == (422, "idempotency_key_reused")
 
 
+async def test_cart_becomes_one_order_and_is_kept_when_the_card_is_declined(shop: Shop) -> None:
+    _, orders = await start_all(shop)
+
+    async def cart(user: str = "ada", items: dict[str, int] | None = None) -> Response:
+        method = "GET" if items is None else "PUT"
+        lines = [{"productId": product, "quantity": quantity} for product, quantity in (items or {}).items()]
+        body = None if items is None else {"items": lines}
+        return await shop.call(orders, method, "/api/cart", body, by=caller(user))
+
+    async def check_out(key: str, card: str = "tok") -> Response:
+        headers = {"Idempotency-Key": key}
+        path, body = "/api/cart/checkout", {"cardToken": card}
+        return await shop.call(orders, "POST", path, body, headers, by=caller("ada"))
+
+    empty: dict[str, Any] = {"items": []}
+    assert (await cart()).body == empty
+    assert (await check_out("k0")).code == "cart_empty"
+    await cart(items={"seed-plate": 1})
+    full = (await cart(items={"cold-wallet": 2})).body
+    assert full == {"items": [{"productId": "cold-wallet", "quantity": 2}]}
+    assert (await check_out("k1", "tok-declined")).code == "card_declined"
+    assert (await cart()).body == full
+    placed = await check_out("k2")
+    assert (placed.status, placed.body["items"], placed.body["status"]) == (201, full["items"], "confirmed")
+    assert (await cart()).body == empty
+    await cart(items={"seed-plate": 1})
+    assert (await check_out("k2")).body == placed.body
+    assert (await cart()).body["items"] == [{"productId": "seed-plate", "quantity": 1}]
+    assert (await cart("bob")).body == empty
+    too_many = {"items": [{"productId": "cold-wallet", "quantity": 6000}] * 2}
+    assert (await shop.call(orders, "PUT", "/api/cart", too_many, by=caller("ada"))).code == "invalid"
+
+    payments = next(process for process in shop.processes if process.service == "payments")
+    await payments.kill()
+    shop.remove_from_proxy(payments)
+    assert (await check_out("k3")).code == "payments_unavailable"
+    assert (await check_out("k4")).code == "checkout_pending"
+    await shop.start("payments")
+
+    async def decided() -> bool:
+        return bool((await check_out("k3")).status == 201)
+
+    await until(decided)
+    assert (await cart()).body == empty
+
+
 async def test_concurrent_requests_with_one_key_create_one_order(shop: Shop) -> None:
     inventory, orders = await start_all(shop)
     replica = await shop.start("orders")
