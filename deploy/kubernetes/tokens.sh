@@ -13,5 +13,5 @@ join() {
 }
 
 kubectl $in rollout status deployment/control-plane --timeout 5m
-for name in broker catalog inventory orders payments legacy trading analytics storefront users notifications inbox; do join service "$name"; done
+for name in broker catalog inventory orders payments legacy trading analytics storefront mobile users nfts notifications inbox; do join service "$name"; done
 join gateway ingress

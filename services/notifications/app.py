@@ -27,6 +27,7 @@ from meshwright.services.kit.jobs import JobWorker
 from meshwright.services.kit.messages import ServiceEvent
 from meshwright.services.kit.operations import (
     BodyModel,
+    HttpError,
     Operation,
     OperationRequest,
     OperationResponse,
@@ -53,9 +54,10 @@ class NotificationResponse(BodyModel):
 
 
 class NotificationListResponse(BodyModel):
-    """What was sent to a user, newest first."""
+    """What was sent to a user, newest first, and how many of all the user has not read."""
 
     notifications: list[NotificationResponse]
+    unread: int
 
 
 class NotificationListQuery(QueryModel):
@@ -97,17 +99,22 @@ class NotificationsApi:
 
     def operations(self) -> list[Operation]:
         """All operations."""
+        path = "/api/notifications/user/{userId}"
         return [
             Operation(
                 "GET",
-                "/api/notifications/user/{userId}",
+                path,
                 "List what was sent to a user",
                 self.list_by_user,
                 {200: NotificationListResponse},
                 query=NotificationListQuery,
                 needs_caller=True,
-            )
-        ]
+            ),
+            Operation(
+                "POST", f"{path}/read", "Mark a user's notifications as read", self.mark_read, {204: None},
+                needs_caller=True,
+            ),
+        ]  # fmt: skip
 
     async def list_by_user(self, request: OperationRequest[None, NotificationListQuery]) -> OperationResponse:
         user_id = request.path["userId"]
@@ -116,7 +123,15 @@ class NotificationsApi:
             NotificationResponse(kind=sent.kind, subject=sent.subject, sent=sent.sent)
             for sent in await self._store.list_by_user(user_id, request.query.limit)
         ]
-        return OperationResponse(NotificationListResponse(notifications=listed))
+        unread = await self._store.unread(user_id)
+        return OperationResponse(NotificationListResponse(notifications=listed, unread=unread))
+
+    async def mark_read(self, request: OperationRequest[None, None]) -> OperationResponse:
+        user_id = request.path["userId"]
+        if request.caller.user_id != user_id:
+            raise HttpError(403, "forbidden", "these are another person's notifications")
+        await self._store.mark_read(user_id, _now())
+        return OperationResponse(status=204)
 
     async def do_job(self, job: Mapping[str, Any]) -> None:
         """Do a job of the queue. Raises ValueError for one that is not valid."""
@@ -130,8 +145,12 @@ class NotificationsApi:
         if await self._store.is_sent(notification.id):
             return
         await self._sender.send(domain.to_mail(notification))
-        await self._store.record(notification, time.time_ns() // 1_000_000)
+        await self._store.record(notification, _now())
         log.info("mail sent", id=notification.id, user_id=notification.user_id)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def build_operations(runtime: Runtime) -> Sequence[Operation]:

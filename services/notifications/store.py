@@ -1,11 +1,11 @@
-"""Notifications' database: what was sent to each user."""
+"""Notifications' database: what was sent to each user, and until when they have read it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, insert, select
+from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from meshwright.services.kit.database import Database
@@ -21,6 +21,12 @@ sent = Table(
     Column("subject", String(200), nullable=False),
     Column("sent", BigInteger, nullable=False),
     Index("sent_by_user", "user_id", "sent"),
+)
+reads = Table(
+    "reads",
+    TABLES,
+    Column("user_id", String(64), primary_key=True),
+    Column("until", BigInteger, nullable=False),
 )
 
 
@@ -62,3 +68,20 @@ class NotificationStore:
         async with self._database.read() as connection:
             rows = await connection.execute(query.limit(limit))
             return [SentNotification(cast(Kind, row.kind), row.subject, row.sent) for row in rows]
+
+    async def unread(self, user_id: str) -> int:
+        """The number of notifications that were sent to a user since the last `mark_read`."""
+        until = select(reads.c.until).where(reads.c.user_id == user_id).scalar_subquery()
+        query = select(func.count()).select_from(sent)
+        query = query.where(sent.c.user_id == user_id, sent.c.sent > func.coalesce(until, 0))
+        async with self._database.read() as connection:
+            return await connection.scalar(query) or 0
+
+    async def mark_read(self, user_id: str, now: int) -> None:
+        """A user has read all notifications until `now`, in ms."""
+        async with self._database.exclusive() as connection:
+            marked = await connection.execute(
+                update(reads).where(reads.c.user_id == user_id).values(until=now)
+            )
+            if marked.rowcount == 0:
+                await connection.execute(insert(reads).values(user_id=user_id, until=now))

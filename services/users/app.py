@@ -12,9 +12,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import structlog
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationError
 
+from meshwright.services.kit import rpc
+from meshwright.services.kit import users as directory
 from meshwright.services.kit.background import background, repeat
+from meshwright.services.kit.callers import ADMIN
+from meshwright.services.kit.client import ServiceClient, ServiceUnavailableError
 from meshwright.services.kit.events import open_broker
 from meshwright.services.kit.operations import (
     BodyModel,
@@ -24,6 +28,7 @@ from meshwright.services.kit.operations import (
     OperationRequest,
     OperationResponse,
     PlainText,
+    QueryModel,
 )
 from meshwright.services.kit.outbox import publish_outbox
 from meshwright.services.kit.server import Runtime, ServiceDefinition
@@ -114,6 +119,19 @@ class RoleRequest(BodyModel):
     role: domain.Role
 
 
+class OwnedNft(QueryModel):
+    """What users needs of an NFT."""
+
+    id: Id
+    name: str
+
+
+class OwnedNftsResponse(QueryModel):
+    """A user's NFTs, newest first."""
+
+    nfts: list[OwnedNft]
+
+
 class KeyResponse(BodyModel):
     """A public key (RFC 7517)."""
 
@@ -135,13 +153,14 @@ class KeySetResponse(BodyModel):
 class UsersApi:
     """The operations of users."""
 
-    def __init__(self, store: UserStore, keys: KeyStore) -> None:
+    def __init__(self, store: UserStore, keys: KeyStore, client: ServiceClient) -> None:
         self._store = store
         self._keys = keys
+        self._client = client
 
     def operations(self) -> list[Operation]:
         """All operations."""
-        auth, user, admin = "/api/auth", "/api/users/{userId}", frozenset({"admin"})
+        auth, user = "/api/auth", "/api/users/{userId}"
         profile, roles, token = {200: UserResponse}, {200: RolesResponse}, {200: TokenResponse}
         return [
             Operation("POST", f"{auth}/signup", "Sign up", self.sign_up, {201: UserResponse}, SignupRequest),
@@ -155,13 +174,23 @@ class UsersApi:
                 "GET", f"{user}/export", "Export a user's data", self.export, {200: ExportResponse},
                 needs_caller=True,
             ),
-            Operation("GET", f"{user}/roles", "List roles", self.roles, roles, roles=admin),
-            Operation("PUT", f"{user}/roles", "Grant a role", self.grant, roles, RoleRequest, roles=admin),
-            Operation("DELETE", f"{user}/roles", "Take a role", self.take, roles, RoleRequest, roles=admin),
+            Operation(
+                "GET", f"{user}/nfts", "List a user's NFTs", self.nfts, {200: OwnedNftsResponse},
+                needs_caller=True,
+            ),
+            Operation("GET", f"{user}/roles", "List roles", self.roles, roles, roles=ADMIN),
+            Operation("PUT", f"{user}/roles", "Grant a role", self.grant, roles, RoleRequest, roles=ADMIN),
+            Operation("DELETE", f"{user}/roles", "Take a role", self.take, roles, RoleRequest, roles=ADMIN),
             Operation(
                 "GET", "/.well-known/jwks.json", "Get the public keys", self.key_set, {200: KeySetResponse}
             ),
         ]  # fmt: skip
+
+    def rpcs(self) -> list[rpc.RpcMethod]:
+        """All gRPC methods. They are for other services."""
+        return [
+            rpc.RpcMethod(directory.SERVICE, directory.METHOD, directory.GetUserRequest, self.get_for_service)
+        ]
 
     async def sign_up(self, request: OperationRequest[SignupRequest, None]) -> OperationResponse:
         body = request.body
@@ -228,6 +257,23 @@ class UsersApi:
         sessions = [SessionResponse.model_validate(row) for row in await self._store.sessions(user.id)]
         return OperationResponse(ExportResponse(user=_response(user), sessions=sessions))
 
+    async def nfts(self, request: OperationRequest[None, None]) -> OperationResponse:
+        """What nfts says that a user owns."""
+        user = await self._user(request, change=False)
+        response = await self._client.call("GET", "nfts", f"/api/nfts/user/{user.id}")
+        if response.status != 200:
+            raise ServiceUnavailableError("nfts", f"status {response.status} instead of a list")
+        try:
+            return OperationResponse(OwnedNftsResponse.model_validate(response.body))
+        except ValidationError as error:
+            raise ServiceUnavailableError("nfts", str(error)) from None
+
+    async def get_for_service(self, request: directory.GetUserRequest) -> directory.User:
+        """What another service may know of a user."""
+        if not (user := await self._store.get(request.id)):
+            raise HttpError(404, "user_not_found", f"there is no user {request.id}")
+        return directory.User(id=user.id, name=user.name)
+
     async def roles(self, request: OperationRequest[None, None]) -> OperationResponse:
         return OperationResponse(RolesResponse(roles=list((await self._user(request, change=True)).roles)))
 
@@ -277,7 +323,9 @@ def _now() -> int:
 
 
 async def build_operations(runtime: Runtime) -> Sequence[Operation]:
-    """Open the stores, make the first key, and rotate keys and publish events in the background."""
+    """Open the stores, make the first key, start the gRPC server, and rotate keys and publish events in the
+    background.
+    """
     keys = KeyStore(runtime.database)
     await keys.rotate(_now())
 
@@ -288,7 +336,9 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     await runtime.exit_stack.enter_async_context(background(repeat("rotate keys", KEYS_SECONDS, rotate)))
     if redis := open_broker(runtime):
         await publish_outbox(runtime, redis, outbox)
-    return UsersApi(UserStore(runtime.database), keys).operations()
+    api = UsersApi(UserStore(runtime.database), keys, runtime.client)
+    await runtime.exit_stack.enter_async_context(rpc.serve_rpcs(runtime, api.rpcs()))
+    return api.operations()
 
 
 SERVICE = ServiceDefinition("users", TABLES, build_operations)

@@ -39,6 +39,9 @@ CALL_GRAPH = {
     *(("storefront", callee) for callee in ("catalog", "orders", "trading")),
     ("legacy", "trading"),
     ("trading", "analytics"),
+    *(("mobile", callee) for callee in ("catalog", "nfts", "notifications", "orders", "users")),
+    ("users", "nfts"),
+    *(("nfts", callee) for callee in ("trading", "users")),
 }
 """Edges (caller, callee) that the application has."""
 

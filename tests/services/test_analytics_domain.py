@@ -5,20 +5,22 @@ from __future__ import annotations
 import random
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwright.services.analytics.domain import Bar, PriceTick, add_tick, validation_error
-from meshwright.services.kit import market
+from meshwright.services.kit import market, users
 
 MINUTE = 28_000_000 * 60_000
 PRICES = st.integers(1, 50).map(float)
 TICKS = st.lists(
     st.builds(PriceTick, st.just("BTC"), PRICES, st.integers(MINUTE, MINUTE + 59_999)), min_size=1
 )
-PROTO = (Path(__file__).resolve().parents[2] / "services" / "kit" / "market.proto").read_text()
+KIT = Path(__file__).resolve().parents[2] / "services" / "kit"
+PROTO = (KIT / "market.proto").read_text()
 
 
 def bar_of(ticks: list[PriceTick]) -> Bar:
@@ -71,13 +73,22 @@ def test_invalid_tick_is_rejected_with_its_field(tick: PriceTick, field: str) ->
     assert validation_error(PriceTick("BTC", 1.0, MINUTE)) == ""
 
 
-@pytest.mark.parametrize("name", ["MarketDataRequest", "MarketDataResponse"])
-def test_messages_equal_those_of_the_proto_file(name: str) -> None:
-    body = re.search(rf"message {name} {{(.*?)}}", PROTO, re.DOTALL)
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (market, "MarketDataRequest"),
+        (market, "MarketDataResponse"),
+        (users, "GetUserRequest"),
+        (users, "User"),
+    ],
+)
+def test_messages_equal_those_of_the_proto_file(module: ModuleType, name: str) -> None:
+    proto = (KIT / f"{module.__name__.rpartition('.')[2]}.proto").read_text()
+    body = re.search(rf"message {name} {{(.*?)}}", proto, re.DOTALL)
     assert body is not None
     declared = set(re.findall(r"^\s*(\w+) (\w+) = (\d+);", body[1], re.MULTILINE))
     types = {1: "double", 3: "int64", 8: "bool", 9: "string"}  # the numbers of descriptor.proto
-    fields = getattr(market, name).DESCRIPTOR.fields
+    fields = getattr(module, name).DESCRIPTOR.fields
     assert {(types[field.type], field.name, str(field.number)) for field in fields} == declared
 
 

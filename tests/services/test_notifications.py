@@ -117,9 +117,19 @@ async def test_people_are_welcomed_and_told_of_their_orders_once(
 
     await until(delivered)
     path = "/api/notifications/user/ada"
-    listed = await shop.call(notifications, "GET", path, by=caller("ada"))
-    assert [sent["subject"] for sent in listed.body["notifications"]] == [subject]
+
+    async def listed() -> Any:
+        """What is recorded: a moment after the mail has arrived."""
+        body = (await shop.call(notifications, "GET", path, by=caller("ada"))).body
+        return body if body["notifications"] else None
+
+    body = await until(listed)
+    assert [sent["subject"] for sent in body["notifications"]] == [subject]
+    assert body["unread"] == 1
     assert (await shop.call(notifications, "GET", path, by=caller("bob"))).status == 403
+    assert (await shop.call(notifications, "POST", f"{path}/read", by=caller("bob", "admin"))).status == 403
+    assert (await shop.call(notifications, "POST", f"{path}/read", by=caller("ada"))).status == 204
+    assert (await listed())["unread"] == 0
     welcomed = await shop.call(notifications, "GET", f"/api/notifications/user/{user}")
     assert [sent["kind"] for sent in welcomed.body["notifications"]] == ["welcome"]
     assert (

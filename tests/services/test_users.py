@@ -72,11 +72,11 @@ async def test_people_sign_up_log_in_and_see_only_themselves(shop: Shop) -> None
     assert (await get(profile, None)).status == 401
     changed = await shop.call(first, "PUT", profile, {"name": "Ada"}, by=ada.headers)
     assert (changed.status, changed.body["name"]) == (200, "Ada")
-    clash = await shop.call(
-        first, "PUT", profile, {"name": "Ada", "email": "BOB@example.com"}, by=ada.headers
-    )
+    taken_email = {"name": "Ada", "email": "BOB@example.com"}
+    clash = await shop.call(first, "PUT", profile, taken_email, by=ada.headers)
     assert clash.code == "email_taken"
 
+    await check_nfts(shop, first, bob, ada)
     roles = f"/api/users/{bob.id}/roles"
     assert (await get(roles, ada)).code == "forbidden"
     assert await shop.run("users", "admin", "nobody@example.com") == (
@@ -97,8 +97,21 @@ async def test_people_sign_up_log_in_and_see_only_themselves(shop: Shop) -> None
     assert (await get(f"/api/users/{bob.id}", bob)).code == "session_ended"
     assert (await post(shop, second, "login", email="bob@example.com", password=PASSWORD)).status == 401
     assert (await get(f"/api/users/{bob.id}", admin)).code == "user_not_found"
-    logs = first.log.read_text() + second.log.read_text()
-    assert all(secret not in logs for secret in (PASSWORD, ada.refresh_token))
+    for log in (first.log.read_text(), second.log.read_text()):
+        assert all(secret not in log for secret in (PASSWORD, ada.refresh_token))
+
+
+async def check_nfts(shop: Shop, users: ServiceProcess, owner: Person, other: Person) -> None:
+    """Users says what nfts knows of a person, once it is there."""
+
+    async def owned(person: Person) -> Response:
+        return await shop.call(users, "GET", f"/api/users/{owner.id}/nfts", by=person.headers)
+
+    assert (await owned(owner)).code == "nfts_unavailable"
+    nfts = await shop.start("nfts")
+    minted = await shop.call(nfts, "POST", "/api/nfts", {"name": "First"}, by=owner.headers)
+    assert (await owned(owner)).body == {"nfts": [{"id": minted.body["id"], "name": "First"}]}
+    assert (await owned(other)).status == 403
 
 
 async def test_refresh_tokens_count_once_and_logout_ends_the_session(shop: Shop) -> None:

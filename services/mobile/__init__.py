@@ -1,0 +1,1 @@
+"""Mobile: the backend of the phone."""

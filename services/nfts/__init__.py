@@ -1,0 +1,1 @@
+"""NFTs: unique tokens, who owns them, and what they are worth."""
