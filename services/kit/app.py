@@ -48,8 +48,12 @@ def create_app(
     operations: Iterable[Operation],
     health: HealthEndpoints,
     metrics: ServiceMetrics,
+    routes: Iterable[web.RouteDef],
 ) -> web.Application:
-    """The routes of a service, with middleware that measures requests and formats errors."""
+    """The routes of a service, with middleware that measures requests and formats errors.
+
+    `routes` are those beside the operations.
+    """
     operations = list(operations)
     document = openapi.build_document(settings.service, settings.version, operations)
 
@@ -70,7 +74,12 @@ def create_app(
     )
     app.on_response_prepare.append(add_headers)
     app.add_routes(
-        [*health.routes(), web.get("/openapi.json", serve_openapi), web.get("/metrics", serve_metrics)]
+        [
+            *health.routes(),
+            web.get("/openapi.json", serve_openapi),
+            web.get("/metrics", serve_metrics),
+            *routes,
+        ]
     )
     for operation in operations:
         path = operation.path.replace("}", f":{ID_PATTERN}}}")

@@ -42,7 +42,8 @@ class Runtime:
     """What a service works with.
 
     Resources beside HTTP go on `exit_stack`. It closes them, last first, after the HTTP server and before the
-    database. `checks` are shown by /health only: readiness is about the service's own database.
+    database. `checks` are shown by /health only: readiness is about the service's own database. `routes` are
+    those that are no operations of the API, such as pages.
     """
 
     settings: ServiceSettings
@@ -52,6 +53,7 @@ class Runtime:
     exit_stack: AsyncExitStack
     database_or_none: Database | None
     checks: dict[str, HealthCheck] = field(default_factory=dict)
+    routes: list[web.RouteDef] = field(default_factory=list)
 
     @property
     def database(self) -> Database:
@@ -149,7 +151,7 @@ async def _serving_http(
     settings, metrics, database = runtime.settings, runtime.metrics, runtime.database_or_none
     health = HealthEndpoints(settings, {"database": database.check} if database else {}, runtime.checks)
     runner = web.AppRunner(
-        create_app(settings, operations, health, metrics),
+        create_app(settings, operations, health, metrics, runtime.routes),
         access_log=None,
         keepalive_timeout=KEEPALIVE_SECONDS,
         shutdown_timeout=settings.drain_seconds,

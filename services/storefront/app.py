@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TypeVar
 
-import structlog
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from meshwright.services.kit.client import ServiceClient, ServiceUnavailableError
+from meshwright.services.kit.client import ServiceClient
 from meshwright.services.kit.operations import (
     BodyModel,
     Id,
@@ -17,32 +13,23 @@ from meshwright.services.kit.operations import (
     OperationRequest,
     OperationResponse,
 )
+from meshwright.services.kit.parts import PartModel, fetch_part
 from meshwright.services.kit.server import Runtime, ServiceDefinition
-
-UPSTREAM_TIMEOUT_SECONDS = 1.0
-"""Seconds that the page waits for an upstream: a user is waiting for the page."""
+from meshwright.services.storefront import page
+from meshwright.services.storefront.overview import OverviewApi
 
 PAGE_ITEMS = 5
 """Orders and products on the page."""
 
-log = structlog.get_logger()
-UpstreamT = TypeVar("UpstreamT", bound=BaseModel)
 
-
-class UpstreamModel(BaseModel):
-    """The fields that storefront needs of another service's response. It ignores others."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class DashboardOrderItem(UpstreamModel):
+class DashboardOrderItem(PartModel):
     """A quantity of one product."""
 
     productId: str
     quantity: int
 
 
-class DashboardOrder(UpstreamModel):
+class DashboardOrder(PartModel):
     """An order. `total` is in minor units."""
 
     orderId: str
@@ -51,13 +38,13 @@ class DashboardOrder(UpstreamModel):
     status: str
 
 
-class UserOrders(UpstreamModel):
+class UserOrders(PartModel):
     """Orders' response."""
 
     orders: list[DashboardOrder]
 
 
-class DashboardProduct(UpstreamModel):
+class DashboardProduct(PartModel):
     """A product. `price` is in minor units."""
 
     id: str
@@ -65,7 +52,7 @@ class DashboardProduct(UpstreamModel):
     price: int
 
 
-class RecentProducts(UpstreamModel):
+class RecentProducts(PartModel):
     """Catalog's response."""
 
     products: list[DashboardProduct]
@@ -106,11 +93,13 @@ class StorefrontApi:
         ]
 
     async def dashboard(self, request: OperationRequest[None, None]) -> OperationResponse:
-        """All parts concurrently: the page takes as long as the slowest, up to UPSTREAM_TIMEOUT_SECONDS."""
-        user = request.caller.user_id
+        """All parts concurrently: the page takes as long as the slowest, up to PART_SECONDS."""
+        client, user = self._client, request.caller.user_id
         orders, products = await asyncio.gather(
-            self._fetch("orders", f"/api/orders/user/{user}?limit={PAGE_ITEMS}", UserOrders),
-            self._fetch("catalog", f"/api/catalog/products/recent?limit={PAGE_ITEMS}", RecentProducts),
+            fetch_part(client, "orders", f"/api/orders/user/{user}?limit={PAGE_ITEMS}", UserOrders),
+            fetch_part(
+                self._client, "catalog", f"/api/catalog/products/recent?limit={PAGE_ITEMS}", RecentProducts
+            ),
         )
         parts = {"orders": orders, "recentProducts": products}
         return OperationResponse(
@@ -122,25 +111,12 @@ class StorefrontApi:
             )
         )
 
-    async def _fetch(self, service: str, path: str, model: type[UpstreamT]) -> UpstreamT | None:
-        """A service's response; None when there is no valid one in time."""
-        try:
-            async with asyncio.timeout(UPSTREAM_TIMEOUT_SECONDS):
-                response = await self._client.call("GET", service, path)
-            if response.status == 200:
-                return model.model_validate(response.body)
-            reason = f"status {response.status}"
-        except TimeoutError:
-            reason = f"no response within {UPSTREAM_TIMEOUT_SECONDS:g} s"
-        except (ServiceUnavailableError, ValidationError) as error:
-            reason = str(error)
-        log.warning("part of the page missing", upstream=service, error=reason)
-        return None
-
 
 async def build_operations(runtime: Runtime) -> Sequence[Operation]:
-    """The operations. Storefront has no database."""
-    return StorefrontApi(runtime.client).operations()
+    """The operations, the page and the joint document. Storefront has no database."""
+    overview = OverviewApi(runtime.client, runtime.settings.version)
+    runtime.routes.extend([*page.routes(), *overview.routes()])
+    return [*StorefrontApi(runtime.client).operations(), *overview.operations()]
 
 
 SERVICE = ServiceDefinition("storefront", None, build_operations)

@@ -1,4 +1,4 @@
-"""What the demo shows: its service graph, the trace of an order, and the explanation of a failure."""
+"""What the demo shows: its page, its service graph, the trace of an order, the explanation of a failure."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ from meshwright.cli.startup_summary import MAX_PROBES
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.errors import ApiError
 from meshwright.services.inventory.domain import SEED_STOCK
+from tests.cli import exchange_page
+from tests.cli.schemathesis_run import explore
 from tests.cli.test_traffic_command import READY, Demo, demo
 from tests.envoy.harness import settings, until
 from tests.fakes.ports import free_port
 from tests.services.exchange_state import query, settled
 from tests.services.ingress import PASSWORD, authorization
+from tests.tui.web.browser import open_browser
 
 INGRESS_SERVICES = ("analytics", "catalog", "inventory", "legacy", "orders", "storefront")
 EDGES = {
@@ -44,7 +47,14 @@ EDGES = {
 }
 """The edges of the demo with their protocols: an order's calls, the dashboard, ticks, events, users."""
 
-PROBED = {("ingress", "payments"), ("ingress", "notifications"), ("ingress", "inbox")}
+PROBED = {
+    *(("ingress", to) for to in ("payments", "mobile", "nfts", "notifications", "inbox")),
+    *(("mobile", to) for to in ("catalog", "nfts", "notifications", "orders", "users")),
+    *(("nfts", to) for to in ("trading", "users")),
+    *(("storefront", to) for to in (*INGRESS_SERVICES, "inbox", "mobile", "nfts", "notifications")),
+    *(("storefront", to) for to in ("payments", "users")),
+    ("users", "nfts"),
+}
 """Edges that may be there too: without traffic, but with the first probe of a breaker."""
 
 ORDER = {"items": [{"productId": "seed-plate", "quantity": 1}], "cardToken": "tok"}
@@ -213,6 +223,19 @@ def test_orders_go_on_while_the_broker_hangs_for_ten_seconds(running: Demo) -> N
     until(lambda: query(data, "analytics", counted) == figures, f"the daily figures are {figures}", 120)
     assert query(data, "orders", "SELECT count(*) FROM outbox") == [(0,)]
     assert statuses["confirmed"] >= number
+
+
+async def test_a_person_orders_on_the_page(running: Demo) -> None:
+    async with open_browser() as browser:
+        await exchange_page.buy(browser, running.url, "page@example.com")
+
+
+@pytest.mark.parametrize("examples", [3, pytest.param(50, marks=pytest.mark.long)])
+def test_no_request_of_the_joint_document_fails(running: Demo, examples: int) -> None:
+    url = f"{running.url}/api/openapi.json"
+    until(lambda: "x-missing" not in requests.get(url, timeout=60).json(), "all services are described", 60)
+    other_client = {"X-Forwarded-For": "203.0.113.7"}  # whose attempts to sign in are counted apart
+    explore(url, {**authorization(running.url), **other_client}, examples, running.folder)
 
 
 def test_the_waterfall_explains_a_failure(running: Demo) -> None:

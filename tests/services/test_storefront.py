@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Any
+
+from openapi_spec_validator import validate
 
 from tests.services.processes import ServiceProcess, Shop, caller, until
 
@@ -32,6 +35,26 @@ async def test_page_has_all_parts(shop: Shop) -> None:
     assert len(page["recentProducts"]) == 5
     assert page["recentProducts"][0] == {"id": "genesis-print", "name": "Genesis print", "price": 3200}
     assert (await shop.call(storefront, "GET", "/api/dashboard", by=caller("bob"))).body["orders"] == []
+
+    async def without_users() -> bool:
+        """On a busy machine any other may miss its second, too."""
+        health = await shop.call(storefront, "GET", "/api/health", by={})
+        assert (health.status, health.body["status"]) == (503, "unhealthy")
+        missing = [name for name, status in health.body["services"].items() if status != "ready"]
+        return missing == ["users"]
+
+    await until(without_users)
+    assert (await shop.call(storefront, "GET", "/api/ready", by={})).body == {"status": "not ready"}
+
+    async def described() -> Any:
+        joint = (await shop.call(storefront, "GET", "/api/openapi.json", by={})).body
+        running = {"catalog", "inventory", "orders", "payments"}
+        return joint if running.isdisjoint(joint["x-missing"]) else None
+
+    joint = await until(described)
+    validate(joint)
+    assert {"/api/orders", "/api/catalog/products", "/api/payments/{orderId}"} <= joint["paths"].keys()
+    assert all(path.startswith("/api/") for path in joint["paths"])
 
 
 async def test_failed_upstream_is_missing_from_the_page(shop: Shop) -> None:
@@ -74,6 +97,13 @@ async def test_request_without_a_valid_user_is_rejected(shop: Shop) -> None:
     storefront = await shop.start("storefront")
     assert (await shop.call(storefront, "GET", "/api/dashboard", by={})).code == "unauthenticated"
     assert (await shop.call(storefront, "GET", "/api/dashboard", by=caller("../x"))).status == 401
+    async with shop.session.get(storefront.url) as page:
+        assert (page.status, page.content_type) == (200, "text/html")
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        files = re.findall(r'(?:href|src)="(/[^"]+)"', await page.text())
+    for path in (*files, "/page/api.js"):
+        async with shop.session.get(storefront.url + path) as file:
+            assert (file.status, file.headers["x-content-type-options"]) == (200, "nosniff")
     assert shop.proxy.calls == []
     assert not (shop.folder / "data").exists()
     assert (await shop.call(storefront, "GET", "/health")).body["checks"].keys() == {"memory"}
