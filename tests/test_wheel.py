@@ -26,7 +26,10 @@ FOLDERS = (
 """Folders whose data is in the wheel. Of deploy/, only what `mesh ... export` writes."""
 
 DATA_SUFFIXES = frozenset(
-    {".bin", ".conf", ".env", ".gz", ".json", ".pyi", ".service", ".xz", ".yaml", ".yml", ".zst"}
+    {
+        *(".bin", ".conf", ".css", ".env", ".gz", ".html", ".js", ".json", ".proto", ".pyi", ".service"),
+        *(".xz", ".yaml", ".yml", ".zst"),
+    }
 )
 
 USER_FILE = "raise SystemExit('a file of the user was imported: ' + __name__)\n"

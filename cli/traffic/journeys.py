@@ -94,6 +94,16 @@ def _get_bars(rng: random.Random, _: str) -> TrafficRequest:
     )
 
 
+def _mint_nft(rng: random.Random, key: str) -> TrafficRequest:
+    """An NFT that stands for some of an asset, so trading is asked for its quote."""
+    backing = {"symbol": rng.choice(SYMBOLS), "quantity": rng.randint(1, 5)}
+    headers = {"Idempotency-Key": f"{key}-nft"}
+    return TrafficRequest(
+        "POST /api/nfts", "/api/nfts", "POST", frozenset({201}), headers,
+        {"name": f"Visit {key}", "backing": backing},
+    )  # fmt: skip
+
+
 def _place_order(rng: random.Random, key: str) -> TrafficRequest:
     """An order by a good card, by one that is declined, or by one that takes 3 s; each its own route."""
     bought = rng.choices(PRODUCTS, list(STOCK.values()), k=rng.randint(1, 2))
@@ -130,6 +140,7 @@ STEPS: Sequence[tuple[float, RequestFactory]] = (
     (0.6, _get_stock),
     (0.5, _get_quote),
     (0.2, _get_bars),
+    (0.2, _mint_nft),
     (0.6, _place_order),
     (0.3, _user_orders),
     (1.0, _get_dashboard),

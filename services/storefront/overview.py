@@ -20,10 +20,10 @@ from meshwright.services.kit.parts import PartModel, fetch_part
 from meshwright.services.storefront.domain import join
 
 DESCRIBED = (
-    "users", "catalog", "inventory", "orders", "payments", "nfts", "trading", "analytics", "notifications",
+    "users", "catalog", "inventory", "orders", "payments", "nfts", "legacy", "analytics", "notifications",
     "inbox", "mobile", "storefront",
 )  # fmt: skip
-"""Services with operations at the ingress."""
+"""Services with operations at the ingress. Trading takes legacy's, which are described already."""
 
 NEEDED = ("users", "catalog", "inventory", "payments", "orders")
 """Services without which nobody can order."""

@@ -30,7 +30,7 @@ from tests.services.exchange_state import query, settled
 from tests.services.ingress import PASSWORD, authorization
 from tests.tui.web.browser import open_browser
 
-INGRESS_SERVICES = ("analytics", "catalog", "inventory", "legacy", "orders", "storefront")
+INGRESS_SERVICES = ("analytics", "catalog", "inventory", "legacy", "nfts", "orders", "storefront")
 EDGES = {
     **{("ingress", to): "http" for to in (*INGRESS_SERVICES, "users")},
     **{
@@ -43,15 +43,16 @@ EDGES = {
     ("storefront", "catalog"): "http",
     ("storefront", "orders"): "http",
     ("legacy", "trading"): "http",
+    ("nfts", "trading"): "http",
     ("trading", "analytics"): "grpc",
 }
 """The edges of the demo with their protocols: an order's calls, the dashboard, ticks, events, users."""
 
 PROBED = {
-    *(("ingress", to) for to in ("payments", "mobile", "nfts", "notifications", "inbox")),
+    *(("ingress", to) for to in ("payments", "mobile", "notifications", "inbox")),
     *(("mobile", to) for to in ("catalog", "nfts", "notifications", "orders", "users")),
-    *(("nfts", to) for to in ("trading", "users")),
-    *(("storefront", to) for to in (*INGRESS_SERVICES, "inbox", "mobile", "nfts", "notifications")),
+    ("nfts", "users"),
+    *(("storefront", to) for to in (*INGRESS_SERVICES, "inbox", "mobile", "notifications")),
     *(("storefront", to) for to in ("payments", "users")),
     ("users", "nfts"),
 }
@@ -230,12 +231,23 @@ async def test_a_person_orders_on_the_page(running: Demo) -> None:
         await exchange_page.buy(browser, running.url, "page@example.com")
 
 
-@pytest.mark.parametrize("examples", [3, pytest.param(50, marks=pytest.mark.long)])
-def test_no_request_of_the_joint_document_fails(running: Demo, examples: int) -> None:
+def described(running: Demo) -> str:
+    """The URL of the joint document, once it has the operations of all services."""
     url = f"{running.url}/api/openapi.json"
     until(lambda: "x-missing" not in requests.get(url, timeout=60).json(), "all services are described", 60)
+    return url
+
+
+def test_one_document_describes_all_operations(running: Demo) -> None:
+    paths = requests.get(described(running), timeout=60).json()["paths"]
+    assert {"/api/orders", "/api/nfts", "/api/quotes/{symbol}", "/api/mobile/home"} <= paths.keys()
+
+
+@pytest.mark.long
+def test_no_request_of_the_joint_document_fails(running: Demo) -> None:
+    url = described(running)
     other_client = {"X-Forwarded-For": "203.0.113.7"}  # whose attempts to sign in are counted apart
-    explore(url, {**authorization(running.url), **other_client}, examples, running.folder)
+    explore(url, {**authorization(running.url), **other_client}, 50, running.folder)
 
 
 def test_the_waterfall_explains_a_failure(running: Demo) -> None:
