@@ -78,6 +78,24 @@ async def mails(shop: Shop, inbox: ServiceProcess, to: str) -> list[str]:
     return [mail["subject"] for mail in response.body["mails"]]
 
 
+async def check_notices(shop: Shop, notifications: ServiceProcess, subject: str) -> None:
+    """Ada has one notice, which is unread until she says that she has read it. Nobody else may say so."""
+    path = "/api/notifications/user/ada"
+
+    async def listed() -> Any:
+        """What is recorded: a moment after the mail has arrived."""
+        body = (await shop.call(notifications, "GET", path, by=caller("ada"))).body
+        return body if body["notifications"] else None
+
+    body = await until(listed)
+    assert [sent["subject"] for sent in body["notifications"]] == [subject]
+    assert body["unread"] == 1
+    assert (await shop.call(notifications, "GET", path, by=caller("bob"))).status == 403
+    assert (await shop.call(notifications, "POST", f"{path}/read", by=caller("bob", "admin"))).status == 403
+    assert (await shop.call(notifications, "POST", f"{path}/read", by=caller("ada"))).status == 204
+    assert (await listed())["unread"] == 0
+
+
 @pytest.fixture
 def collector() -> Iterator[SpanCollector]:
     with span_collector() as collector:
@@ -116,20 +134,7 @@ async def test_people_are_welcomed_and_told_of_their_orders_once(
         return sorted(await mails(shop, inbox, "ada@example.com")) == sorted(["Welcome", subject])
 
     await until(delivered)
-    path = "/api/notifications/user/ada"
-
-    async def listed() -> Any:
-        """What is recorded: a moment after the mail has arrived."""
-        body = (await shop.call(notifications, "GET", path, by=caller("ada"))).body
-        return body if body["notifications"] else None
-
-    body = await until(listed)
-    assert [sent["subject"] for sent in body["notifications"]] == [subject]
-    assert body["unread"] == 1
-    assert (await shop.call(notifications, "GET", path, by=caller("bob"))).status == 403
-    assert (await shop.call(notifications, "POST", f"{path}/read", by=caller("bob", "admin"))).status == 403
-    assert (await shop.call(notifications, "POST", f"{path}/read", by=caller("ada"))).status == 204
-    assert (await listed())["unread"] == 0
+    await check_notices(shop, notifications, subject)
     welcomed = await shop.call(notifications, "GET", f"/api/notifications/user/{user}")
     assert [sent["kind"] for sent in welcomed.body["notifications"]] == ["welcome"]
     assert (
