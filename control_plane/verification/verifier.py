@@ -105,7 +105,9 @@ class Verifier:
     ) -> EnvoyVerdict:
         served = self._served()
         old, new, changes = await asyncio.to_thread(_compare, served, before, after, self._accepted.keys())
-        if problems := tuple(Objection(text) for text in new.problems if text not in old.problems):
+        # A patch that fits nothing yet may wait for a service.
+        expected = {*old.problems, *map(str, new.misfits)}
+        if problems := tuple(Objection(text) for text in new.problems if text not in expected):
             return EnvoyVerdict(problems)
         if not changes:
             return EnvoyVerdict()

@@ -87,6 +87,13 @@ async def test_what_was_rejected_before_the_change_does_not_block_another(lab: L
     assert worse.policies == ("EnvoyPatch/q",)
 
 
+async def test_a_patch_of_a_resource_that_does_not_exist_yet_is_no_objection(lab: Lab) -> None:
+    assert (
+        await lab.verify(patch("Cluster", "later", "{op: add, path: /connect_timeout, value: 1s}"))
+        == EnvoyVerdict()
+    )
+
+
 async def test_the_examples_of_all_kinds_are_accepted(lab: Lab) -> None:
     for kind in registry.kinds():
         assert await lab.verify(registry.example(kind)) == EnvoyVerdict(), kind
