@@ -21,7 +21,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 REFUSED = 1
 """The exit code of `check` for a call that would be refused."""
 
-REMEMBERED_SECONDS = 900.0
+REMEMBERED_SECONDS = 3600.0
 """How long the mesh remembers who called what."""
 
 
@@ -151,26 +151,29 @@ def suggest(
             "--since",
             metavar="DURATION",
             parser=duration_parser(1, 86_400),
-            help="Calls of this time; the mesh remembers 15 minutes.",
+            help="Calls of this time; the mesh remembers an hour.",
         ),
     ] = REMEMBERED_SECONDS,
     state: StateOption = None,
 ) -> None:
     """Write the Authorizations that allow the calls that were seen, and nothing else, for review.
 
-    One document for each called service, as YAML. What happens rarely may be missing: compare it with what
-    you know, run it with `enforcement: audit` first, and look at `mesh authz matrix`.
+    One document for each called service, as YAML. Callers are counted; methods, paths and gRPC methods are
+    those of requests that were recorded: traced, failed or slow ones, and all during `mesh tap`. Where too
+    few of a caller were, it may call everything. What happens rarely may be missing: compare it with what you
+    know, and run it with `enforcement: audit` first.
 
     \b
     Example:
       mesh authz suggest > authorization.yaml
       mesh authz suggest --since 5m | mesh diff -f -
     """
-    seconds = min(since, REMEMBERED_SECONDS)
-    observed = call_api(calls.observed_calls(seconds), state)["calls"]
-    if not observed:
+    from meshwright.cli.authz_suggest import suggestion_lines
+
+    observed = call_api(calls.observed_calls(min(since, REMEMBERED_SECONDS)), state)
+    if not observed["calls"]:
         raise InputError("no call between services was seen: let traffic flow first")
-    echo("\n".join(suggestion_lines(observed, seconds)))
+    echo("\n".join(suggestion_lines(observed["calls"], observed["seconds"])))
 
 
 def matrix_rows(callers: Sequence[str], services: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
@@ -185,20 +188,3 @@ def client_rows(services: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
     for gateway in sorted({name for row in services for name in row["clients"]}):
         may = [row["clients"].get(gateway) for row in services]
         yield [f"outside → {gateway}", *(SIGNS[LEVELS[access]] if access else "" for access in may)]
-
-
-def suggestion_lines(observed: Sequence[Mapping[str, Any]], seconds: float) -> Iterator[str]:
-    """One Authorization for each called service, which allows its callers."""
-    yield f"# What was called in the last {seconds / 60:g} minutes. Review it before you apply it:"
-    yield "# what no allow rule of a service matches is refused."
-    for service in sorted({call["service"] for call in observed}):
-        of_service = [call for call in observed if call["service"] == service]
-        yield from ("---", "apiVersion: meshwright.io/v1", "kind: Authorization", "metadata:")
-        yield from (f"  name: {service}-callers", "spec:", "  targetRefs:")
-        yield from ("    - kind: Service", f"      name: {service}", "  rules:", "    - name: seen")
-        yield "      from:"
-        for role in ("gateway", "service"):
-            callers = [call for call in of_service if call["role"] == role]
-            if callers:
-                yield f"        - {role}s:"
-                yield from (f"            - {c['caller']}  # {c['requests']:.0f} calls" for c in callers)

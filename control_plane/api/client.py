@@ -250,7 +250,7 @@ class Client:
         """Who may call what."""
         return await self._send(calls.access_matrix(), AccessMatrix)
 
-    async def observed_calls(self, seconds: float = 900.0) -> ObservedCalls:
+    async def observed_calls(self, seconds: float = 3600.0) -> ObservedCalls:
         """Who called what within the last `seconds`, at most a quarter of an hour."""
         return await self._send(calls.observed_calls(seconds), ObservedCalls)
 

@@ -30,13 +30,24 @@ FIELDS = {
     "user_agent": "%REQ(USER-AGENT)%",
 }
 
+SAMPLED_FLAGS = ("1", "3")
+"""How a `traceparent` ends if its trace is sampled: the lowest bit of the flags is set (W3C Trace Context,
+3.2.2.5). Only two of its bits have a meaning, so the last digit is 0 to 3.
+"""
+
 SERVER_FIELDS = {
     **FIELDS,
+    "path": "%PATH(NQ:PATH)%",
+    "peer": access_log.REQUEST_FIELDS["peer"],
+    "details": access_log.REQUEST_FIELDS["details"],
     "duration_us": access_log.REQUEST_FIELDS["duration_us"],
     "sent_us": "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:us)%",
     "answered_us": "%COMMON_DURATION(DS_RX_BEG:US_RX_END:us)%",
 }
-"""Of a request that a service received; `sent_us` and `answered_us` are when its app got and answered it."""
+"""Of a request that a service received; `sent_us` and `answered_us` are when its app got and answered it.
+
+`path` is the one that rules and the app see: Envoy would write the path before the caller's rewrites.
+"""
 
 ATTEMPT_FIELDS = {
     **FIELDS,
@@ -61,16 +72,13 @@ def attempt_log() -> v3.AccessLog:
 
 
 def _sampled() -> v3.AccessLogFilter:
-    """Requests whose trace is sampled: the lowest bit of the flags is set (W3C Trace Context, 3.2.2.5).
-
-    Only two of its bits have a meaning, so the last digit is 0 to 3.
-    """
+    """Requests whose trace is sampled."""
     digits = [
         v3.AccessLogFilter(
             header_filter=v3.HeaderFilter(
                 header=v3.HeaderMatcher(name=TRACE_PARENT, string_match=v3.StringMatcher(suffix=digit))
             )
         )
-        for digit in ("1", "3")
+        for digit in SAMPLED_FLAGS
     ]
     return access_log.any_of(digits)

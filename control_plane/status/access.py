@@ -14,8 +14,6 @@ from meshwright.control_plane.api.models.authorization import (
     AccessMatrix,
     AccessPolicy,
     AccessQuery,
-    ObservedCall,
-    ObservedCalls,
     ServiceAccess,
 )
 from meshwright.control_plane.api.models.instances import Port
@@ -155,27 +153,6 @@ def matrix(translation: Translation | None) -> AccessMatrix:
             ServiceAccess(service=name, callers=callers, others=others, clients=clients, policies=refs)
         )
     return AccessMatrix(callers=(*gateways, *sorted(world.services)), services=tuple(rows))
-
-
-def observed(
-    translation: Translation | None, counts: Mapping[tuple[str, str], float], seconds: float
-) -> ObservedCalls:
-    """Calls between members of the mesh. `counts`: requests by caller and service within `seconds`."""
-    if translation is None:
-        return ObservedCalls(seconds=seconds)
-    world = translation.world
-    gateways = {*world.gateways, *translation.resolver.gateways()}
-    calls = [
-        ObservedCall(
-            caller=caller,
-            role="gateway" if caller in gateways else "service",
-            service=service,
-            requests=round(count, 1),
-        )
-        for (caller, service), count in sorted(counts.items())
-        if service in world.services and (caller in world.services or caller in gateways)
-    ]
-    return ObservedCalls(seconds=seconds, calls=tuple(calls))
 
 
 def _policies(resolver: Resolver, service: str) -> tuple[NamedSpec, ...]:

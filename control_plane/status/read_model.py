@@ -45,6 +45,7 @@ from meshwright.control_plane.status.access_probe import ProbePlan
 from meshwright.control_plane.status.certificates import node_certificates
 from meshwright.control_plane.status.circuit_breakers import edge_breakers
 from meshwright.control_plane.status.known_nodes import bounded_reports
+from meshwright.control_plane.status.observed_calls import observed_calls
 from meshwright.control_plane.status.prometheus import MeshMetrics
 from meshwright.control_plane.status.service_policies import service_policies
 from meshwright.control_plane.store.store import Store
@@ -162,8 +163,7 @@ class MeshReadModel:
 
     def observed_calls(self, seconds: float) -> ObservedCalls:
         """Who called what within `seconds`."""
-        counts = self._telemetry.calls_by_edge(self._reconciler.world, seconds)
-        return access.observed(self._reconciler.translation, counts, seconds)
+        return observed_calls(self._reconciler.translation, self._telemetry.seen_calls(seconds))
 
     def instances(self) -> tuple[InstanceStatus, ...]:
         """Every instance with a lease."""

@@ -24,6 +24,7 @@ from meshwright.control_plane.telemetry.export.client import OtlpExporter, creat
 from meshwright.control_plane.telemetry.ingest.queue import Signal
 from meshwright.control_plane.telemetry.ingest.sender import ACCEPT_ALL, SenderCheck
 from meshwright.control_plane.telemetry.ingest.server import OtlpServer, SignalHandler
+from meshwright.control_plane.telemetry.requests.call_memory import CallMemory, SeenCalls
 from meshwright.control_plane.telemetry.requests.store import RequestStore
 from meshwright.control_plane.telemetry.topology import graph, history, service_table
 from meshwright.control_plane.telemetry.topology.edges import EdgeTable, aggregate
@@ -51,9 +52,10 @@ class TelemetryService:
         check: SenderCheck = ACCEPT_ALL,
     ) -> None:
         self._settings = settings
-        self.windows = TrafficWindows(settings.edge_ttl, check)
+        self.calls = CallMemory(time.monotonic())
+        self.windows = TrafficWindows(settings.edge_ttl, check, self.calls)
         self.traces = TraceStore(check=check)
-        self.requests = RequestStore(check=check)
+        self.requests = RequestStore(check=check, calls=self.calls)
         self._trend_cache = service_table.TrendCache()
         handlers: dict[Signal, SignalHandler] = {
             "metrics": self.windows.handle,
@@ -63,7 +65,7 @@ class TelemetryService:
         self._exporter = create_exporter(settings, handlers)
         if self._exporter is not None:
             handlers = {signal: _tee(self._exporter, signal, handler) for signal, handler in handlers.items()}
-        handlers["logs"] = _divide(handlers["logs"], handlers["traces"])
+        handlers["logs"] = _divide(handlers["logs"], handlers["traces"], self.calls)
         self._server = OtlpServer(
             settings.bind,
             settings.otlp_port,
@@ -144,9 +146,9 @@ class TelemetryService:
         """The last quarter of an hour of an edge; None without traffic."""
         return history.edge_history(self.windows.history, world, caller, callee, time.monotonic())
 
-    def calls_by_edge(self, world: World, seconds: float) -> dict[tuple[str, str], float]:
-        """How many requests each caller sent to each service within `seconds`, at most 15 minutes."""
-        return history.calls_by_edge(self.windows.history, world, seconds, time.monotonic())
+    def seen_calls(self, seconds: float) -> SeenCalls:
+        """Who called what within `seconds`, at most an hour."""
+        return self.calls.since(seconds, time.monotonic())
 
     def service_history(self, world: World, name: str) -> ServiceHistory | None:
         """The last quarter of an hour of a service or gateway; None if it does not exist."""
@@ -168,11 +170,15 @@ def _tee(exporter: OtlpExporter, signal: Signal, handler: SignalHandler) -> Sign
     return handle
 
 
-def _divide(logs: SignalHandler, traces: SignalHandler) -> SignalHandler:
-    """A handler of log records that passes those of the span log on as spans."""
+def _divide(logs: SignalHandler, traces: SignalHandler, calls: CallMemory) -> SignalHandler:
+    """A handler of log records that passes those of the span log on as spans, and remembers them."""
 
     def handle(identity: Identity, body: bytes, now: float) -> Iterator[None]:
-        spans = yield from logged_spans.to_spans(body)
+        def remember(service: str, logged: Mapping[str, str]) -> None:
+            if service == identity.name:
+                calls.add_traced(service, logged, now)
+
+        spans = yield from logged_spans.to_spans(body, remember)
         yield from logs(identity, body, now) if spans is None else traces(identity, spans, now)
 
     return handle

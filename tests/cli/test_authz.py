@@ -6,8 +6,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from meshwright.cli.authz import client_rows, matrix_rows, suggestion_lines
+from meshwright.cli.authz import client_rows, matrix_rows
 from meshwright.cli.authz_check import check_lines, probe_lines
+from meshwright.cli.authz_suggest import suggestion_lines
 from meshwright.control_plane.policies.authorization.spec import Authorization
 
 VERDICT: dict[str, Any] = {
@@ -66,19 +67,94 @@ def test_clients_of_a_gateway_have_a_row() -> None:
     assert list(client_rows(services)) == [["outside → ingress", "◐", ""]]
 
 
-def test_suggestions_are_valid_policies_with_the_callers_that_were_seen() -> None:
-    observed = [
-        {"caller": "ingress", "role": "gateway", "service": "orders", "requests": 4.0},
-        {"caller": "orders", "role": "service", "service": "inventory", "requests": 3.0},
-        {"caller": "trading", "role": "service", "service": "inventory", "requests": 1.0},
+def observed(
+    caller: str, service: str, requests: float, *operations: tuple[str, str, float], **fields: Any
+) -> dict[str, Any]:
+    call = {"caller": caller, "role": "service", "service": service, "requests": requests, "protocol": "http"}
+    items = [
+        {"method": method, "path": path, "requests": count, "grpc": fields.get("grpc", False)}
+        for method, path, count in operations
     ]
-    text = "\n".join(suggestion_lines(observed, 900.0))
-    assert "# What was called in the last 15 minutes" in text
-    assert "- orders  # 3 calls" in text
+    return {**call, "ports": [], "operations": items} | fields
+
+
+def suggested(*calls: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The rules by name of policy, of documents that are valid."""
+    text = "\n".join(suggestion_lines(calls, 900.0))
     documents = [document for document in YAML(typ="safe").load_all(text) if document]
-    policies = [Authorization.model_validate(document) for document in documents]
-    assert [policy.ref for policy in policies] == [
-        "Authorization/inventory-callers", "Authorization/orders-callers",
-    ]  # fmt: skip
-    assert policies[0].spec.rules[0].from_[0].services == ("orders", "trading")
-    assert policies[1].spec.rules[0].from_[0].gateways == ("ingress",)
+    for document in documents:
+        Authorization.model_validate(document)
+    return {document["metadata"]["name"]: document["spec"]["rules"] for document in documents}
+
+
+def test_suggestions_name_callers_and_what_each_of_them_called() -> None:
+    orders = (("POST", "/reservations", 2.0), ("GET", "/reservations/{id}", 1.0))
+    rules = suggested(
+        observed("ingress", "orders", 4.0, ("GET", "/a", 2.0), ("PUT", "/a", 2.0), role="gateway"),
+        observed("orders", "inventory", 3.0, *orders),
+        observed("trading", "inventory", 5_000.0, *((method, path, 200.0) for method, path, _ in orders)),
+        observed("users", "inventory", 40.0, ("POST", "/shop.v1.Stock/Get", 40.0), grpc=True),
+        observed("broker", "inventory", 40.0, ("GET", "/a", 39.0)),
+    )
+    assert rules["orders-callers"] == [
+        {
+            "name": "ingress",
+            "from": [{"gateways": ["ingress"]}],
+            "to": [{"methods": ["GET", "PUT"], "paths": [{"type": "Exact", "value": "/a"}]}],
+        }
+    ]
+    assert rules["inventory-callers"] == [
+        {
+            "name": "callers",
+            "from": [{"services": ["orders", "trading"]}],
+            "to": [
+                {"methods": ["GET"], "paths": [{"type": "Template", "value": "/reservations/{id}"}]},
+                {"methods": ["POST"], "paths": [{"type": "Exact", "value": "/reservations"}]},
+            ],
+        },
+        {
+            "name": "users",
+            "from": [{"services": ["users"]}],
+            "to": [{"grpc": [{"service": "shop.v1.Stock", "method": "Get"}]}],
+        },
+        {"name": "broker", "from": [{"services": ["broker"]}]},
+    ]
+
+
+def test_a_suggestion_says_how_much_of_the_calls_is_recorded() -> None:
+    text = "\n".join(suggestion_lines([observed("a", "b", 4_000.0, ("GET", "/x", 3.0))], 900.0))
+    assert text.startswith("# What was called in the last 15 minutes")
+    assert "# a: 4,000 requests, 3 of them recorded: too few" in text
+
+
+def test_an_ambiguous_path_leaves_the_paths_of_a_service_out() -> None:
+    rules = suggested(
+        observed("a", "s", 1.0, ("GET", "/x", 1.0)),
+        observed("b", "s", 2.0, ("PUT", "", 1.0), ("PUT", "/y", 1.0)),
+    )
+    assert [rule["to"] for rule in rules["s-callers"]] == [[{"methods": ["GET"]}], [{"methods": ["PUT"]}]]
+
+
+def test_ports_are_named_where_a_service_has_several() -> None:
+    rules = suggested(
+        observed("a", "s", 1.0, ("GET", "/x", 1.0), ports=["http"]),
+        observed("a", "s", 9.0, protocol="tcp", ports=["raw"]),
+        observed("b", "s", 9.0, ports=["http"]),
+    )
+    assert [(rule["name"], rule["to"]) for rule in rules["s-callers"]] == [
+        (
+            "a",
+            [{"methods": ["GET"], "paths": [{"type": "Exact", "value": "/x"}], "ports": ["http"]}],
+        ),
+        ("a-2", [{"ports": ["raw"]}]),
+        ("b", [{"ports": ["http"]}]),
+    ]
+
+
+def test_too_much_for_a_policy_becomes_wider_rules() -> None:
+    many = [observed(f"c{number}", "s", 1.0, ("GET", f"/p{number}", 1.0)) for number in range(130)]
+    (rule,) = suggested(*many)["s-callers"]
+    assert sum(len(match["services"]) for match in rule["from"]) == 130
+    assert "to" not in rule
+    (rule,) = suggested(observed("a", "s", 1.0, ("get", "", 1.0)))["s-callers"]
+    assert "to" not in rule, "a method that no rule can name"

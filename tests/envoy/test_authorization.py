@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -143,14 +144,66 @@ def test_the_commands_say_what_the_sidecars_do(mesh: Mesh, applied: Any) -> None
         "stranger": ["✖", "●"],
     }
 
-    def suggested() -> str:
-        text = mesh.run("authz", "suggest", check=False).stdout
-        return text if "name: back-callers" in text and "- front  #" in text else ""
 
-    text = until(suggested, "the calls that were seen are suggested")
-    changed = mesh.run("diff", "-f", "-", stdin=text, check=False)
-    assert changed.returncode == 1, changed.stderr
-    assert "Authorization/back-callers" in changed.stdout
+SEEN = (
+    ("front", "GET", "/orders/17", "text/plain"),
+    ("front", "GET", "/orders/6ba7b810-9dad-11d1-80b4-00c04fd430c8", "text/plain"),
+    ("front", "POST", "/orders", "text/plain"),
+    ("back", "POST", "/shop.v1.Orders/Cancel", "application/grpc"),
+    ("ingress", "GET", "/health/ready", "text/plain"),
+)
+UNSEEN = (
+    ("front", "DELETE", "/orders/17", "text/plain"),
+    ("front", "GET", "/orders", "text/plain"),
+    ("front", "POST", "/shop.v1.Orders/Cancel", "application/grpc"),
+    ("back", "POST", "/shop.v1.Orders/CancelAll", "application/grpc"),
+    ("back", "GET", "/orders/17", "text/plain"),
+    ("ingress", "GET", "/orders/17", "text/plain"),
+)
+TO_STRANGER = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: stranger}
+spec:
+  parentRefs: [{kind: Gateway, name: ingress}]
+  hostnames: [stranger.example.com]
+  rules:
+  - backendRefs: [{name: stranger}]
+"""
+
+
+def test_what_is_suggested_lets_the_same_calls_through_and_no_others(mesh: Mesh, applied: Any) -> None:
+    def allowed(caller: str, method: str, path: str, content_type: str) -> bool:
+        """Whether a traced call to stranger gets through; the proxies record each of them."""
+        trace = f"00-{uuid4().hex}-{uuid4().hex[:16]}-01"
+        headers = {"traceparent": trace, "content-type": content_type}
+        if caller == "ingress":
+            response = mesh.outside(path, method, headers={**headers, "host": "stranger.example.com"})
+        else:
+            response = mesh.get(f"{caller}-1", f"http://stranger{path}", method, headers=headers)
+        return "RBAC: access denied" not in response.text + response.headers.get("grpc-message", "")
+
+    mesh.apply(TO_STRANGER)
+    try:
+        until(lambda: all(allowed(*call) for call in SEEN), "the calls get through")
+
+        def suggested() -> str:
+            text = mesh.run("authz", "suggest", check=False).stdout
+            entries = ("/orders/{id}", '"/orders"', '"shop.v1.Orders"', '"/health/ready"')
+            return text if all(entry in text for entry in entries) else ""
+
+        text = until(suggested, "the calls that were seen are suggested")
+        documents = [document for document in text.split("---\n") if "name: stranger-callers" in document]
+        changed = mesh.run("diff", "-f", "-", stdin=documents[0], check=False)
+        assert changed.returncode == 1, changed.stderr
+        applied("nobody", "{kind: Mesh}", default="deny")
+        assert not allowed(*SEEN[0])
+        mesh.apply(documents[0])
+        assert {call: allowed(*call) for call in SEEN} == dict.fromkeys(SEEN, True), text
+        assert {call: allowed(*call) for call in UNSEEN} == dict.fromkeys(UNSEEN, False), text
+    finally:
+        mesh.run("delete", "authorization", "stranger-callers", check=False)
+        mesh.delete("HTTPRoute", "stranger")
 
 
 def test_probes_of_a_health_check_go_on_whatever_is_refused(mesh: Mesh, applied: Any) -> None:

@@ -21,6 +21,7 @@ from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.errors import MeshError
 from meshwright.control_plane.status import access_probe
 from meshwright.control_plane.status.access_probe import ProbePlan
+from meshwright.control_plane.telemetry.requests.recent_count import REMEMBERED_SECONDS
 
 MAX_REVISIONS = 1000
 """Revisions searched for the last change to a policy: as many as the store returns at once."""
@@ -34,7 +35,9 @@ PlanProbe = Callable[[AccessQuery], ProbePlan]
 
 
 class ObservedParams(RequestParams):
-    seconds: float = Field(900.0, ge=1, le=900, description="How far back; the mesh remembers 15 minutes.")
+    seconds: float = Field(
+        REMEMBERED_SECONDS, ge=1, le=REMEMBERED_SECONDS, description="How far back, at most an hour."
+    )
 
 
 class AuthorizationRouter:

@@ -125,17 +125,33 @@ class AccessMatrix(ApiModel):
     services: tuple[ServiceAccess, ...] = ()
 
 
+class ObservedOperation(ApiModel):
+    """A method and path that was called."""
+
+    method: str
+    path: str = Field(
+        description="As in a rule: `{id}` is any segment; empty: what rules cannot name, or too many."
+    )
+    grpc: bool = Field(False, description="A gRPC call; the path is `/SERVICE/METHOD`.")
+    requests: float = Field(description="How many of those that were recorded.")
+
+
 class ObservedCall(ApiModel):
-    """Calls that were seen from a caller to a service."""
+    """Calls that were seen from a caller to a service, without those that rules refused."""
 
     caller: str
     role: Literal["service", "gateway"]
     service: str
+    protocol: Literal["http", "tcp"] = "http"
+    ports: tuple[str, ...] = Field((), description="Called ports, of a service that has several.")
     requests: float = Field(description="Requests, or connections of TCP.")
+    operations: tuple[ObservedOperation, ...] = Field(
+        (), description="What was called, by the requests that were recorded: mostly those traced."
+    )
 
 
 class ObservedCalls(ApiModel):
     """All calls of the last `seconds`, by caller and service."""
 
-    seconds: float
+    seconds: float = Field(description="At most an hour, and since the control plane started.")
     calls: tuple[ObservedCall, ...] = ()

@@ -19,6 +19,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from meshwright.control_plane.api.cluster_names import parse_cluster_name
 from meshwright.control_plane.api.models.requests import Direction, Request
 from meshwright.control_plane.api.spiffe import parse as parse_spiffe_id
+from meshwright.control_plane.core.span_log import SAMPLED_FLAGS
 from meshwright.control_plane.telemetry.ingest import otlp
 from meshwright.control_plane.telemetry.ingest.otlp import DropReason
 from meshwright.control_plane.telemetry.requests import handshake, response_flags
@@ -38,13 +39,19 @@ GRPC_CONTENT_TYPE = "application/grpc"
 
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
+_INTERNAL = frozenset({"flags", "sampled", "grpc"})
+"""Fields that the API shows in another form, or not."""
+
 TUNNEL_CLUSTER = "/connect"
 """The cluster of tunnels. The requests inside a tunnel have their own records."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """A request as one proxy logged it. The fields are those of `api.models.requests.Request`."""
+    """A request as one proxy logged it. The fields are those of `api.models.requests.Request`.
+
+    Besides, `sampled`: it is traced; `grpc`: it is a gRPC call.
+    """
 
     id: str
     trace: str
@@ -68,6 +75,8 @@ class RequestRecord:
     upstream_host: str
     route: str
     policies: tuple[str, ...]
+    sampled: bool
+    grpc: bool
 
     @property
     def failed(self) -> bool:
@@ -83,7 +92,7 @@ class RequestRecord:
     def to_api(self, seq: int = 0) -> Request:
         """The record as an API model."""
         return Request(
-            **{name: getattr(self, name) for name in self.__slots__ if name != "flags"},
+            **{name: getattr(self, name) for name in self.__slots__ if name not in _INTERNAL},
             seq=seq,
             flags=response_flags.describe(self.flags),
             failed=self.failed,
@@ -162,6 +171,8 @@ def _record_fields(attributes: Mapping[str, str], direction: Direction, service:
         "duration": milliseconds(attributes),
         "attempts": number(attributes, "attempts"),
         "policies": _policies(attributes.get("policies", "")),
+        "sampled": attributes.get("parent", "").endswith(SAMPLED_FLAGS),
+        "grpc": is_grpc,
     }
 
 

@@ -14,6 +14,7 @@ from meshwright.control_plane.api.models.requests import Request, TapFilter
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry import metrics
 from meshwright.control_plane.telemetry.ingest.sender import ACCEPT_ALL, SenderCheck
+from meshwright.control_plane.telemetry.requests.call_memory import CallMemory
 from meshwright.control_plane.telemetry.requests.record import RequestRecord, parse_records
 from meshwright.control_plane.telemetry.requests.refusals import RefusalCounter
 
@@ -39,7 +40,7 @@ MIN_PREFIX_LENGTH = 4
 class RequestStore:
     """The store. `dropped` counts dropped records by reason, `evicted` those that made room for others.
 
-    `refusals` counts the records of what was refused.
+    `refusals` counts the records of what was refused, `calls` remembers what was called.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class RequestStore:
         max_records: int = MAX_RECORDS,
         max_bytes: int = MAX_BYTES,
         check: SenderCheck = ACCEPT_ALL,
+        calls: CallMemory | None = None,
     ) -> None:
+        self._calls = calls
         self._check = check
         self._max_per_service, self._max_records, self._max_bytes = max_per_service, max_records, max_bytes
         self._records: OrderedDict[int, RequestRecord] = OrderedDict()
@@ -65,7 +68,7 @@ class RequestStore:
     def __len__(self) -> int:
         return len(self._records)
 
-    def handle(self, identity: Identity, body: bytes, now: float) -> Iterator[None]:  # noqa: ARG002  a handler
+    def handle(self, identity: Identity, body: bytes, now: float) -> Iterator[None]:
         """Store the records of an export that `identity` sent; yields after each small step."""
         for result in parse_records(body, identity.name):
             reason = self._refusal(identity, result) if isinstance(result, RequestRecord) else result
@@ -75,6 +78,8 @@ class RequestStore:
             elif isinstance(result, RequestRecord):
                 self.add(result)
                 self.refusals.add(result)
+                if self._calls is not None:
+                    self._calls.add_record(result, now)
             yield
         metrics.REQUESTS_STORED.set(len(self._records))
 

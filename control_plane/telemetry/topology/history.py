@@ -35,23 +35,6 @@ def edge_history(
     return EdgeHistory(from_=caller, to=service, step=STEP, points=points)
 
 
-def calls_by_edge(
-    store: HistoryStore, world: World, seconds: float, now: float
-) -> dict[tuple[str, str], float]:
-    """How many requests (or TCP connections) each caller sent to each service within `seconds`."""
-    counts: dict[tuple[str, str], float] = {}
-    for caller, cluster, series in store.all_edges():
-        destination = destination_of(cluster, world.services)
-        if destination is None:
-            continue
-        service, protocol = destination
-        column = "connection_attempts" if protocol == "tcp" else "completed"
-        count = sum(values[column] for start, values in series.points(now) if now - start <= seconds)
-        if count:
-            counts[caller, service] = counts.get((caller, service), 0.0) + count
-    return counts
-
-
 def service_history(store: HistoryStore, world: World, name: str, now: float) -> ServiceHistory:
     """The history of all calls to a service, or of all calls a gateway makes."""
     series = [(history.fine, protocol) for history, protocol in subject_histories(store, world, name)]

@@ -13,7 +13,9 @@ from meshwright.control_plane.telemetry.ingest.envoy_stats import (
     parse_metrics,
 )
 from meshwright.control_plane.telemetry.ingest.sender import ACCEPT_ALL, SenderCheck
+from meshwright.control_plane.telemetry.requests.call_memory import CallMemory
 from meshwright.control_plane.telemetry.topology.claims import is_plausible
+from meshwright.control_plane.telemetry.topology.counters import UpstreamCounters
 from meshwright.control_plane.telemetry.topology.flush import GAUGE_FIELDS, MetricsFlush, NodeFlush
 from meshwright.control_plane.telemetry.topology.history_store import HistoryStore
 from meshwright.control_plane.telemetry.topology.replication_log import ReplicationLog
@@ -41,7 +43,13 @@ MAX_CLUSTERS = 20_000
 class TrafficWindows:
     """The traffic of every node. `now` is any monotonic clock, in seconds."""
 
-    def __init__(self, edge_ttl: float = EDGE_TTL, check: SenderCheck = ACCEPT_ALL) -> None:
+    def __init__(
+        self,
+        edge_ttl: float = EDGE_TTL,
+        check: SenderCheck = ACCEPT_ALL,
+        calls: CallMemory | None = None,
+    ) -> None:
+        self._calls = calls
         self._check = check
         self.edge_ttl = edge_ttl
         self.history = HistoryStore()
@@ -123,8 +131,16 @@ class TrafficWindows:
             if traffic is not None:
                 traffic.record(counters, now)
                 if record_history:
-                    self.history.record(identity, cluster, counters, now, seconds)
+                    self._remember(identity, cluster, counters, now, seconds)
         yield from self._set_gauges(identity, node, flush.gauges, now)
+
+    def _remember(
+        self, identity: Identity, cluster: str, counters: UpstreamCounters, now: float, seconds: float
+    ) -> None:
+        self.history.record(identity, cluster, counters, now, seconds)
+        if self._calls is not None:
+            connections = counters.connection_attempts
+            self._calls.count(identity.name, cluster, counters.completed, connections, now)
 
     def _handle_node(self, identity: Identity, node: NodeMetrics, now: float) -> Iterator[None]:
         is_own = node.service == identity.name and not self._check.is_foreign(identity, node.node)

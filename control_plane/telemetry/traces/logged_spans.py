@@ -7,7 +7,7 @@ attributes have the names that Envoy gives them.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from hashlib import blake2b
 
 from google.protobuf.message import DecodeError
@@ -45,11 +45,20 @@ _COPIED = {
 }
 
 
-def to_spans(body: bytes) -> Generator[None, None, bytes | None]:
+OnReceived = Callable[[str, Mapping[str, str]], None]
+"""Takes the service that sent a record, as it says, and the attributes of the request."""
+
+
+def _ignore(_service: str, _logged: Mapping[str, str]) -> None:
+    pass
+
+
+def to_spans(body: bytes, on_received: OnReceived = _ignore) -> Generator[None, None, bytes | None]:
     """The spans of an export of log records, as an export; None if it is not of the span log.
 
-    Yields between steps. Records that say no trace are left out. Never raises: bytes that are no export are
-    not of the span log, and are left to the handler of logs, which counts them.
+    `on_received` gets the attributes of requests that a service received. Yields between steps. Records that
+    say no trace are left out. Never raises: bytes that are no export are not of the span log, and are left to
+    the handler of logs, which counts them.
     """
     exports = []
     try:
@@ -59,29 +68,35 @@ def to_spans(body: bytes) -> Generator[None, None, bytes | None]:
                 continue
             if resource.attributes.get("log_name") != span_log.LOG_NAME:
                 return None
-            node = resource.attributes.get("node_name", "")
+            node, service = (resource.attributes.get(name, "") for name in ("node_name", "cluster_name"))
             spans: list[bytes] = []
             for encoded in resource.records():
                 yield
-                if encoded is not None and len(encoded) <= MAX_RECORD_BYTES:
-                    spans += _spans(LogRecord.FromString(encoded), node)
-            sender = {
-                "service.name": resource.attributes.get("cluster_name", ""),
-                "service.instance.id": node,
-            }
+                if encoded is None or len(encoded) > MAX_RECORD_BYTES:
+                    continue
+                record = LogRecord.FromString(encoded)
+                logged = _logged(record)
+                spans += _spans(record, logged, node)
+                if logged.get("kind") == "server":
+                    on_received(service, logged)
+            sender = {"service.name": service, "service.instance.id": node}
             exports.append(otlp.encode_export(otlp.encode_attributes(sender), [otlp.encode_scope(spans)]))
     except (ValueError, DecodeError):
         return None
     return b"".join(exports)
 
 
-def _spans(record: LogRecord, node: str) -> Iterator[bytes]:
+def _logged(record: LogRecord) -> dict[str, str]:
+    """The attributes that have a value."""
+    logged = {pair.key: pair.value.string_value for pair in record.attributes}
+    return {key: value for key, value in logged.items() if value not in ("", "-")}
+
+
+def _spans(record: LogRecord, logged: dict[str, str], node: str) -> Iterator[bytes]:
     """The encoded spans of a record; none if it has no trace. Raises ValueError.
 
     A request that a service received is two: what the proxy did, and below it the call of the app.
     """
-    logged = {pair.key: pair.value.string_value for pair in record.attributes}
-    logged = {key: value for key, value in logged.items() if value not in ("", "-")}
     parent = _TRACE_PARENT.fullmatch(logged.get("parent", ""))
     kind = logged.get("kind", "")
     if parent is None or kind not in _KINDS:

@@ -120,14 +120,6 @@ def test_a_default_of_the_mesh_denies_every_pair() -> None:
     assert {value for row in result.values() for value in row.values()} == {"denied"}
 
 
-def test_only_calls_between_members_of_the_mesh_are_observed() -> None:
-    counts = {("orders", "inventory"): 3.0, ("ingress", "orders"): 2.0, ("gone", "orders"): 1.0}
-    calls = access.observed(translate(exchange()), {**counts, ("orders", "example.com"): 1.0}, 60.0).calls
-    assert [(call.caller, call.role, call.service, call.requests) for call in calls] == [
-        ("ingress", "gateway", "orders", 2.0), ("orders", "service", "inventory", 3.0),
-    ]  # fmt: skip
-
-
 # --- by a gateway -------------------------------------------------------------------------------------
 
 SHOP = """---
