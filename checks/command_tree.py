@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from meshwright.cli.main import COMMANDS, LazyCommandGroup, command
+from meshwright.cli.resources import PLURALS
 from meshwright.control_plane.policies.registry import kinds
 
 FILE = Path(__file__).resolve().parents[1] / "cli" / "completion" / "commands.json"
@@ -15,7 +16,7 @@ FILE = Path(__file__).resolve().parents[1] / "cli" / "completion" / "commands.js
 
 def text() -> str:
     """The text of cli/completion/commands.json."""
-    tree = _entry(command(), "") | {"kinds": sorted(name.lower() for name in kinds())}
+    tree = _entry(command(), "") | {"kinds": sorted((*PLURALS, *map(str.lower, kinds())))}
     return json.dumps(tree, indent=1) + "\n"
 
 
@@ -47,4 +48,6 @@ def _values(param: Any) -> str | list[str]:
         if isinstance(each, type) and issubclass(each, Enum):
             return [str(member.value) for member in each]
     shown = param.metavar or param.name.upper()
+    if "|" in shown and shown[0].islower():
+        return [name + equals for name, equals, _ in (each.partition("=") for each in shown.split("|"))]
     return str(shown).removesuffix("...").strip("[]") if param.param_type_name == "argument" else str(shown)

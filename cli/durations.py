@@ -35,6 +35,14 @@ def format_clock(seconds: float) -> str:
     return time.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M", local)
 
 
+def format_duration(seconds: float) -> str:
+    """A duration in the largest unit of which it has at least two, as options take it: `90s`, `12m`, `3d`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds)}s"
+
+
 def duration_parser(minimum: float, maximum: float) -> Callable[[str | float], float]:
     """An option's parser. It accepts durations from `minimum` to `maximum` seconds and returns seconds.
 

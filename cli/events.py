@@ -11,7 +11,17 @@ import typer
 
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
-from meshwright.cli.output import SIGNS, Level, colorize, echo, flush, json_text, print_data, sanitize
+from meshwright.cli.output import (
+    SIGNS,
+    Level,
+    colorize,
+    echo,
+    flush,
+    json_text,
+    print_items,
+    sanitize,
+    with_times,
+)
 from meshwright.cli.sse import follow_events
 from meshwright.control_plane.api import calls
 
@@ -77,7 +87,7 @@ def events(
 
 def _print_list(past: list[dict[str, Any]], output: Output) -> None:
     if output is not Output.table:
-        print_data({"events": past}, output)
+        print_items(past, output)
         return
     if not past:
         echo("no events yet")
@@ -90,7 +100,7 @@ def _print_list(past: list[dict[str, Any]], output: Output) -> None:
 def _print_lines(stream: Iterable[Mapping[str, Any]], output: Output) -> None:
     """Print each event on a line as soon as it arrives."""
     for event in stream:
-        echo(format_event(event) if output is Output.table else json_text(event))
+        echo(format_event(event) if output is Output.table else json_text(with_times(event)))
         flush()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from meshwright.cli.options import Output
@@ -13,6 +14,9 @@ from meshwright.cli.options import Output
 Level = Literal["good", "partial", "bad", "off"]
 
 SIGNS: dict[Level, str] = {"good": "●", "partial": "◐", "bad": "✖", "off": "○"}
+TIMES = frozenset({"time", "start", "started", "since", "created", "expires"})
+"""Fields of the admin API that hold epoch seconds."""
+
 _COLOURS: dict[str, str] = {"●": "32", "◐": "33", "✖": "31", "○": "90"}
 
 
@@ -36,6 +40,28 @@ def print_data(value: Any, output: Output) -> None:
     echo(dump_yaml([value]))
 
 
+def print_items(items: Sequence[Mapping[str, Any]], output: Output) -> None:
+    """Print a list as JSON or YAML: under `items`, with times in RFC 3339."""
+    print_data({"items": with_times(items)}, output)
+
+
+def with_times(value: Any) -> Any:
+    """A value of the admin API with its times, which are in epoch seconds, in RFC 3339; null where unset."""
+    if isinstance(value, Mapping):
+        return {
+            key: rfc3339(inner) if key in TIMES and isinstance(inner, int | float) else with_times(inner)
+            for key, inner in value.items()
+        }
+    return list(map(with_times, value)) if isinstance(value, list | tuple) else value
+
+
+def rfc3339(seconds: float) -> str | None:
+    """A time as in RFC 3339, in UTC with milliseconds; None for 0."""
+    if not seconds:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def json_text(value: Any, indent: int | None = None) -> str:
     """A value as JSON. Characters that a terminal could interpret are escaped."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
@@ -44,13 +70,19 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows under a header; nothing without rows. The last column is not padded."""
-    body = [[sanitize(str(cell)) for cell in row] for row in rows]
-    if not body:
-        return
-    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
-    for row in [list(header), *body]:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    lines = table_lines(header, rows)
+    for line in lines if len(lines) > 1 else ():
         echo(colorize(line))
+
+
+def table_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table, without colour; the header is the first."""
+    body = [[sanitize(str(cell)) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [list(header), *body]
+    ]
 
 
 def status_text(level: Level, text: str) -> str:

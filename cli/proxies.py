@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from meshwright.cli.durations import format_duration
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
-from meshwright.cli.output import Level, echo, print_data, print_table, status_text
+from meshwright.cli.output import Level, echo, print_items, print_table, status_text
 from meshwright.cli.status import PROXY_LEVELS
 from meshwright.control_plane.api import calls
 
@@ -35,7 +36,7 @@ def proxies(output: OutputOption = Output.table, state: StateOption = None) -> N
     listed = call_api(calls.proxies(), state)["proxies"]
     rows = sorted(listed, key=lambda proxy: _sort_key(proxy, now))
     if output is not Output.table:
-        print_data({"proxies": rows}, output)
+        print_items(rows, output)
         return
     print_table(HEADER, [_row(proxy, now) for proxy in rows])
     if not rows:
@@ -57,14 +58,14 @@ def _row(proxy: Mapping[str, Any], now: float) -> tuple[str, ...]:
         status_text(PROXY_LEVELS.get(proxy["state"], "partial"), proxy["state"]),
         str(proxy["revision"]),
         str(proxy["pending"]),
-        _certificate(proxy["expires"] - now) if reported else "-",
+        certificate_text(proxy["expires"] - now) if reported else "-",
         proxy["version"] if reported else "-",
-        f"{proxy['memory'] / 1_048_576:.1f} MiB" if reported else "-",
+        memory_text(proxy["memory"]) if reported else "-",
         proxy["error"],
     )
 
 
-def _certificate(seconds_left: float) -> str:
+def certificate_text(seconds_left: float) -> str:
     """When a certificate expires. A sign marks one that has expired or is about to."""
     if seconds_left <= 0:
         return status_text("bad", f"expired {format_duration(-seconds_left)} ago")
@@ -73,9 +74,6 @@ def _certificate(seconds_left: float) -> str:
     return status_text(level, text) if level else text
 
 
-def format_duration(seconds: float) -> str:
-    """A duration in the largest unit of which it has at least two."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"
+def memory_text(size: int) -> str:
+    """Bytes in MiB."""
+    return f"{size / 1_048_576:.1f} MiB"

@@ -15,12 +15,11 @@ from typing import Annotated, Any
 
 import typer
 
-from meshwright.cli.durations import duration_parser
+from meshwright.cli.durations import duration_parser, format_duration
 from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, StateOption, author
 from meshwright.cli.output import echo, flush, json_text, print_data, print_table, sanitize
-from meshwright.cli.proxies import format_duration
 from meshwright.cli.proxy_logs import print_logs
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.errors import ApiError, UnreachableError

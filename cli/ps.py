@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from meshwright.cli.durations import format_duration
 from meshwright.cli.instances import ServicesArgument, select_instances
 from meshwright.cli.options import Output, OutputOption, StateOption
-from meshwright.cli.output import Level, echo, print_data, print_table, status_text
-from meshwright.cli.proxies import format_duration
+from meshwright.cli.output import Level, echo, print_items, print_table, status_text
 
 LEVELS: Mapping[str, Level] = {"healthy": "good", "draining": "partial", "unhealthy": "bad"}
 
@@ -34,7 +34,7 @@ def ps(
     instances = select_instances(state, services or ())
     rows = sorted(instances, key=lambda item: (item["health"] == "healthy", item["service"], item["name"]))
     if output is not Output.table:
-        print_data({"items": rows}, output)
+        print_items(rows, output)
         return
     now = time.time()
     print_table(HEADER, [instance_row(item, now) for item in rows])

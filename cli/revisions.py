@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from meshwright.cli.apply import change_options, print_changes, wait_for_revision
-from meshwright.cli.get import print_documents
 from meshwright.cli.http import call_api
+from meshwright.cli.listing import print_documents
 from meshwright.cli.options import (
     BaseOption,
     DryRunOption,
@@ -22,7 +22,7 @@ from meshwright.cli.options import (
     TimeoutOption,
     WaitOption,
 )
-from meshwright.cli.output import echo, print_data, print_table, sanitize
+from meshwright.cli.output import echo, print_data, print_items, print_table, sanitize
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.errors import InputError
 
@@ -52,7 +52,7 @@ def history(
     """
     revisions = call_api(calls.history(limit, before), state)["revisions"]
     if output is not Output.table:
-        print_data(revisions, output)
+        print_items(revisions, output)
         return
     rows = [
         (str(r["revision"]), _format_time(r["time"]), r["author"], _changes(r["changed"]), r["message"])

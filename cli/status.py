@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from meshwright.cli.durations import format_clock
+from meshwright.cli.durations import format_clock, format_duration
 from meshwright.cli.http import call_api
 from meshwright.cli.options import AllOption, Output, OutputOption, StateOption
 from meshwright.cli.output import Level, colorize, echo, print_data, print_table, sanitize, status_text
@@ -138,7 +138,7 @@ def _absence(mesh: Mapping[str, Any]) -> str:
     if not absence:
         return ""
     seconds = absence["until"] - absence["since"]
-    return f"   control plane was away for {seconds:.0f} s at {format_clock(absence['since'])}"
+    return f"   control plane was away for {format_duration(seconds)} at {format_clock(absence['since'])}"
 
 
 def _print_sections(mesh: Mapping[str, Any]) -> None:
@@ -181,7 +181,8 @@ def _control_plane(plane: Mapping[str, Any]) -> str:
     """Whether another control plane is reachable. Data of an unreachable one is missing everywhere."""
     if plane["state"] != "unreachable":
         return status_text("good", "this one" if plane["state"] == "this" else "reachable")
-    return status_text("bad", f"unreachable for {plane['unreachable_seconds']:.0f} s ({plane['error']})")
+    duration = format_duration(plane["unreachable_seconds"])
+    return status_text("bad", f"unreachable for {duration} ({plane['error']})")
 
 
 def _health(node: Mapping[str, Any]) -> str:

@@ -10,12 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from meshwright.cli.durations import duration_parser
+from meshwright.cli.durations import duration_parser, format_duration
 from meshwright.cli.errors import CommandError
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption, author
-from meshwright.cli.output import echo, print_data, print_table, status_text
-from meshwright.cli.proxies import format_duration
+from meshwright.cli.output import echo, print_items, print_table, status_text
 from meshwright.cli.usage import MeshCommand
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.errors import InputError
@@ -94,7 +93,7 @@ def list_tokens(output: OutputOption = Output.table, state: StateOption = None) 
     """
     tokens = call_api(calls.tokens(), state)["tokens"]
     if output is not Output.table:
-        print_data(tokens, output)
+        print_items(tokens, output)
         return
     if not tokens:
         echo("no join tokens")

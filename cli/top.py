@@ -40,7 +40,6 @@ def top(
         float,
         typer.Option(
             "--interval",
-            "-n",
             metavar="DURATION",
             parser=duration_parser(0.5, 3600),
             show_default=False,

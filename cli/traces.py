@@ -11,7 +11,7 @@ import typer
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
-from meshwright.cli.output import echo, print_data, print_table, status_text
+from meshwright.cli.output import echo, print_items, print_table, status_text
 from meshwright.control_plane.api import calls
 
 SHORT_ID = 12
@@ -56,7 +56,7 @@ def traces(  # noqa: PLR0917  typer's options
     )
     result = call_api(call, state)
     if output is not Output.table:
-        print_data(result, output)
+        print_items(result["traces"], output)
         return
     print_table(HEADER, [_row(trace) for trace in result["traces"]])
     if not result["traces"]:

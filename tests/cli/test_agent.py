@@ -272,7 +272,7 @@ def test_a_revoked_token_cannot_enrol(mesh: Mesh, remote: Remote) -> None:
 
 def tokens(mesh: Mesh) -> list[dict[str, Any]]:
     """`mesh token list`, newest first."""
-    result: list[dict[str, Any]] = json.loads(mesh.run("token", "list", "-o", "json").stdout)
+    result: list[dict[str, Any]] = json.loads(mesh.run("token", "list", "-o", "json").stdout)["items"]
     return result
 
 

@@ -92,9 +92,9 @@ async def test_get_accepts_a_kind_in_any_case_and_number(mesh: FakeMesh, run: Ru
     await run("apply", "-f", "-", text=retry() + "---\n" + timeout())
     result = await run("get", word)
     assert result.code == 0
-    assert result.out.splitlines()[0].split() == ["KIND", "NAME", "TARGET"]
+    assert result.out.splitlines()[0].split() == ["KIND", "NAME", "STATUS", "TARGET", "REVISION", "AGE"]
     assert [line.split() for line in result.out.splitlines()[1:]] == [
-        ["Retry", "inventory-retry", "Service/inventory"]
+        ["Retry", "inventory-retry", "-", "Service/inventory", "-", "-"]
     ]
 
 
@@ -108,7 +108,8 @@ async def test_yaml_output_of_get_can_be_applied(mesh: FakeMesh, run: RunMesh) -
     for ref in (("timeout", "orders-timeout"), ("timeout/orders-timeout",)):
         single = await run("get", *ref, "-o", "json")
         assert json.loads(single.out)["spec"]["request"] == "2s"
-    assert [d["kind"] for d in json.loads((await run("get", "-o", "json")).out)] == ["Retry", "Timeout"]
+    listed = json.loads((await run("get", "-o", "json")).out)["items"]
+    assert [document["kind"] for document in listed] == ["Retry", "Timeout"]
 
 
 async def test_delete_takes_a_name_a_reference_or_files(mesh: FakeMesh, run: RunMesh) -> None:
@@ -139,8 +140,9 @@ async def test_diff_shows_changes_and_applies_nothing(mesh: FakeMesh, run: RunMe
 async def test_history_show_and_rollback(mesh: FakeMesh, run: RunMesh) -> None:
     await run("apply", "-f", "-", "-m", "first", text=retry())
     await run("apply", "-f", "-", "-m", "second", text=retry(attempts=9) + "---\n" + timeout())
-    listed = await run("history", "-o", "json")
-    assert [(r["revision"], r["message"]) for r in json.loads(listed.out)] == [(2, "second"), (1, "first")]
+    listed = json.loads((await run("history", "-o", "json")).out)["items"]
+    assert [(r["revision"], r["message"]) for r in listed] == [(2, "second"), (1, "first")]
+    assert listed[0]["time"].endswith("Z")
     table = (await run("history", "-n", "1")).out
     assert table.splitlines()[0].split() == ["REVISION", "TIME", "AUTHOR", "CHANGES", "MESSAGE"]
     assert "changed Retry/inventory-retry, created Timeout/orders-timeout" in table
@@ -239,7 +241,7 @@ async def test_status_shows_a_sign_and_a_word_for_every_state(mesh: FakeMesh, ru
     assert result.code == 0
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in result.out.splitlines() if line}
     at = format_clock(DEGRADED_MESH.absence.since) if DEGRADED_MESH.absence else ""
-    assert rows["revision"] == f"0 store ◐ degraded control plane was away for 4 s at {at}"
+    assert rows["revision"] == f"0 store ◐ degraded control plane was away for 4s at {at}"
     assert (rows["catalog"], rows["inventory"], rows["orders"]) == (
         "● healthy 1/1", "◐ degraded 1/2", "✖ unhealthy 0/1 no answer",
     )  # fmt: skip
@@ -248,7 +250,7 @@ async def test_status_shows_a_sign_and_a_word_for_every_state(mesh: FakeMesh, ru
     assert rows["orders-1"] == "orders ✖ rejected 3 bad regex"
     assert rows["users-1"] == "users ○ disconnected -", "nobody knows what it serves"
     assert rows["10.0.0.1:15012"] == "http://10.0.0.1:15080 ● this one"
-    assert rows["10.0.0.2:15012"] == "✖ unreachable for 7 s (refused)"
+    assert rows["10.0.0.2:15012"] == "✖ unreachable for 7s (refused)"
     assert rows["Retry/r"] == "◐ pending 1/2 ● Accepted ◐ not Programmed (1 of 2 sidecars)"
     assert "\x1b" not in result.out
     as_json = json.loads((await run("status", "-o", "json")).out)
@@ -277,15 +279,15 @@ async def test_token_create_writes_a_private_file_or_stdout(
 async def test_token_list_and_revoke_use_ids(mesh: FakeMesh, run: RunMesh) -> None:
     assert (await run("token", "list")).out == "no join tokens\n"
     created = await run("token", "create", "--service", "orders", "--ttl", "2h2m", "--out", "orders.token")
-    assert created.out == "join token id-1 for service orders, valid for 2 h: orders.token\n"
+    assert created.out == "join token id-1 for service orders, valid for 2h: orders.token\n"
     await run("token", "create", "--gateway", "ingress", "--ttl", "1", "--out", "-")
     mesh.tokens.tokens["id-2"] = mesh.tokens.tokens["id-2"].model_copy(update={"expires": 0.0, "uses": 3})
     lines = [line.split() for line in (await run("token", "list")).out.splitlines()]
     assert lines[0] == ["ID", "TARGET", "STATE", "USES", "AUTHOR"]
     assert lines[1][:5] == ["id-2", "gateway/ingress", "○", "expired", "3"]
-    assert lines[2][:7] == ["id-1", "service/orders", "●", "valid", "for", "2", "h"]
+    assert lines[2][:6] == ["id-1", "service/orders", "●", "valid", "for", "2h"]
     assert (await run("token", "revoke", "id-1")).out == "token id-1 revoked\n"
-    listed = json.loads((await run("token", "list", "-o", "json")).out)
+    listed = json.loads((await run("token", "list", "-o", "json")).out)["items"]
     assert {token["id"]: token["revoked"] for token in listed} == {"id-1": True, "id-2": False}
     missing = await run("token", "revoke", "id-9")
     assert (missing.code, missing.err) == (2, "no such token: id-9\n")

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from meshwright.cli.events import EventKindChoice
+from meshwright.cli.output import with_times
 from meshwright.control_plane.api.models.events import EventKind, event_sort_key
 from tests.fakes.http_server import running_http_server
 
@@ -118,7 +119,7 @@ def test_newest_events_come_last(tmp_path: Path, past: list[dict[str, Any]]) -> 
 def test_json_has_every_field_and_kind_filters(tmp_path: Path, past: list[dict[str, Any]]) -> None:
     past.append(event(4, kind="svid"))
     _, out, _ = run(tmp_path, "-o", "json", "--kind", "breaker")
-    assert json.loads(out) == {"events": [event(1), event(2), event(3)]}
+    assert json.loads(out) == {"items": with_times([event(1), event(2), event(3)])}
     code, _, err = run(tmp_path, "--kind", "nonsense")
     assert (code, "'nonsense' is not one of" in err) == (2, True)
 

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from meshwright.cli.main import COMMANDS
+from meshwright.cli.main import COMMANDS, command
 from tests.fakes.mesh_command import run_mesh
 
 ROOT = Path(__file__).parents[2]
@@ -71,3 +72,21 @@ def test_a_forked_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
         run_mesh(("validate", "-f", "pipe"), {"PATH": os.environ["PATH"]}, folder=tmp_path, timeout=2.0)
     with pytest.raises(OSError, match="No such device"):  # nobody reads it any more
         os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)
+
+
+SHARED_LETTERS = {"-f": {"--file", "--follow"}, "-n": {"--limit", "--lines"}}
+"""Letters with two meanings, as in kubectl and tail: a file of what is applied, following a log; how many."""
+
+
+def test_a_letter_means_the_same_in_every_command() -> None:
+    meanings: dict[str, set[str]] = {}
+    pending: list[Any] = [command()]
+    while pending:
+        target = pending.pop()
+        pending += [target.get_command(None, name) for name in getattr(target, "commands", ())]
+        for parameter in target.params:
+            long = {name for name in parameter.opts if name.startswith("--")}
+            for letter in set(parameter.opts) - long if parameter.param_type_name == "option" else ():
+                meanings.setdefault(letter, set()).update(long)
+    assert {letter: names for letter, names in meanings.items() if len(names) > 1} == SHARED_LETTERS
+    assert "-o" in meanings

@@ -70,13 +70,13 @@ async def test_proxies_lists_unhealthy_ones_first(mesh: FakeMesh, run: RunMesh) 
     ]  # fmt: skip
     assert [line[0] for line in lines[1:]] == ["e", "d", "c", "b", "f", "a"]
     rows = {line[0]: " ".join(line[2:]) for line in lines[1:]}
-    assert rows["a"] == "● synced 3 0 expires in 2 h 1.40.0 15.0 MiB"
-    assert "✖ expired 5 min ago" in rows["b"]
+    assert rows["a"] == "● synced 3 0 expires in 2h 1.40.0 15.0 MiB"
+    assert "✖ expired 5m ago" in rows["b"]
     assert rows["c"].startswith("◐ pending 3 2 ")
     assert rows["d"] == "○ disconnected 3 0 - - -"
     assert rows["e"].endswith("RouteConfiguration out: bad regex")
-    assert "◐ expires in 3 min" in rows["f"]
-    listed = json.loads((await run("proxies", "-o", "json")).out)["proxies"]
+    assert "◐ expires in 3m" in rows["f"]
+    listed = json.loads((await run("proxies", "-o", "json")).out)["items"]
     assert [proxy["name"] for proxy in listed] == ["e", "d", "c", "b", "f", "a"]
     assert listed[2]["pending"] == 2
 
@@ -205,7 +205,7 @@ async def test_log_level_is_shown_and_set_for_a_period(mesh: FakeMesh, run: RunM
     mesh.replies = {"log-level": levels.model_dump_json()}
     shown = await run("proxy", "orders-1", "log-level", "http=debug", "--for", "5m")
     assert [" ".join(line.split()) for line in shown.out.splitlines()] == [
-        "LOGGER LEVEL", "http debug", "all others warning", "resets in 4 min",
+        "LOGGER LEVEL", "http debug", "all others warning", "resets in 4m",
     ]  # fmt: skip
     quiet = levels.model_copy(update={"loggers": {"http": "warning"}, "resets_in": None})
     mesh.replies = {"log-level": quiet.model_dump_json()}

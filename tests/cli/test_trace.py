@@ -102,7 +102,7 @@ def newest_trace(
     """The newest trace of an order, once it is complete: spans arrive in batches."""
 
     def complete() -> dict[str, Any] | None:
-        listed = json.loads(running.mesh("traces", *arguments, "-o", "json"))["traces"]
+        listed = json.loads(running.mesh("traces", *arguments, "-o", "json"))["items"]
         orders = [
             summary
             for summary in listed

@@ -83,7 +83,7 @@ class Demo:
 
     def faults(self) -> list[Any]:
         """The active FaultInjections."""
-        return list(json.loads(self.mesh("get", "faultinjection", "-o", "json")))
+        return list(json.loads(self.mesh("get", "faultinjection", "-o", "json"))["items"])
 
 
 def checked(counts: dict[str, Any]) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def test_a_fault_causes_errors_only_while_it_is_active(running: Demo) -> None:
     failed = {name for name, route in counts["routes"].items() if route["errors"]}
     assert failed == {"GET /api/quotes/{symbol}"}
     assert running.faults() == []
-    history = json.loads(running.mesh("history", "-n", "2", "-o", "json"))
+    history = json.loads(running.mesh("history", "-n", "2", "-o", "json"))["items"]
     assert [revision["message"] for revision in history] == [
         "mesh demo --fault legacy:fail:2 is over",
         "mesh demo --fault legacy:fail:2",

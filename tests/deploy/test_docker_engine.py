@@ -53,12 +53,12 @@ def test_bake_reads_the_file(stack: Stack) -> None:
 
 
 def test_records_name_who_acted_in_a_container(stack: Stack) -> None:
-    (first,) = json.loads(stack.mesh("history", "-o", "json"))
+    (first,) = json.loads(stack.mesh("history", "-o", "json"))["items"]
     assert first["author"] == "mesh@setup"
     create = ("mesh", "token", "create", "--service", "orders", "--out", "-")
     for setting, author in ((), "mesh@control-plane-2"), (("-e", "MESH_AUTHOR=ada"), "ada"):
         stack.compose("exec", "-T", *setting, "control-plane-2", *create)
-        newest = json.loads(stack.mesh("token", "list", "-o", "json"))[0]
+        newest = json.loads(stack.mesh("token", "list", "-o", "json"))["items"][0]
         assert newest["author"] == author
 
 
@@ -68,6 +68,11 @@ def test_up_without_a_change_replaces_nothing(stack: Stack) -> None:
     assert stack.containers() == before
     stack.compose("up", "-d", "--build")
     assert stack.containers() == before
+
+
+def revision_numbers(stack: Stack) -> list[int]:
+    """The revisions of the mesh, newest first."""
+    return [entry["revision"] for entry in json.loads(stack.mesh("history", "-o", "json"))["items"]]
 
 
 def restart_one(stack: Stack) -> None:
@@ -132,12 +137,12 @@ def down_and_up(stack: Stack) -> None:
     ],
 )
 def test_mesh_works_again_without_a_person(stack: Stack, act: Callable[[Stack], None]) -> None:
-    revisions = [entry["revision"] for entry in json.loads(stack.mesh("history", "-o", "json"))]
+    revisions = revision_numbers(stack)
     act(stack)
     stack.wait_until_orders_succeed()
     for service in ("orders", "catalog", "trading"):
         stack.wait_until_healthy(service)
-    assert [entry["revision"] for entry in json.loads(stack.mesh("history", "-o", "json"))] == revisions
+    assert revision_numbers(stack) == revisions
 
 
 def test_scale_adds_and_removes_instances(stack: Stack) -> None:
@@ -182,5 +187,5 @@ def test_down_with_volumes_starts_over(stack: Stack) -> None:
     stack.compose("down", "-v")
     stack.compose("up", "-d", "--wait")
     stack.wait_until_orders_succeed()
-    assert [entry["revision"] for entry in json.loads(stack.mesh("history", "-o", "json"))] == [1]
+    assert revision_numbers(stack) == [1]
     assert stack.compose("exec", "-T", "control-plane-1", "cat", "/run/secrets/read.token") != token

@@ -39,7 +39,7 @@ def metrics(mesh: Mesh) -> dict[str, float]:
 
 def find_event(mesh: Mesh, kind: str, subject: str, message: str) -> dict[str, Any] | None:
     """The newest event of this kind, with this text in its subject and message."""
-    events = json.loads(mesh.run("events", "-o", "json", "-n", "1000", "--kind", kind).stdout)["events"]
+    events = json.loads(mesh.run("events", "-o", "json", "-n", "1000", "--kind", kind).stdout)["items"]
     matching = [event for event in events if subject in event["subject"] and message in event["message"]]
     return matching[-1] if matching else None
 

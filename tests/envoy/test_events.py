@@ -100,7 +100,7 @@ def test_changes_of_a_running_mesh_are_events(mesh: Mesh, follower: list[dict[st
     assert f"by {author}" in table
     assert ERROR in table
     ids = {
-        event["id"] for event in json.loads(mesh.run("events", "-n", "1000", "-o", "json").stdout)["events"]
+        event["id"] for event in json.loads(mesh.run("events", "-n", "1000", "-o", "json").stdout)["items"]
     }
     until(lambda: {event["id"] for event in follower} >= ids, "the follower has received all events")
     followed = [event["id"] for event in follower]

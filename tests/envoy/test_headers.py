@@ -270,14 +270,14 @@ def test_patch_of_envoy_is_in_force_and_one_that_envoy_rejects_leaves_the_last(
     assert "Service/back: RouteConfiguration in" in mesh.run("get", "envoypatch").stdout
     rejected = patch("{op: add, path: /virtual_hosts/-, value: {name: app, domains: ['*']}}")
     text = policy("broken", SERVICE, rejected, "EnvoyPatch")
-    before = json.loads(mesh.run("history", "-n", "1", "-o", "json").stdout)[0]["revision"]
+    before = json.loads(mesh.run("history", "-n", "1", "-o", "json").stdout)["items"][0]["revision"]
     done = mesh.run("apply", "-f", "-", "--wait", stdin=text, check=False)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert re.fullmatch(
         r"<stdin>:\d+:\d+: spec\S*: Envoy rejects RouteConfiguration in: Only a single wildcard domain .*\n",
         done.stderr,
     )
-    assert json.loads(mesh.run("history", "-n", "1", "-o", "json").stdout)[0]["revision"] == before
+    assert json.loads(mesh.run("history", "-n", "1", "-o", "json").stdout)["items"][0]["revision"] == before
     done = mesh.run("apply", "-f", "-", "--wait", "--no-verify", stdin=text, check=False)
     assert done.returncode == 5, done.stderr
     assert "back-1: rejected revision" in done.stderr

@@ -210,7 +210,7 @@ def assert_changes_are_refused(mesh: Mesh) -> None:
 def assert_nothing_changed(mesh: Mesh, revision: int) -> None:
     """The store is healthy again, and there is no new revision."""
     until(lambda: mesh.status()["store"] == "ok", "the store is reported healthy")
-    assert json.loads(mesh.run("history", "-o", "json").stdout)[0]["revision"] == revision
+    assert json.loads(mesh.run("history", "-o", "json").stdout)["items"][0]["revision"] == revision
     assert mesh.run("get", "HTTPRoute", "another", check=False).returncode == errors.BAD_INPUT
 
 

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -129,7 +130,8 @@ def test_instances_are_listed_with_host_and_process(mesh: Mesh) -> None:
     process = json.loads(mesh.run("ps", "back", "-o", "json").stdout)["items"][0]["process"]
     assert process["pid"] == mesh.pid("back-1")
     assert process["host"] == socket.gethostname()
-    assert abs(process["started"] - psutil.Process(process["pid"]).create_time()) < 5
+    started = datetime.fromisoformat(process["started"]).timestamp()
+    assert abs(started - psutil.Process(process["pid"]).create_time()) < 5
     assert f" {process['pid']} " in mesh.run("ps").stdout
 
 

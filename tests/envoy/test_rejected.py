@@ -127,7 +127,7 @@ def load(mesh: Mesh) -> Iterator[Counter[str]]:
 
 
 def proxies(mesh: Mesh) -> dict[str, dict[str, Any]]:
-    return {proxy["name"]: proxy for proxy in json.loads(mesh.run("proxies", "-o", "json").stdout)["proxies"]}
+    return {proxy["name"]: proxy for proxy in json.loads(mesh.run("proxies", "-o", "json").stdout)["items"]}
 
 
 def pushes(mesh: Mesh) -> dict[str, float]:

@@ -121,7 +121,7 @@ def test_of_two_concurrent_applies_one_succeeds_and_the_other_is_a_conflict(mesh
 
 def test_history_show_diff_and_delete_report_the_changes(mesh: Mesh) -> None:
     first = mesh.apply(route("three"), "-m", "for a look")
-    newest = json.loads(mesh.run("history", "-o", "json").stdout)[0]
+    newest = json.loads(mesh.run("history", "-o", "json").stdout)["items"][0]
     assert (newest["revision"], newest["message"]) == (first, "for a look")
     assert "@" in newest["author"]
     assert "three" in mesh.run("show", str(first), "-o", "yaml").stdout
