@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from meshwright.services.kit.operations import BodyModel, WholeNumber
+from meshwright.services.kit.operations import BodyModel, HttpError, WholeNumber
 
 PAIR_PATTERN = r"[A-Z0-9]{2,12}-[A-Z]{3}"
 """What dealers quote: an asset and the currency of its price, as in `XAU-USD`. Other symbols are markets."""
@@ -35,6 +35,12 @@ class DealerQuote(BodyModel):
     timestamp: WholeNumber = Field(ge=0, le=MAX_INTEGER)
 
 
+class QuotesPage(BodyModel):
+    """Some quotes, ordered by symbol."""
+
+    quotes: list[DealerQuote] = Field(max_length=MAX_QUOTES)
+
+
 class SetQuoteRequest(BodyModel):
     """A pair's new price."""
 
@@ -52,6 +58,23 @@ class QuoteResponse(BodyModel):
 def is_pair(symbol: str) -> bool:
     """Whether a symbol is quoted by dealers."""
     return re.fullmatch(PAIR_PATTERN, symbol) is not None
+
+
+def check_pair(symbol: str) -> None:
+    """Raise HttpError unless dealers quote the symbol."""
+    if not is_pair(symbol):
+        message = f"{symbol}: a pair has the form of XAU-USD; a market makes any other symbol's price"
+        raise HttpError(422, "not_a_pair", message)
+
+
+def unknown_symbol(symbol: str) -> HttpError:
+    """The error for a symbol without a quote."""
+    return HttpError(404, "symbol_not_found", f"there is no quote of {symbol}")
+
+
+def quote_response(quote: DealerQuote) -> QuoteResponse:
+    """What anybody sees of a quote."""
+    return QuoteResponse(symbol=quote.symbol, price=quote.price, timestamp=quote.timestamp)
 
 
 def next_quote(symbol: str, price: int, last: DealerQuote | None, now: int) -> DealerQuote:

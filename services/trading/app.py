@@ -1,4 +1,4 @@
-"""Trading's API and its market: serves quotes, generates ticks, stores them and sends them to analytics."""
+"""Trading's market: generates ticks, stores them and sends them to analytics; `quotes` has its API."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from opentelemetry import trace
 from sqlalchemy.exc import SQLAlchemyError
 
 from meshwright.services.kit.background import background
-from meshwright.services.kit.operations import HttpError, Operation, OperationRequest, OperationResponse
-from meshwright.services.kit.quotes import QuoteResponse
+from meshwright.services.kit.operations import Operation
 from meshwright.services.kit.server import Runtime, ServiceDefinition
 from meshwright.services.trading import domain
+from meshwright.services.trading.quote_store import QuoteStore
+from meshwright.services.trading.quotes import QuotesApi
 from meshwright.services.trading.shocks import shock
 from meshwright.services.trading.store import TABLES, TickStore
 from meshwright.services.trading.tick_sender import TickSender
@@ -58,26 +59,6 @@ class TickGenerator:
                 self._sender.send(tick)
 
 
-class QuotesApi:
-    """The operations of trading."""
-
-    def __init__(self, store: TickStore) -> None:
-        self._store = store
-
-    def operations(self) -> list[Operation]:
-        """All operations."""
-        path = "/api/quotes/{symbol}"
-        return [Operation("GET", path, "Get a symbol's price", self.get, {200: QuoteResponse})]
-
-    async def get(self, request: OperationRequest[None, None]) -> OperationResponse:
-        symbol = request.path["symbol"]
-        if not (tick := await self._store.quote(symbol)):
-            raise HttpError(404, "symbol_not_found", f"there is no market for {symbol}")
-        return OperationResponse(
-            QuoteResponse(symbol=tick.symbol, price=tick.price, timestamp=tick.timestamp)
-        )
-
-
 async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     """Start the market."""
     settings = domain.read_market_settings(runtime.environ)
@@ -86,7 +67,7 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     await runtime.exit_stack.enter_async_context(sender)
     generator = TickGenerator(settings, store, sender)
     await runtime.exit_stack.enter_async_context(background(generator.run()))
-    return QuotesApi(store).operations()
+    return QuotesApi(store, QuoteStore(runtime.database)).operations()
 
 
 SERVICE = ServiceDefinition("trading", TABLES, build_operations)
