@@ -28,7 +28,7 @@ from meshwright.services.kit.quotes import (
     unknown_symbol,
 )
 from meshwright.services.kit.server import Runtime, ServiceDefinition
-from meshwright.services.legacy.domain import Phase
+from meshwright.services.legacy.domain import MigrationPhase
 from meshwright.services.legacy.migration import POLL_SECONDS, Migration
 from meshwright.services.legacy.store import TABLES, FrozenError, LegacyStore, TradingOwnsError
 
@@ -82,7 +82,7 @@ class LegacyApi:
         local, state = await self._store.get(symbol)
         if state.trading_owns:
             return "trading", await self._ask(symbol)
-        if not local or state.phase < Phase.READ_SHIFT:
+        if not local or state.phase < MigrationPhase.READ_SHIFT:
             return "legacy", quote_response(local) if local else None
         try:
             copy = await self._ask(symbol)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from meshwright.services.kit.database import open_database
 from meshwright.services.kit.settings import SettingsError, read_settings
-from meshwright.services.legacy.domain import MEANINGS, ComparisonReport, MigrationState, Phase
+from meshwright.services.legacy.domain import MEANINGS, ComparisonReport, MigrationPhase, MigrationState
 from meshwright.services.legacy.store import TABLES, LegacyStore
 
 POLL_SECONDS = 0.2
@@ -46,7 +46,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     migrate = commands.add_parser("migrate", help="show how far the quotes have moved, or move them")
     migrate.add_argument(
-        "--phase", type=int, choices=[int(phase) for phase in Phase], help="move on, or back, to this phase"
+        "--phase",
+        type=int,
+        choices=[int(phase) for phase in MigrationPhase],
+        help="move on, or back, to this phase",
     )
     compare = commands.add_parser("compare", help="compare the quotes of legacy and trading")
     for command in (migrate, compare):
@@ -83,7 +86,7 @@ async def _execute(options: argparse.Namespace) -> int:
 async def _migrate(store: LegacyStore, options: argparse.Namespace) -> int:
     state = await store.state()
     if options.phase is not None:
-        await store.request(Phase(options.phase))
+        await store.request(MigrationPhase(options.phase))
         state = await _wait(store, lambda state: state.phase == options.phase == state.target, options)
     if options.output == "json":
         names = ("phase", "target", "gate", "error")
@@ -118,7 +121,7 @@ async def _wait(
 ) -> MigrationState:
     """The state once it is done, or when the time is up. Phases on the way are shown on a terminal."""
     give_up_at = time.monotonic() + options.timeout
-    shown: Phase | None = None
+    shown: MigrationPhase | None = None
     while True:
         state = await store.state()
         if is_done(state) or time.monotonic() > give_up_at:

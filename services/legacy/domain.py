@@ -25,7 +25,7 @@ def seed_quotes(now: int) -> list[DealerQuote]:
     ]
 
 
-class Phase(IntEnum):
+class MigrationPhase(IntEnum):
     """How far the data has moved. Each phase can be left in both directions."""
 
     LEGACY_ONLY = 0
@@ -36,13 +36,13 @@ class Phase(IntEnum):
     CLEANUP = 5
 
 
-MEANINGS: Mapping[Phase, str] = {
-    Phase.LEGACY_ONLY: "legacy only: trading has no quotes of dealers",
-    Phase.DUAL_WRITE: "dual write: each new quote is copied to trading",
-    Phase.BACKFILL: "backfill: all quotes are at trading too",
-    Phase.READ_SHIFT: "read shift: legacy answers with trading's quotes, checked against its own",
-    Phase.WRITE_SHIFT: "write shift: trading owns the quotes, legacy keeps copies",
-    Phase.CLEANUP: "cleanup: legacy has no quotes left and asks trading for each",
+MEANINGS: Mapping[MigrationPhase, str] = {
+    MigrationPhase.LEGACY_ONLY: "legacy only: trading has no quotes of dealers",
+    MigrationPhase.DUAL_WRITE: "dual write: each new quote is copied to trading",
+    MigrationPhase.BACKFILL: "backfill: all quotes are at trading too",
+    MigrationPhase.READ_SHIFT: "read shift: legacy answers with trading's quotes, checked against its own",
+    MigrationPhase.WRITE_SHIFT: "write shift: trading owns the quotes, legacy keeps copies",
+    MigrationPhase.CLEANUP: "cleanup: legacy has no quotes left and asks trading for each",
 }
 
 Gate = Literal["open", "frozen", "committing"]
@@ -58,8 +58,8 @@ class MigrationState:
     `requested` and `answered` count the comparisons that were asked for and those whose report is stored.
     """
 
-    phase: Phase = Phase.LEGACY_ONLY
-    target: Phase = Phase.LEGACY_ONLY
+    phase: MigrationPhase = MigrationPhase.LEGACY_ONLY
+    target: MigrationPhase = MigrationPhase.LEGACY_ONLY
     gate: Gate = "open"
     cursor: str = ""
     error: str = ""
@@ -68,29 +68,29 @@ class MigrationState:
     step: int = 0
 
     @property
-    def next_phase(self) -> Phase | None:
+    def next_phase(self) -> MigrationPhase | None:
         """The phase to enter next; None at the target. A change of the owner goes on whatever the target."""
         if self.gate == "committing":
-            return Phase.READ_SHIFT if self.trading_owns else Phase.WRITE_SHIFT
+            return MigrationPhase.READ_SHIFT if self.trading_owns else MigrationPhase.WRITE_SHIFT
         if self.target == self.phase:
             return None
-        return Phase(self.phase + (1 if self.target > self.phase else -1))
+        return MigrationPhase(self.phase + (1 if self.target > self.phase else -1))
 
     @property
     def copies_writes(self) -> bool:
         """Whether a new quote of legacy goes to trading too."""
-        return Phase.DUAL_WRITE <= self.phase <= Phase.READ_SHIFT
+        return MigrationPhase.DUAL_WRITE <= self.phase <= MigrationPhase.READ_SHIFT
 
     @property
     def trading_owns(self) -> bool:
         """Whether trading takes new quotes, and legacy passes them on."""
-        return self.phase >= Phase.WRITE_SHIFT
+        return self.phase >= MigrationPhase.WRITE_SHIFT
 
     @property
     def keeps_copies(self) -> bool:
         """Whether legacy stores what trading has taken."""
-        return self.phase == Phase.WRITE_SHIFT or (
-            self.phase == Phase.CLEANUP and self.next_phase == Phase.WRITE_SHIFT
+        return self.phase == MigrationPhase.WRITE_SHIFT or (
+            self.phase == MigrationPhase.CLEANUP and self.next_phase == MigrationPhase.WRITE_SHIFT
         )
 
 

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from meshwright.services.kit.client import ServiceClient, ServiceUnavailableError
 from meshwright.services.kit.quotes import MAX_QUOTES, DealerQuote, QuotesPage
 from meshwright.services.legacy import domain
-from meshwright.services.legacy.domain import ComparisonReport, Difference, MigrationState, Phase
+from meshwright.services.legacy.domain import ComparisonReport, Difference, MigrationPhase, MigrationState
 from meshwright.services.legacy.store import LegacyStore
 
 POLL_SECONDS = 0.5
@@ -90,26 +90,29 @@ class Migration:
             log.warning("the migration waits", phase=int(state.phase), reason=reason)
             await self._store.note(reason)
 
-    async def _enter(self, state: MigrationState, phase: Phase) -> None:
+    async def _enter(self, state: MigrationState, phase: MigrationPhase) -> None:
         """Enter a phase, or do a part of what comes before it. Raises WaitingError."""
         if await self._prepare(state, phase) and await self._store.advance(state, phase):
             log.info("phase of the migration", phase=int(phase), name=phase.name)
 
-    async def _prepare(self, state: MigrationState, phase: Phase) -> bool:
+    async def _prepare(self, state: MigrationState, phase: MigrationPhase) -> bool:
         """Whether all is done that comes before a phase."""
         match state.phase, phase:
-            case Phase.DUAL_WRITE, Phase.BACKFILL:
+            case MigrationPhase.DUAL_WRITE, MigrationPhase.BACKFILL:
                 if not state.cursor:
                     await self._store.queue_all(state, "queued")
                     return False
                 await self._check_equal()
-            case Phase.BACKFILL, Phase.READ_SHIFT:
+            case MigrationPhase.BACKFILL, MigrationPhase.READ_SHIFT:
                 await self._check_equal()
-            case Phase.READ_SHIFT, Phase.WRITE_SHIFT:
+            case MigrationPhase.READ_SHIFT, MigrationPhase.WRITE_SHIFT:
                 return await self._hand_to_trading(state)
-            case Phase.WRITE_SHIFT, Phase.READ_SHIFT:
+            case MigrationPhase.WRITE_SHIFT, MigrationPhase.READ_SHIFT:
                 return await self._hand_to_legacy(state)
-            case (Phase.WRITE_SHIFT, Phase.CLEANUP) | (Phase.CLEANUP, Phase.WRITE_SHIFT):
+            case (MigrationPhase.WRITE_SHIFT, MigrationPhase.CLEANUP) | (
+                MigrationPhase.CLEANUP,
+                MigrationPhase.WRITE_SHIFT,
+            ):
                 await self._take_back(state, phase)
         return True
 
@@ -131,7 +134,7 @@ class Migration:
             await self._store.set_gate(state, "committing")
             return False
         await self._set_owner("legacy")
-        await self._take_back(state, Phase.READ_SHIFT)
+        await self._take_back(state, MigrationPhase.READ_SHIFT)
         return True
 
     async def _set_owner(self, owner: str) -> None:
@@ -139,7 +142,7 @@ class Migration:
         if response.status != 204:
             raise ServiceUnavailableError("trading", f"it refuses an owner: status {response.status}")
 
-    async def _take_back(self, state: MigrationState, phase: Phase) -> None:
+    async def _take_back(self, state: MigrationState, phase: MigrationPhase) -> None:
         """Store all quotes of trading that are newer than legacy's, from where the last attempt stopped.
 
         Both sides are equal then; before the cleanup it is enough that trading has all. Raises WaitingError.
@@ -149,7 +152,7 @@ class Migration:
             cursor = page[-1].symbol
             await self._store.take_back(state, page, cursor)
         report = await self._compare_under_traffic()
-        if report.is_equal or (phase == Phase.CLEANUP and report.trading_has_all):
+        if report.is_equal or (phase == MigrationPhase.CLEANUP and report.trading_has_all):
             return
         await self._store.take_back(state, [], "")  # the next attempt begins at the first symbol
         raise WaitingError(_summary(report))

@@ -31,8 +31,8 @@ from meshwright.services.kit.quotes import DealerQuote, next_quote
 from meshwright.services.legacy.domain import (
     ComparisonReport,
     Gate,
+    MigrationPhase,
     MigrationState,
-    Phase,
     seed_quotes,
 )
 
@@ -139,7 +139,7 @@ class LegacyStore:
             claimed = update(migration).where(free).values(holder=holder, held_until=until)
             return (await connection.execute(claimed)).rowcount == 1
 
-    async def request(self, target: Phase | None) -> MigrationState:
+    async def request(self, target: MigrationPhase | None) -> MigrationState:
         """Ask for a phase, or with None for a comparison; returns the state after it."""
         async with self._database.exclusive() as connection:
             state = await _read(connection)
@@ -167,14 +167,14 @@ class LegacyStore:
             text = await connection.scalar(select(migration.c.report))
         return ComparisonReport.model_validate(text) if text else None
 
-    async def advance(self, before: MigrationState, phase: Phase) -> bool:
+    async def advance(self, before: MigrationState, phase: MigrationPhase) -> bool:
         """Enter a phase and open the gate; returns whether it did."""
         async with self._unchanged(before) as (connection, state):
             if state is None:
                 return False
-            if phase == Phase.LEGACY_ONLY:
+            if phase == MigrationPhase.LEGACY_ONLY:
                 await connection.execute(delete(uncopied))
-            if phase == Phase.CLEANUP:
+            if phase == MigrationPhase.CLEANUP:
                 await connection.execute(delete(quotes.table))
             entered = replace(state, phase=phase, gate="open", cursor="", error="", step=state.step + 1)
             await _write(connection, entered)
@@ -229,8 +229,8 @@ async def _read(connection: AsyncConnection) -> MigrationState:
     if row is None:
         return MigrationState()
     return MigrationState(
-        phase=Phase(row.phase),
-        target=Phase(row.target),
+        phase=MigrationPhase(row.phase),
+        target=MigrationPhase(row.target),
         gate=row.gate,
         cursor=row.cursor,
         error=row.error,

@@ -20,7 +20,7 @@ from meshwright.services.kit.operations import HttpError, OperationRequest
 from meshwright.services.kit.quotes import SetQuoteRequest
 from meshwright.services.legacy import migration as migration_module
 from meshwright.services.legacy.app import LegacyApi
-from meshwright.services.legacy.domain import Phase
+from meshwright.services.legacy.domain import MigrationPhase
 from meshwright.services.legacy.migration import Migration
 from meshwright.services.legacy.store import TABLES, LegacyStore
 from meshwright.services.trading.app import SERVICE as TRADING
@@ -86,7 +86,7 @@ class Legacy:
             store, client = crash.wrap(store), crash.wrap(client)
         return Migration(store, client, f"legacy-{next(self.holders)}", CollectorRegistry())
 
-    async def move(self, phase: Phase, crash: Crash | None = None) -> None:
+    async def move(self, phase: MigrationPhase, crash: Crash | None = None) -> None:
         """Work until a phase is reached. After the crash another replica goes on."""
         await self.store.request(phase)
         migration = self.migration(crash)
@@ -124,7 +124,7 @@ class Legacy:
             [ended] = await asyncio.gather(writer, return_exceptions=True)
             assert isinstance(ended, asyncio.CancelledError), ended
 
-    async def kept(self) -> dict[str, tuple[int, int]]:
+    async def stored(self) -> dict[str, tuple[int, int]]:
         """The version and price of each pair that was written, where the owner keeps it."""
         state = await self.store.state()
         if state.trading_owns:
@@ -135,12 +135,16 @@ class Legacy:
 
     async def check(self) -> None:
         """Nothing that was acknowledged is lost, and both sides are equal while both have the quotes."""
-        stored = await self.kept()
+        present = await self.stored()
         for symbol, (version, price) in self.acknowledged.items():
-            assert stored[symbol][0] >= version, symbol
-            if stored[symbol][0] == version:
-                assert stored[symbol][1] == price, symbol
-        if (await self.store.state()).phase in (Phase.BACKFILL, Phase.READ_SHIFT, Phase.WRITE_SHIFT):
+            assert present[symbol][0] >= version, symbol
+            if present[symbol][0] == version:
+                assert present[symbol][1] == price, symbol
+        if (await self.store.state()).phase in (
+            MigrationPhase.BACKFILL,
+            MigrationPhase.READ_SHIFT,
+            MigrationPhase.WRITE_SHIFT,
+        ):
             compared = await self.migration()._compare_under_traffic()
             assert compared.is_equal, compared
 
@@ -168,7 +172,7 @@ async def legacy(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
 async def trip(legacy: Legacy, crashes: Iterator[Crash]) -> None:
     """To the last phase and back, with a crash in each phase."""
-    for phase in (*list(Phase)[1:], *reversed(list(Phase)[:-1])):
+    for phase in (*list(MigrationPhase)[1:], *reversed(list(MigrationPhase)[:-1])):
         await legacy.move(phase, next(crashes))
         await legacy.check()
 
@@ -187,9 +191,9 @@ async def test_quotes_move_to_trading_and_back_under_writes_and_crashes(
 
     async with legacy.writing():
         await trip(legacy, crashes())
-        await legacy.move(Phase.CLEANUP)
+        await legacy.move(MigrationPhase.CLEANUP)
         assert await legacy.store.page("", 1) == [], "legacy keeps nothing"
-        await legacy.move(Phase.LEGACY_ONLY)
+        await legacy.move(MigrationPhase.LEGACY_ONLY)
     await legacy.check()
     assert len(legacy.acknowledged) == len(PAIRS)
 
@@ -211,21 +215,21 @@ async def test_without_trading_legacy_takes_quotes_and_phases_wait(
     legacy: Legacy, exchange: Exchange
 ) -> None:
     async with legacy.writing():
-        await legacy.move(Phase.DUAL_WRITE)
-    await legacy.store.request(Phase.BACKFILL)
+        await legacy.move(MigrationPhase.DUAL_WRITE)
+    await legacy.store.request(MigrationPhase.BACKFILL)
     migration = legacy.migration()
     for _ in range(3):
         await migration.work()
     state = await legacy.store.state()
-    assert state.phase == Phase.DUAL_WRITE
+    assert state.phase == MigrationPhase.DUAL_WRITE
     assert state.error.startswith("trading is unavailable")
     await exchange.serve(TRADING, TICKS_PER_SECOND="0")
-    await legacy.move(Phase.BACKFILL)
+    await legacy.move(MigrationPhase.BACKFILL)
     await legacy.check()
 
 
 async def test_a_quote_that_trading_misses_is_copied_later(exchange: Exchange, legacy: Legacy) -> None:
-    await legacy.move(Phase.DUAL_WRITE)
+    await legacy.move(MigrationPhase.DUAL_WRITE)
     first, _ = await legacy.store.set("XAU-USD", 1, 1)
     second, goes_to_trading = await legacy.store.set("XAU-USD", 2, 2)
     assert goes_to_trading
@@ -242,20 +246,20 @@ async def test_a_change_of_the_owner_is_given_up_while_trading_does_not_know_of_
 ) -> None:
     """Quotes of both sides differ, so the phases wait, and dealers do not."""
     await exchange.serve(TRADING, TICKS_PER_SECOND="0")
-    await legacy.move(Phase.READ_SHIFT)
+    await legacy.move(MigrationPhase.READ_SHIFT)
     other = {"symbol": "ZZ-USD", "version": 1, "price": 1, "timestamp": 1}
     copied = await exchange.client.call("PUT", "trading", "/quotes", {"quotes": [other]})
     assert copied.status == 200
-    await legacy.store.request(Phase.CLEANUP)
+    await legacy.store.request(MigrationPhase.CLEANUP)
     migration = legacy.migration()
     for _ in range(4):
         await migration.work()
     state = await legacy.store.state()
-    assert (state.phase, state.gate) == (Phase.READ_SHIFT, "open")
+    assert (state.phase, state.gate) == (MigrationPhase.READ_SHIFT, "open")
     assert "1 missing in legacy" in state.error
     async with legacy.writing():
         await asyncio.sleep(0)
-    await legacy.move(Phase.BACKFILL)
+    await legacy.move(MigrationPhase.BACKFILL)
 
 
 async def test_trading_takes_no_quotes_while_legacy_owns_them(exchange: Exchange, legacy: Legacy) -> None:
@@ -263,11 +267,11 @@ async def test_trading_takes_no_quotes_while_legacy_owns_them(exchange: Exchange
     set_price = ("PUT", "trading", "/api/quotes/XAU-USD", {"price": 3})
     with as_staff():
         assert (await exchange.client.call(*set_price)).code == "legacy_owns_quotes"
-        await legacy.move(Phase.WRITE_SHIFT)
+        await legacy.move(MigrationPhase.WRITE_SHIFT)
         assert (await exchange.client.call(*set_price)).status == 200
         late = {"quotes": [{"symbol": "XAU-USD", "version": 9, "price": 1, "timestamp": 1}]}
         assert (await exchange.client.call("PUT", "trading", "/quotes", late)).code == "trading_owns_quotes"
-        await legacy.move(Phase.LEGACY_ONLY)
+        await legacy.move(MigrationPhase.LEGACY_ONLY)
         assert (await exchange.client.call(*set_price)).code == "legacy_owns_quotes"
     quote, _ = await legacy.store.get("XAU-USD")
     assert quote
@@ -278,7 +282,7 @@ async def test_a_quote_waits_for_a_new_owner_and_is_refused_when_that_takes_long
     legacy: Legacy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meshwright.services.legacy.app.PATIENCE_SECONDS", 0.1)
-    await legacy.move(Phase.DUAL_WRITE)
+    await legacy.move(MigrationPhase.DUAL_WRITE)
     await legacy.store.set_gate(await legacy.store.state(), "frozen")
     api = LegacyApi(legacy.store, legacy.exchange.client, legacy.migration(), CollectorRegistry())
     request: Any = OperationRequest({"symbol": "XAU-USD"}, SetQuoteRequest(price=3), None)

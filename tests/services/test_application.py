@@ -163,3 +163,30 @@ def test_every_subset_selects_replicas_of_the_application(application: dict[str,
     assert len(subsets) == 2
     for subset in subsets:
         assert (subset["service"], subset["labels"]) in replicas
+
+
+def test_each_step_of_the_move_to_trading_replaces_the_route_of_quotes() -> None:
+    """Each file alone is valid with the other policies, and only the reads and writes of quotes change."""
+    others = [(path.name, path.read_bytes()) for path in POLICIES if path.name != "legacy.yaml"]
+    backends = []
+    for path in sorted((FOLDER / "policies/quotes").glob("*.yaml")):
+        loaded = load_files([*others, (path.name, path.read_bytes())])
+        assert loaded.problems == (), path.name
+        [route] = YAML(typ="safe").load_all(path)
+        assert (route["kind"], route["metadata"]["name"]) == ("HTTPRoute", "quotes")
+        rules = route["spec"]["rules"]
+        reads, writes = (
+            [rule for rule in rules if rule["matches"][0]["method"] == m] for m in ("GET", "PUT")
+        )
+        assert len(reads) + len(writes) == len(rules)
+        shares = {ref["name"]: ref.get("weight", 1) for ref in reads[-1]["backendRefs"]}
+        [writer] = writes[0]["backendRefs"]
+        backends.append((path.stem, shares, writer["name"]))
+    assert backends == [
+        ("1-mirrored", {"legacy": 1}, "legacy"),
+        ("2-canary", {"legacy": 1}, "legacy"),
+        ("3-weights-10", {"legacy": 90, "trading": 10}, "legacy"),
+        ("4-weights-50", {"legacy": 50, "trading": 50}, "legacy"),
+        ("5-weights-100", {"legacy": 0, "trading": 100}, "legacy"),
+        ("6-retired", {"trading": 1}, "trading"),
+    ]

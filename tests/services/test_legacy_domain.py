@@ -13,8 +13,8 @@ from meshwright.services.legacy.commands import parse, report_text
 from meshwright.services.legacy.domain import (
     MEANINGS,
     Difference,
+    MigrationPhase,
     MigrationState,
-    Phase,
     compare,
     report,
 )
@@ -36,27 +36,30 @@ def test_versions_and_times_of_a_pair_increase() -> None:
 
 
 def test_phases_are_entered_one_by_one_in_both_directions() -> None:
-    for before, after in pairwise(Phase):
-        assert MigrationState(before, Phase.CLEANUP).next_phase == after
-        assert MigrationState(after, Phase.LEGACY_ONLY).next_phase == before
-    assert MigrationState(Phase.BACKFILL, Phase.BACKFILL).next_phase is None
-    assert MEANINGS.keys() == set(Phase)
+    for before, after in pairwise(MigrationPhase):
+        assert MigrationState(before, MigrationPhase.CLEANUP).next_phase == after
+        assert MigrationState(after, MigrationPhase.LEGACY_ONLY).next_phase == before
+    assert MigrationState(MigrationPhase.BACKFILL, MigrationPhase.BACKFILL).next_phase is None
+    assert MEANINGS.keys() == set(MigrationPhase)
 
 
 def test_a_change_of_the_owner_is_completed_whatever_the_target() -> None:
-    to_trading = MigrationState(Phase.READ_SHIFT, Phase.LEGACY_ONLY, "committing")
-    assert to_trading.next_phase == Phase.WRITE_SHIFT
-    to_legacy = MigrationState(Phase.WRITE_SHIFT, Phase.CLEANUP, "committing")
-    assert to_legacy.next_phase == Phase.READ_SHIFT
-    assert MigrationState(Phase.READ_SHIFT, Phase.LEGACY_ONLY, "frozen").next_phase == Phase.BACKFILL
+    to_trading = MigrationState(MigrationPhase.READ_SHIFT, MigrationPhase.LEGACY_ONLY, "committing")
+    assert to_trading.next_phase == MigrationPhase.WRITE_SHIFT
+    to_legacy = MigrationState(MigrationPhase.WRITE_SHIFT, MigrationPhase.CLEANUP, "committing")
+    assert to_legacy.next_phase == MigrationPhase.READ_SHIFT
+    assert (
+        MigrationState(MigrationPhase.READ_SHIFT, MigrationPhase.LEGACY_ONLY, "frozen").next_phase
+        == MigrationPhase.BACKFILL
+    )
 
 
 def test_each_quote_has_one_owner_and_where_both_sides_have_it_both_get_it() -> None:
-    states = [MigrationState(phase, phase) for phase in Phase]
+    states = [MigrationState(phase, phase) for phase in MigrationPhase]
     assert [state.copies_writes for state in states] == [False, True, True, True, False, False]
     assert [state.trading_owns for state in states] == [False, False, False, False, True, True]
     assert [state.keeps_copies for state in states] == [False, False, False, False, True, False]
-    assert MigrationState(Phase.CLEANUP, Phase.READ_SHIFT).keeps_copies, "on the way back"
+    assert MigrationState(MigrationPhase.CLEANUP, MigrationPhase.READ_SHIFT).keeps_copies, "on the way back"
 
 
 SIDES = st.dictionaries(
@@ -69,12 +72,12 @@ def test_pages_of_any_size_find_each_difference_once(
     left: dict[str, int], right: dict[str, int], size: int
 ) -> None:
     legacy, trading = ([quote(s, version) for s, version in sorted(side.items())] for side in (left, right))
-    found: list[Difference] = []
+    listed: list[Difference] = []
     total, after = 0, ""
     while True:
         pages = [[q for q in side if q.symbol > after][:size] for side in (legacy, trading)]
         differences, compared, end = compare(pages[0], pages[1], size)
-        found += differences
+        listed += differences
         total += compared
         if end is None:
             break
@@ -82,7 +85,7 @@ def test_pages_of_any_size_find_each_difference_once(
         after = end
     symbols = sorted(left.keys() | right.keys())
     assert total == len(symbols)
-    assert [d.symbol for d in found] == [s for s in symbols if left.get(s) != right.get(s)]
+    assert [d.symbol for d in listed] == [s for s in symbols if left.get(s) != right.get(s)]
 
 
 def test_a_report_counts_each_kind_of_difference() -> None:
@@ -112,7 +115,7 @@ def test_a_report_counts_each_kind_of_difference() -> None:
 def test_commands_name_the_phase(capsys: pytest.CaptureFixture[str]) -> None:
     assert parse([]).command is None
     assert parse(["migrate"]).phase is None
-    assert parse(["migrate", "--phase", "5"]).phase == Phase.CLEANUP
+    assert parse(["migrate", "--phase", "5"]).phase == MigrationPhase.CLEANUP
     with pytest.raises(SystemExit):
         parse(["migrate", "--phase", "6"])
     assert "invalid choice: 6" in capsys.readouterr().err
