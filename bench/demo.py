@@ -29,7 +29,8 @@ def kind_of(process: psutil.Process) -> str:
     for text, kind in (
         ("_bin/envoy", "envoy"), ("valkey-server", "store"), ("-m meshwright.control_plane", "control plane"),
         ("-m meshwright.sidecar", "agent"), ("-m meshwright.cli up", "mesh up"),
-        ("-m meshwright.services.", "service"),
+        ("-m meshwright.cli demo", "mesh up"), ("-m meshwright.services.", "service"),
+        ("-m bench.direct_service", "service"),
     ):  # fmt: skip
         if text in command:
             return kind
