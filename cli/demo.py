@@ -14,6 +14,7 @@ from meshwright.cli.launcher import LaunchPlan
 from meshwright.cli.options import StateOption
 from meshwright.cli.reconcile.options import ReadyTimeoutOption
 from meshwright.cli.state_lock import StateLock, holder
+from meshwright.cli.story.options import RATE, PaceOption, StoryOption, story_pace
 from meshwright.cli.traffic.options import (
     DurationOption,
     FaultOption,
@@ -38,6 +39,8 @@ def demo(
     seed: SeedOption = None,
     seconds: DurationOption = None,
     fault: FaultOption = "",
+    story: StoryOption = False,
+    pace: PaceOption = None,
     port: PortOption = [],  # noqa: B006  typer copies it
     detach: DetachOption = False,
     timeout: ReadyTimeoutOption = 60.0,
@@ -48,7 +51,9 @@ def demo(
     --traffic makes N journeys a second through its ingress: people sign up, browse, order, pay (a few cards
     are declined or slow) and look at their dashboard. It prints counts as JSON at the end. It uses a demo
     that is already running; otherwise one is started and stopped afterwards. --fault applies a
-    FaultInjection policy after 5 s of traffic and always deletes it.
+    FaultInjection policy after 5 s of traffic and always deletes it. --story plays a tour under such
+    traffic: a slow service, a breaker that opens, a refused policy, a canary, a rollback, and in each what to
+    look at in `mesh dash`. It deletes its policies at the end.
 
     \b
     Example:
@@ -56,16 +61,19 @@ def demo(
       curl http://127.0.0.1:8080/api/catalog/products
       mesh demo --traffic 5
       mesh demo --traffic 5 --for 30s --fault inventory:fail:5s > counts.json
+      mesh demo --story
     """
     file = demo_application_file()
     services = frozenset(entry.name for entry in read_application(file).spec.services)
-    requested = traffic_plan(
-        traffic, seed=seed, seconds=seconds, fault=fault, detach=detach, services=services
-    )
+    tour = story_pace(story, pace, seconds=seconds, fault=fault)
+    rate = RATE if tour and traffic is None else traffic
+    requested = traffic_plan(rate, seed=seed, seconds=seconds, fault=fault, detach=detach, services=services)
     if requested:
-        _send_traffic(
-            requested, LaunchPlan(application_to_run(file, "", [], port), mesh_settings(state), timeout)
-        )
+        plan = LaunchPlan(application_to_run(file, "", [], port), mesh_settings(state), timeout)
+        if tour:
+            _play_story(requested, tour, plan)
+        else:
+            _send_traffic(requested, plan)
         return
     up(str(file), only="", scale=[], port=port, detach=detach, timeout=timeout, ready_fd=-1, state=state)
 
@@ -82,14 +90,29 @@ def _send_traffic(requested: TrafficPlan, plan: LaunchPlan) -> None:
         out.flush()
 
     with redirect_stdout(sys.stderr):
-        if holder(state) is not None:
-            asyncio.run(_until_signal(send))
-            return
-        lock = StateLock(state)
-        try:
-            asyncio.run(run_mesh(settle_ports(plan), -1, send))
-        finally:
-            lock.release()
+        _while_running(plan, send)
+
+
+def _play_story(requested: TrafficPlan, pace: float, plan: LaunchPlan) -> None:
+    """Play the tour on the mesh of this state, starting one if needed."""
+    from meshwright.cli.story.player import play
+
+    async def tell(stop: asyncio.Event) -> None:
+        await play(requested, pace, plan.settings.state, stop)
+
+    _while_running(plan, tell)
+
+
+def _while_running(plan: LaunchPlan, while_running: WhileRunning) -> None:
+    """Run something on the mesh of this state, or on one that is started for it and stopped afterwards."""
+    if holder(plan.settings.state) is not None:
+        asyncio.run(_until_signal(while_running))
+        return
+    lock = StateLock(plan.settings.state)
+    try:
+        asyncio.run(run_mesh(settle_ports(plan), -1, while_running))
+    finally:
+        lock.release()
 
 
 async def _until_signal(while_running: WhileRunning) -> None:

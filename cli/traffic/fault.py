@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.http import call_api
-from meshwright.cli.options import author
+from meshwright.cli.traffic.changes import apply_documents, remove_documents
 from meshwright.cli.traffic.counters import TrafficCounters
 from meshwright.cli.traffic.plan import TrafficFault
-from meshwright.control_plane.api import calls, errors
+from meshwright.control_plane.api import calls
 from meshwright.control_plane.errors import MeshError
 
 KIND = "FaultInjection"
-
-ROLLOUT_TIMEOUT = 15.0
-"""Seconds to wait for the sidecars to ACK; one that is being replaced never does."""
-
-REMOVAL_TIMEOUT = 60.0
-"""Seconds to retry the removal of a fault while the control plane is unreachable."""
 
 
 def active_faults(state: Path) -> list[str]:
@@ -53,34 +44,8 @@ async def apply_fault(fault: TrafficFault, delay: float, counters: TrafficCounte
 
 
 def _apply(fault: TrafficFault, state: Path) -> None:
-    options = calls.ChangeOptions(message=f"mesh demo --fault {fault}", author=author())
-    applied = call_api(calls.apply([calls.SourcedDocument(fault.document())], options), state)
-    for warning in applied.get("warnings", ()):
-        warn(f"warning: {warning}")
-    _wait_for_rollout(applied, state)
+    apply_documents([fault.document()], f"mesh demo --fault {fault}", state)
 
 
 def _remove(fault: TrafficFault, state: Path) -> None:
-    options = calls.ChangeOptions(message=f"mesh demo --fault {fault} is over", author=author())
-    deadline = time.monotonic() + REMOVAL_TIMEOUT
-    while True:
-        try:
-            if fault.name in active_faults(state):
-                deleted = call_api(calls.delete([calls.DocumentRef(KIND, fault.name)], options), state)
-                _wait_for_rollout(deleted, state)
-            return
-        except MeshError as error:
-            if time.monotonic() > deadline:
-                raise CommandError(
-                    errors.FAILED,
-                    f"{KIND}/{fault.name} is still active: delete it with "
-                    f"`mesh delete {KIND.lower()} {fault.name}` ({error})",
-                ) from None
-        time.sleep(0.5)
-
-
-def _wait_for_rollout(result: Any, state: Path) -> None:
-    """Wait until every connected sidecar has ACKed a revision; warn if one has not."""
-    rollout = call_api(calls.wait(result["revision"], ROLLOUT_TIMEOUT), state)
-    if rollout["state"] != "programmed":
-        warn(f"revision {result['revision']} is not rolled out after {ROLLOUT_TIMEOUT:g} s")
+    remove_documents([calls.DocumentRef(KIND, fault.name)], f"mesh demo --fault {fault} is over", state)

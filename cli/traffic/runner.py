@@ -42,7 +42,7 @@ async def run_traffic(plan: TrafficPlan, state: Path, stop: asyncio.Event) -> di
 
     Raises CommandError if that mesh is not the demo, and MeshError if the fault cannot be applied.
     """
-    base_url = await asyncio.to_thread(_ingress_url, state)
+    base_url = await asyncio.to_thread(ingress_url, state)
     for name in await asyncio.to_thread(active_faults, state):
         warn(f"note: FaultInjection/{name} is already active: see `mesh get faultinjection`")
     warn(f"note: --seed {plan.seed} makes the same journeys again")
@@ -173,7 +173,7 @@ class TrafficRun:
         return " · ".join(parts)
 
 
-def _ingress_url(state: Path) -> str:
+def ingress_url(state: Path) -> str:
     """The URL of the demo's ingress; raises CommandError if the mesh of `state` is not the demo."""
     services = {service["name"] for service in call_api(calls.status(), state)["services"]}
     if missing := DEMO_SERVICES - services:

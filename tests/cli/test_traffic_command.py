@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 
+from meshwright.cli.story.scenes import SCENES
 from tests.envoy.harness import ROOT, settings, until
 from tests.fakes.ports import free_port
 from tests.services.ingress import authorization
@@ -58,11 +60,17 @@ class Demo:
         self.child = child
         self.sidecars = len(self.proxies())
 
-    def mesh(self, *arguments: str) -> str:
+    def mesh(self, *arguments: str, timeout: float = 120) -> str:
         """The output of `mesh ARGUMENTS`."""
         command = [sys.executable, "-m", "meshwright.cli", *arguments]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=120, env=self.environment, cwd=ROOT, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self.environment,
+            cwd=ROOT,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -206,6 +214,38 @@ def test_the_fault_is_removed_after_any_signal(running: Demo, number: int) -> No
     counts = checked(json.loads(out))
     assert counts["seconds"] > 4
     assert counts["fault"]["before"]["errors"] == 0
+
+
+def policies(running: Demo) -> Any:
+    """All policies of the mesh."""
+    return json.loads(running.mesh("get", "-o", "json"))
+
+
+@pytest.mark.long
+def test_the_tour_plays_its_scenes_and_leaves_the_mesh_as_it_was(running: Demo) -> None:
+    before = policies(running)
+    output = running.mesh("demo", "--story", "--pace", "0.3", "--traffic", "8", timeout=400)
+    assert re.findall(r"(?m)^\d of 5: (.*)$", output) == [scene.title for scene in SCENES]
+    assert "refused: " in output
+    measured = re.findall(r"seen: (.*)", output)
+    assert "breaker open" in measured[2], measured
+    assert "100 % succeed" not in measured[-2], measured
+    assert policies(running) == before
+    messages = [entry["message"] for entry in json.loads(running.mesh("history", "-o", "json"))]
+    assert any("A rollback" in message for message in messages)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_tour_that_is_stopped_leaves_the_mesh_as_it_was(running: Demo, number: int) -> None:
+    before = policies(running)
+    with demo(running.folder, running.environment, "--story", "--pace", "0.1") as child:
+        until(running.faults, "the first fault")
+        child.send_signal(number)
+        output, _ = child.communicate(timeout=120)
+    assert child.returncode == 0
+    assert "The tour is stopped." in output
+    assert policies(running) == before
 
 
 @pytest.mark.long
