@@ -59,9 +59,8 @@ def dash(  # noqa: PLR0917  options of a command
     """Open the dashboard: topology, services, traces, policies, sidecars, events.
 
     Keys: 1 to 6 switch screens, / searches, : jumps to a name, ? shows help, ctrl+p lists commands, Esc goes
-    back, q quits. The mesh is located as for every command: --state, MESH_API with MESH_TOKEN_FILE,
-    MESH_STATE, ./.mesh. While no control plane responds, the dashboard waits for one. A read-only token
-    implies --read-only.
+    back, q quits. The mesh is located as for every command: `mesh context --help` has the order. While no
+    control plane responds, the dashboard waits for one. A read-only token implies --read-only.
 
     --web serves a browser until Ctrl-C. The link that it prints signs in one browser, once; others ask for
     the token of this dashboard (STATE/admin.token, or the one in MESH_TOKEN_FILE). It is plain HTTP: keep it

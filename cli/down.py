@@ -31,7 +31,7 @@ def down(state: StateOption = None) -> None:
     Example:
       mesh down
     """
-    folder = mesh_locator.state_dir(os.environ, state)
+    folder = mesh_locator.local_state_dir(os.environ, state)
     record = holder(folder)
     if record is None:
         stopped = [*stop_all(folder), *remove_abandoned_instances(folder)]

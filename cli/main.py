@@ -32,6 +32,7 @@ COMMANDS = {
     "completion": CommandEntry(
         "completion.scripts", "completion", "Print the completion script of bash, zsh or fish."
     ),
+    "context": CommandEntry("context", "app", "Name meshes, and choose the one that commands are about."),
     "dash": CommandEntry("dash", "dash", "Open the dashboard, in the terminal or a browser."),
     "delete": CommandEntry("apply", "delete", "Delete policies, all or none."),
     "demo": CommandEntry("demo", "demo", "Start the demo shop in the foreground."),
@@ -142,11 +143,16 @@ def command() -> Callable[..., Any]:
 
     @app.callback()
     def mesh(
-        version: bool = typer.Option(
+        version: bool = typer.Option(  # noqa: ARG001  its callback acts
             False, "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+        ),
+        context: str = typer.Option(
+            "", "--context", metavar="CONTEXT", help="The mesh, by its name in `mesh context list`."
         ),
     ) -> None:
         """A service mesh: YAML policies that configure real Envoy sidecars."""
+        if context:
+            os.environ["MESH_CONTEXT"] = context
 
     return typer.main.get_command(app)
 

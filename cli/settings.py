@@ -17,6 +17,7 @@ class CommandSetting(NamedTuple):
 
 
 COMMAND_SETTINGS = (
+    CommandSetting("MESH_CONTEXT", "", "The context that commands are about, as `mesh --context`."),
     CommandSetting("MESH_API", "", "The admin API of a remote mesh, for commands."),
     CommandSetting(
         "MESH_TOKEN_FILE", "", "A file with the token for `MESH_API`: the admin or read-only token."

@@ -97,7 +97,7 @@ def up(
       mesh up --state .second --ports auto
       mesh up -f shop.yaml --watch
     """
-    folder = mesh_locator.state_dir(os.environ, state)
+    folder = mesh_locator.local_state_dir(os.environ, state)
     running = load_applied(folder) if holder(folder) else None
     if note := "" if file or running else unused_file_note(Path()):
         warn(note)

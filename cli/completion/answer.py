@@ -8,6 +8,7 @@ candidate a line, with a tab before its description; exit code 1 means that a pa
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ def locate(tree: Entry, before: Sequence[str]) -> CursorPosition:
     for word in before:
         if option:
             state = Path(word) if option == "--state" else state
+            if option == "--context":
+                os.environ["MESH_CONTEXT"] = word
             option = ""
         elif word in entry["options"]:
             option = word if entry["options"][word] is not None else ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from meshwright.cli.http import call_api
 from meshwright.control_plane.api import calls
+from meshwright.control_plane.api.contexts import read_contexts
 from meshwright.control_plane.errors import MeshError
 
 TIMEOUT = 2.0
@@ -26,6 +28,8 @@ def live(value: str, option: str, command: str, state: Path | None) -> list[str]
         return _listed(calls.services(), "services", "name", state)
     if value == "SERVICE=N":
         return [f"{name}=" for name in _listed(calls.services(), "services", "name", state)]
+    if value == "CONTEXT":
+        return _contexts()
     if argument == "proxy NAME":
         return _listed(calls.proxies(), "proxies", "name", state)
     if argument == "revoke ID":
@@ -41,6 +45,13 @@ def policies(kind: str, state: Path | None) -> list[str]:
 
 def _listed(call: calls.ApiCall, field: str, key: str, state: Path | None) -> list[str]:
     return sorted({each[key] for each in _call(call, state).get(field, [])})
+
+
+def _contexts() -> list[str]:
+    try:
+        return sorted(read_contexts(os.environ).contexts)
+    except MeshError:
+        return []
 
 
 def _revisions(state: Path | None) -> list[str]:

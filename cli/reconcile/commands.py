@@ -100,7 +100,7 @@ def _running(state: Path | None, services: Collection[str]) -> tuple[Path, Appli
 
     Raises InputError if nothing does, NotFoundError for a service that the application does not have.
     """
-    folder = mesh_locator.state_dir(os.environ, state)
+    folder = mesh_locator.local_state_dir(os.environ, state)
     applied = load_applied(folder) if holder(folder) else None
     if applied is None:
         raise InputError(f"{folder}: no mesh of `mesh up` is running here: name its --state, or start it")

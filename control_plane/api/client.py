@@ -90,7 +90,7 @@ class Client:
     def locate(cls, state: Path | str | None = None) -> Self:
         """A client for the mesh that `mesh` would use: of a state directory, or of the environment.
 
-        In order of precedence: `state`, `MESH_API` with `MESH_TOKEN_FILE`, `MESH_STATE`, `./.mesh`. Raises
+        In the order of `mesh_locator`: `state`, a context, `MESH_API`, `MESH_STATE`, `./.mesh`. Raises
         UnreachableError if no mesh was started there, InputError for invalid settings.
         """
         return cls(mesh_locator.locate_mesh(os.environ, None if state is None else Path(state)))

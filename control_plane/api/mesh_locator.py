@@ -1,6 +1,8 @@
 """Which mesh a client talks to: that of a state directory, or a remote one from the settings.
 
-In order of precedence: `--state`, `MESH_API` with `MESH_TOKEN_FILE`, `MESH_STATE`, `./.mesh`.
+In order of precedence: `--state`, `--context` or `MESH_CONTEXT`, `MESH_API` with `MESH_TOKEN_FILE`,
+`MESH_STATE`, `./.mesh`, the context that `mesh context use` chose. That one is last, so that a command in the
+folder of a mesh is never about another.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from meshwright.control_plane.api.contexts import NamedMesh, read_contexts
 from meshwright.control_plane.api.errors import UnreachableError
 from meshwright.control_plane.api.private_files import check_folder, read_named, read_private
 from meshwright.control_plane.errors import InputError
@@ -29,9 +32,35 @@ class ApiEndpoint:
 
 def locate_mesh(environ: Mapping[str, str], state: Path | None = None) -> ApiEndpoint:
     """Find the mesh; raises InputError for invalid settings, UnreachableError if none was started there."""
+    if state is None and (context := chosen_context(environ)):
+        return endpoint_of(context)
     if state is None and environ.get("MESH_API"):
         return _remote(environ["MESH_API"], environ.get("MESH_TOKEN_FILE", ""))
-    folder = state_dir(environ, state)
+    return _local(state_dir(environ, state))
+
+
+def endpoint_of(context: NamedMesh) -> ApiEndpoint:
+    """The mesh of a context; raises as `locate_mesh`."""
+    if context.state:
+        return _local(Path(context.state))
+    return ApiEndpoint(_validate_url(context.api, "context"), _read_token(Path(context.token_file)))
+
+
+def chosen_context(environ: Mapping[str, str]) -> NamedMesh | None:
+    """The context in effect: that of `MESH_CONTEXT`, else the current one where nothing else names a mesh.
+
+    Raises NotFoundError if it does not exist, InputError if the contexts cannot be read.
+    """
+    if environ.get("MESH_CONTEXT"):
+        return _named(environ)
+    if environ.get("MESH_API") or environ.get("MESH_STATE") or state_dir(environ).exists():
+        return None
+    contexts = read_contexts(environ)
+    return contexts.get(contexts.current) if contexts.current else None
+
+
+def _local(folder: Path) -> ApiEndpoint:
+    """The mesh of a state directory."""
     check_folder(folder)
     try:
         url = json.loads(read_private(folder / "mesh.json"))["admin"]
@@ -43,8 +72,23 @@ def locate_mesh(environ: Mapping[str, str], state: Path | None = None) -> ApiEnd
 
 
 def state_dir(environ: Mapping[str, str], state: Path | None = None) -> Path:
-    """The state directory: `--state`, else `MESH_STATE`, else `./.mesh`."""
-    return state or Path(environ.get("MESH_STATE") or ".mesh")
+    """The state directory: `--state`, that of the context in `MESH_CONTEXT`, `MESH_STATE`, `./.mesh`."""
+    named = "" if state or not environ.get("MESH_CONTEXT") else _named(environ).state
+    return state or Path(named or environ.get("MESH_STATE") or ".mesh")
+
+
+def local_state_dir(environ: Mapping[str, str], state: Path | None) -> Path:
+    """The state directory for a command that acts on this host; raises InputError for a remote context."""
+    if state is None and environ.get("MESH_CONTEXT") and not _named(environ).state:
+        raise InputError(
+            f"context {environ['MESH_CONTEXT']} is not a mesh of this host, on which this command acts: "
+            "run it there, or give --state"
+        )
+    return state_dir(environ, state)
+
+
+def _named(environ: Mapping[str, str]) -> NamedMesh:
+    return read_contexts(environ).get(environ["MESH_CONTEXT"])
 
 
 def _remote(url: str, token_file: str) -> ApiEndpoint:

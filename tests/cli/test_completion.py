@@ -14,6 +14,7 @@ import pytest
 
 from meshwright.cli.completion import answer
 from meshwright.cli.completion.scripts import script
+from meshwright.control_plane.api.contexts import Contexts, NamedMesh
 from meshwright.control_plane.api.models.topology import ServiceList, ServiceSummary
 from tests.cli.conftest import RunMesh
 from tests.cli.samples import retry
@@ -80,6 +81,20 @@ async def test_names_of_the_running_mesh_are_completed(live: FakeMesh) -> None:
     assert await complete("authz", "check", "--from", "f") == ["front"]
     assert await complete("rollback", "") == ["1"]
     assert len(await complete("token", "revoke", "") or []) == 1
+
+
+async def test_a_context_is_completed_and_decides_which_mesh_names_are_of(
+    live: FakeMesh, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("MESH_STATE", str(tmp_path / "nothing"))
+    monkeypatch.setenv("MESH_CONTEXT", "")
+    (tmp_path / "meshwright").mkdir(mode=0o700)
+    contexts = Contexts(contexts={"shop": NamedMesh(state=str(live.state))})
+    (tmp_path / "meshwright/contexts.json").write_text(contexts.to_json())
+    assert await complete("context", "use", "s") == ["shop"]
+    assert await complete("restart", "o") == []
+    assert await complete("--context", "shop", "restart", "o") == ["orders"]
 
 
 async def test_a_candidate_is_one_line(live: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
