@@ -8,6 +8,11 @@ BODY = "mesh: %LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)"
 """The format of a body, in Envoy's access log format."""
 
 
+def body_with_policies(metadata: str) -> str:
+    """The format of a body that names the policies in force, by `metadata` of the route, `FILTER:KEY`."""
+    return f"mesh: %LOCAL_REPLY_BODY%: refused by %METADATA(ROUTE:{metadata})% (%RESPONSE_CODE_DETAILS%)"
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """What `text` explains: responses whose details begin with one of `details`, if `only_if` holds (CEL).

@@ -10,7 +10,7 @@ from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.apikeyauthentication.spec import APIKeyAuthenticationSpec
 from meshwright.control_plane.policies.credential_gate import other_spellings
 from meshwright.control_plane.policies.hooks import FilterEntry, FilterPhase, Hooks, ListenerDirection
-from meshwright.control_plane.policies.reply_reason import Reason
+from meshwright.control_plane.policies.reply_reason import Reason, body_with_policies
 
 NAME = "envoy.filters.http.api_key_auth"
 
@@ -33,8 +33,7 @@ class APIKeyAuthenticationHooks(Hooks[APIKeyAuthenticationSpec]):
     reply_reasons: ClassVar[tuple[Reason, ...]] = (
         Reason(
             tuple(details for details, _ in _CAUSES),
-            body=f"mesh: %LOCAL_REPLY_BODY%: refused by %METADATA(ROUTE:{METADATA_KEY}:{POLICIES_KEY})%"
-            " (%RESPONSE_CODE_DETAILS%)",
+            body=body_with_policies(f"{METADATA_KEY}:{POLICIES_KEY}"),
             causes=_CAUSES,
         ),
     )

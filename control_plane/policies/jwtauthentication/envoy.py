@@ -26,7 +26,7 @@ from meshwright.control_plane.policies.hooks import (
 )
 from meshwright.control_plane.policies.jwtauthentication import matches, providers
 from meshwright.control_plane.policies.jwtauthentication.spec import JWTAuthenticationSpec
-from meshwright.control_plane.policies.reply_reason import Reason
+from meshwright.control_plane.policies.reply_reason import Reason, body_with_policies
 
 NAME = "envoy.filters.http.jwt_authn"
 
@@ -45,10 +45,7 @@ UNAUTHORIZED = 401
 SEVERAL_TOKENS, SEVERAL_TOKENS_STATUS = "several-tokens", 400
 """The route that refuses a token sent twice, and its status (RFC 6750, section 3.1: `invalid_request`)."""
 
-_BODY = (
-    f"mesh: %LOCAL_REPLY_BODY%: refused by %METADATA(ROUTE:{METADATA_KEY}:{AUTHENTICATION_KEY})%"
-    " (%RESPONSE_CODE_DETAILS%)"
-)
+_BODY = body_with_policies(f"{METADATA_KEY}:{AUTHENTICATION_KEY}")
 
 _CAUSES = (
     ("Jwt_is_missing", "the request has no token"),
