@@ -7,8 +7,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -19,7 +18,9 @@ import trustme
 from meshwright.control_plane.api.state_dir import socket_path
 from meshwright.sidecar.envoy_admin import EnvoyAdminClient
 from tests.envoy import xds_lab
+from tests.envoy.grpc_client import call, channel, status, statuses
 from tests.envoy.harness import Mesh, running_mesh, service
+from tests.envoy.mesh_policies import policy_document
 from tests.envoy.routes.certificates import certificate, install
 from tests.fakes.ports import free_port
 
@@ -41,6 +42,12 @@ apiVersion: meshwright.io/v1
 kind: Subset
 metadata: {name: second}
 spec: {service: echo, labels: {version: v2}}
+"""
+EDGE_ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: echo}
+spec: {parentRefs: [{name: ingress}], rules: [{backendRefs: [{name: echo}]}]}
 """
 RETRY = """
 apiVersion: meshwright.io/v1
@@ -76,35 +83,6 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), replica("v1", 0), replica("v2", 0)]
     with running_mesh(tmp_path_factory.mktemp("mesh"), services) as running:
         yield running
-
-
-@asynccontextmanager
-async def channel(mesh: Mesh, target: str = "", authority: str = "echo") -> AsyncIterator[grpc.aio.Channel]:
-    """A channel as an application in `front` opens it.
-
-    To `target` through CONNECT (grpc_proxy), or without a target to the port of the sidecar, by authority.
-    """
-    outbound = f"127.0.0.1:{mesh.ports('front-1')['outbound']}"
-    options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1)]
-    if target:
-        options += [("grpc.http_proxy", f"http://{outbound}")]
-    else:
-        options += [("grpc.default_authority", authority), ("grpc.enable_http_proxy", 0)]
-    async with grpc.aio.insecure_channel(target or outbound, options=options) as insecure_channel:
-        yield insecure_channel
-
-
-async def call(through: grpc.aio.Channel, method: str = "Echo", within: float = 20, **message: Any) -> Any:
-    """The response to one call."""
-    invoke = through.unary_unary(f"/fake.Echo/{method}", None, None)
-    return json.loads(await invoke(json.dumps(message).encode(), timeout=within))
-
-
-async def status(through: grpc.aio.Channel, **message: Any) -> grpc.StatusCode:
-    """The status of one failing call."""
-    with pytest.raises(grpc.aio.AioRpcError) as failed:
-        await call(through, **message)
-    return failed.value.code()
 
 
 @pytest.mark.parametrize("target", ["echo", "echo.mesh", f"echo:{PORT}", f"echo.mesh:{PORT}", "echo:80"])
@@ -277,8 +255,8 @@ async def check_https(mesh: Mesh) -> None:
         await through.unary_unary("/fake.Echo/Count", None, None)(b"{}", wait_for_ready=True, timeout=60)
         assert (await call(through))["metadata"]["x-routed"] == "yes"
         stream = through.unary_stream("/fake.Echo/Stream", None, None)
-        messages = [message async for message in stream(b'{"seconds": 0.2, "every": 0.1}', timeout=60)]
-        assert messages == [b"0", b"1", b"end"]
+        received = [message async for message in stream(b'{"seconds": 0.2, "every": 0.1}', timeout=60)]
+        assert received == [b"0", b"1", b"end"]
     mesh.run("delete", "Gateway", "ingress", "--wait")
 
 
@@ -307,8 +285,8 @@ async def test_stream_of_a_minute_survives_policy_changes(mesh: Mesh) -> None:
         await asyncio.to_thread(mesh.delete, "GRPCRoute", "echo")
 
     *datases, _ = await asyncio.gather(listen(""), listen("echo"), change())
-    for messages in datases:
-        assert messages == [*(str(number).encode() for number in range(120)), b"end"]
+    for received in datases:
+        assert received == [*(str(number).encode() for number in range(120)), b"end"]
 
 
 async def test_bidirectional_stream(mesh: Mesh) -> None:
@@ -321,3 +299,58 @@ async def test_bidirectional_stream(mesh: Mesh) -> None:
             assert text.endswith(b": " + message)
         await conversation.done_writing()
         assert await conversation.read() is grpc.aio.EOF  # type: ignore[attr-defined]
+
+
+def echo_rule(caller: dict[str, Any], *methods: str) -> dict[str, Any]:
+    return {
+        "from": [caller],
+        "to": [{"grpc": [{"service": "fake.Echo", "method": name} for name in methods]}],
+    }
+
+
+def rules(name: str, target: str, *entries: dict[str, Any]) -> str:
+    return policy_document("Authorization", name, target, rules=entries)
+
+
+async def test_rules_by_service_method_and_caller_refuse_calls_of_every_kind_and_cut_no_stream(
+    mesh: Mesh,
+) -> None:
+    """At the service, and at a gateway by its GRPCRoute."""
+    front, ingress = {"services": ["front"]}, {"gateways": ["ingress"]}
+    every = ("Echo", "Count", "Stream", "Collect", "Both")
+
+    def verdicts(*allowed: str) -> dict[str, str]:
+        return {name: "OK" if name in allowed else "PERMISSION_DENIED" for name in every}
+
+    outside = grpc.aio.insecure_channel(
+        f"127.0.0.1:{mesh.ingress_port}", options=[("grpc.enable_http_proxy", 0)]
+    )
+    await asyncio.to_thread(mesh.apply, EDGE_ROUTE)
+    try:
+        async with channel(mesh, "echo") as through, outside:
+            numbers = through.unary_stream("/fake.Echo/Stream", None, None)(b'{"seconds": 600, "every": 0.2}')
+            begin: Any = through.stream_stream("/fake.Echo/Both", None, None)
+            conversation = begin()
+            assert await numbers.read() == b"0"
+            service_rules = (
+                echo_rule(front, "Echo", "Stream", "Collect"),
+                echo_rule(ingress, "Count", "Both"),
+            )
+            await asyncio.to_thread(mesh.apply, rules("calls", "{kind: Service, name: echo}", *service_rules))
+            assert await statuses(through) == verdicts("Echo", "Stream", "Collect")
+            assert await statuses(outside) == verdicts("Count", "Both")
+            route_rules = {"action": "deny", "to": [{"grpc": [{"service": "fake.Echo", "method": "Both"}]}]}
+            await asyncio.to_thread(mesh.apply, rules("edge", "{kind: GRPCRoute, name: echo}", route_rules))
+            assert await statuses(outside) == verdicts("Count")
+            await asyncio.to_thread(
+                mesh.apply, rules("calls", "{kind: Service, name: echo}", echo_rule(ingress, "Count"))
+            )
+            assert await statuses(through) == verdicts(), "rules name the gateway alone"
+            for _ in range(3):
+                assert await numbers.read(), "the stream that began before goes on"
+                await conversation.write(b"a")
+                assert (await asyncio.wait_for(conversation.read(), 60)).endswith(b": a")
+    finally:
+        for name in ("calls", "edge"):
+            await asyncio.to_thread(mesh.run, "delete", "Authorization", name, "--wait", check=False)
+        await asyncio.to_thread(mesh.delete, "GRPCRoute", "echo")

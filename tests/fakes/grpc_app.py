@@ -8,6 +8,7 @@ Echo    {"delay": 0.5, "fail": "UNAVAILABLE", "at": "echo-1"} → {"name", "meta
         that instance delays or fails
 Stream  {"seconds": 60, "every": 0.5} → a number every `every` seconds, then "end"; with `size` each message
         has that many bytes
+Collect a stream of messages → all of them, joined by commas
 Both    a stream of messages → each message, prefixed with the name
 Count   {} → {"Echo": n, ...} since the start
 ```
@@ -61,6 +62,10 @@ class Echo:
         async for message in requests:
             yield self.name.encode() + b": " + message
 
+    async def collect(self, requests: AsyncIterator[bytes], context: Context) -> bytes:
+        self.counts["Collect"] += 1
+        return b",".join([message async for message in requests])
+
     async def count(self, request: bytes, context: Context) -> bytes:
         return json.dumps(self.counts).encode()
 
@@ -76,6 +81,7 @@ async def serve(name: str, port: int) -> None:
     handlers = {
         "Echo": grpc.unary_unary_rpc_method_handler(echo.echo),
         "Stream": grpc.unary_stream_rpc_method_handler(echo.stream),
+        "Collect": grpc.stream_unary_rpc_method_handler(echo.collect),
         "Both": grpc.stream_stream_rpc_method_handler(echo.both),
         "Count": grpc.unary_unary_rpc_method_handler(echo.count),
     }
