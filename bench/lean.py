@@ -31,12 +31,19 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two Envoys: the plaintext port of the first, the processes, and a header that callers must send."""
+    """Two Envoys: the first one's port, the processes, a header that callers must send, and what they get."""
 
     port: int
     envoys: tuple[int, ...]
     upstream: int
     header: str = ""
+    scheme: str = "http"
+    path: str = "/"
+
+    @property
+    def url(self) -> str:
+        """What callers get."""
+        return f"{self.scheme}://127.0.0.1:{self.port}{self.path}"
 
     @property
     def pids(self) -> tuple[int, ...]:

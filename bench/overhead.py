@@ -9,7 +9,8 @@ transport:
 - `mesh`: a default mesh. Metrics, the request log and one trace per hundred requests go to its control plane.
 - Transports: lean pairs that differ only in how one Envoy calls the other (docs/decisions/0009).
 - Features: the lean pair with one feature of the mesh, and with all of them.
-- Kinds: the lean pair with one policy in force at the second Envoy, which lets every request pass.
+- Kinds: the lean pair with one policy in force at the second Envoy, which lets every request pass; TLS of
+  clients; compression, compared with `lean` that sends the same 16 KiB as they are.
 
 The bursts of a pair are compared with those of `lean` right before and after them (paired.py), so figures are
 good on a busy machine too. Requests per second are those of one core that everything shares.
@@ -31,8 +32,10 @@ from typing import Any
 import requests
 
 from bench.features import SECRET, Change, credential, features, transports
+from bench.gateway_kinds import PAGE, compressions, https
 from bench.kinds import kinds
 from bench.lean import Pair, Upstream, lean_pair
+from bench.limit_service import limit_service
 from bench.paired import Comparison, Sample, compare
 from bench.sink import sink
 from meshwright.sidecar.proxy_credential import load_credential
@@ -41,6 +44,9 @@ from tests.fakes.ports import free_port
 
 CONNECTIONS = (4, 32)
 LEAN = "lean"
+HTTPS = "HTTPS listener"
+PAGES = "lean, pages"
+"""The base of compression: lean with 16 KiB of JSON as the response."""
 PARTS = ("mesh", "transports", "features", "kinds")
 BINARY = shutil.which("nginx") or "/usr/sbin/nginx"
 CONFIGURATION = """
@@ -48,7 +54,8 @@ daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; erro
 events {{ worker_connections 1024; }}
 http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {folder}; proxy_temp_path {folder};
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  server {{ listen 127.0.0.1:{port}; location / {{ return 200 "hello from the upstream\\n"; }} }} }}
+  server {{ listen 127.0.0.1:{port}; location / {{ return 200 "hello from the upstream\\n"; }}
+    location = /page {{ root {folder}; default_type application/json; }} }} }}
 """
 
 
@@ -58,6 +65,7 @@ def nginx(folder: Path) -> Iterator[Upstream]:
     port = free_port()
     file = folder / "nginx.conf"
     file.write_text(CONFIGURATION.format(folder=folder, port=port))
+    (folder / "page").write_text(PAGE)
     process = subprocess.Popen([BINARY, "-p", str(folder), "-c", str(file)], start_new_session=True)
     try:
         yield Upstream(port, process.pid)
@@ -73,7 +81,7 @@ def wait_until_ready(pair: Pair) -> None:
 
     def answers() -> bool:
         with suppress(requests.ConnectionError):
-            return requests.get(f"http://127.0.0.1:{pair.port}/", headers=headers, timeout=5).ok
+            return requests.get(pair.url, headers=headers, timeout=5, verify=False).ok  # noqa: S501  loopback
         return False
 
     until(answers, f"the pair at port {pair.port}")
@@ -93,7 +101,9 @@ def measure(rounds: int, seconds: float, parts: tuple[str, ...]) -> dict[str, An
             added = features(collector.port)
             changes |= {name: (isolation, change) for name, change in added.items()}
         if "kinds" in parts:
-            changes |= {name: (isolation, change) for name, change in kinds().items()}
+            added = {HTTPS: https} | kinds(upstream.port, stack.enter_context(limit_service()))
+            added |= {PAGES: lambda side, bootstrap: None} | compressions()  # noqa: ARG005
+            changes |= {name: (isolation, change) for name, change in added.items()}
         pairs = {
             name: stack.enter_context(lean_pair(folder / f"pair-{number}", upstream, *change))
             for number, (name, change) in enumerate(changes.items())
@@ -101,11 +111,19 @@ def measure(rounds: int, seconds: float, parts: tuple[str, ...]) -> dict[str, An
         pairs = {name: replace(pair, header=credential(SECRET)) for name, pair in pairs.items()}
         if "mesh" in parts:
             pairs["mesh"] = stack.enter_context(_mesh_pair(folder / "mesh"))
-        for pair in pairs.values():
-            wait_until_ready(pair)
-        figures = {
-            f"c{number}": _figures(*compare(pairs, LEAN, number, rounds, seconds)) for number in CONNECTIONS
+        if HTTPS in pairs:
+            pairs[HTTPS] = replace(pairs[HTTPS], scheme="https")
+        of_pages = {
+            name: replace(pairs.pop(name), path="/page") for name in (PAGES, *compressions()) if name in pairs
         }
+        for pair in (*pairs.values(), *of_pages.values()):
+            wait_until_ready(pair)
+        figures = {}
+        for number in CONNECTIONS:
+            figures[f"c{number}"] = _figures(LEAN, *compare(pairs, LEAN, number, rounds, seconds))
+            if of_pages:
+                of_page = _figures(PAGES, *compare(of_pages, PAGES, number, rounds, seconds))
+                figures[f"c{number}, pages"] = of_page
     return {"transport": transport, **figures}
 
 
@@ -134,17 +152,19 @@ def behind_a_sidecar(folder: Path) -> dict[str, Any]:
     }
 
 
-def _figures(lean: Sample, comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
+def _figures(base: str, typical: Sample, comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
     ratios = {name: asdict(comparison) for name, comparison in comparisons.items()}
-    return {LEAN: asdict(lean), **ratios}
+    return {base: asdict(typical), **ratios}
 
 
 def _print(figures: dict[str, Any]) -> None:
     print(f"transport of lean, of the features and of mesh: {figures.pop('transport')}")
     for connections, rows in figures.items():
-        lean = rows.pop(LEAN)
-        print(f"\n{connections}: lean {lean['cpu_us']:.0f} µs of CPU a request, {lean['rps']:.0f} requests/s")
-        print(f"{'relative to lean, 95 % interval':<34}{'CPU a request':<24}requests/s")
+        base = LEAN if LEAN in rows else PAGES
+        typical = rows.pop(base)
+        cost = f"{typical['cpu_us']:.0f} µs of CPU a request, {typical['rps']:.0f} requests/s"
+        print(f"\n{connections}: {base} {cost}")
+        print(f"{f'relative to {base}, 95 % interval':<34}{'CPU a request':<24}requests/s")
         for name, row in rows.items():
             columns = (
                 f"{value['median']:.3f} [{value['low']:.3f} {value['high']:.3f}]"

@@ -120,7 +120,7 @@ def _burst(pair: Pair, connections: int, seconds: float, core: int) -> Sample:
         command += ["-H", pair.header]
     before = pair.cpu_seconds()
     process = subprocess.Popen(
-        [*command, f"http://127.0.0.1:{pair.port}/"],
+        [*command, pair.url],
         stdout=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: _place(0, core),  # noqa: PLW1509  no threads here
