@@ -49,7 +49,7 @@ def kinds(authorizer: int, limits: int) -> dict[str, Change]:
         "basic authentication": in_force(basic, ("authorization", BASIC)),
         "API keys": in_force(APIKeyAuthenticationHooks(keys, "APIKeyAuthentication/a"), ("x-api-key", KEY)),
         "limit of bodies": in_force(RequestLimitsHooks(bodies, "RequestLimits/a")),
-        "global rate limit": rate_limits.asked(limits),
+        "global rate limit": rate_limits.global_limit(limits),
         "external authorization by HTTP": _authorized(authorizer),
     }
 

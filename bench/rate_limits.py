@@ -43,7 +43,7 @@ def limited(key: str | None) -> Callable[[Literal["client", "server"], dict[str,
     return change
 
 
-def asked(port: int) -> Callable[[Literal["client", "server"], dict[str, Any]], None]:
+def global_limit(port: int) -> Callable[[Literal["client", "server"], dict[str, Any]], None]:
     """A change of a pair: the server side asks the rate limit service at `port` about each request."""
     limits = [{"requests": MAX_REQUESTS, "per": "1s", "by": [{"type": "Caller"}]}]
     spec = RateLimitSpec.model_validate({"limits": limits, "scope": "global"})

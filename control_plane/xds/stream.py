@@ -233,5 +233,5 @@ class Stream:
         self._refresh()
         responses = self.delta.on_idle()
         self._enqueue(responses, self._now())
-        if responses:
+        if responses or self.delta.is_handing_over:
             self._schedule()

@@ -31,9 +31,6 @@ kind: HTTPRoute
 metadata: {name: public}
 spec: {parentRefs: [{name: ingress}], rules: [{backendRefs: [{name: back}]}]}
 """
-ALONE = "HealthCheck"
-"""A probe that meets other changes halfway takes its instance out until the next one: tested by itself."""
-
 PAUSE = 0.02
 """Seconds between two calls of a thread."""
 
@@ -202,10 +199,8 @@ def test_each_kind_has_a_change(lab: Lab) -> None:
 
 
 def test_turning_all_kinds_on_over_and_off_under_load_fails_no_request(lab: Lab) -> None:
-    every = [change for kind, change in lab.changes.items() if kind != ALONE]
-    together = Change(
-        *("".join(getattr(change, part) for change in every) for part in ("on", "over", "needs"))
-    )
+    parts = ("on", "over", "needs")
+    together = Change(*("".join(getattr(item, part) for item in lab.changes.values()) for part in parts))
     lab.turn_on_over_and_off(together)
 
 

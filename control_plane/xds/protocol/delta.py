@@ -1,11 +1,13 @@
 """Delta ADS of one stream as a pure state machine: requests and snapshots in, responses out.
 
-Four rules go beyond the specification, because Envoy needs them:
+Five rules go beyond the specification, because Envoy needs them:
 
 - Make before break: types that carry routes (LDS, RDS, VHDS) are held back until the clusters they refer to
   are ready at this client, endpoints included. Clusters are removed last, on an idle stream (`on_idle`).
 - Routes name entries of a shared filter's configuration (ECDS). So a change of it is sent twice: before the
   routes merged with the configuration that the client has, and alone behind them.
+- Where Envoy checks the health of endpoints, those that replace all others come beside the old ones first,
+  and alone on an idle stream (`EndpointHandovers`).
 - After every update of a cluster its endpoints are sent again. Otherwise Envoy warms the cluster for 15 s.
 - A NACKed response is sent again resource by resource. A NACKed resource is quarantined until its version
   changes, so the same bytes are never sent in a loop. A client that has no version of it gets an older one
@@ -22,6 +24,7 @@ from meshwright.control_plane.core.resource import CDS, ECDS, EDS, PUSH_ORDER, R
 from meshwright.control_plane.core.snapshot import NodeSnapshot
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.xds.protocol.cluster_dependencies import ResourceKey
+from meshwright.control_plane.xds.protocol.endpoint_handovers import EndpointHandovers
 from meshwright.control_plane.xds.protocol.last_accepted import LastAccepted
 from meshwright.control_plane.xds.protocol.response import (
     Response,
@@ -72,6 +75,7 @@ class Delta(TargetState):
         self._unknown_names: dict[str, set[str]] = {}
         self._unknown_hosts = unknown_hosts or UnknownNames()
         self._refused_hosts: set[str] = set()
+        self._handovers = EndpointHandovers()
         self._filters_sent: dict[str, Resource] = {}
         """Shared filter configurations by name, as they were sent."""
         self.rejected_names = 0
@@ -80,7 +84,12 @@ class Delta(TargetState):
     @property
     def has_idle_work(self) -> bool:
         """Whether `on_idle` may have something to do."""
-        return bool(self._unused_clusters) or self.is_waiting_for_clusters
+        return bool(self._unused_clusters) or self.is_waiting_for_clusters or self.is_handing_over
+
+    @property
+    def is_handing_over(self) -> bool:
+        """Whether the client has endpoints that others have replaced; `on_idle` ends it."""
+        return self._handovers.is_any
 
     # --- events --------------------------------------------------------------------------------------
 
@@ -122,12 +131,15 @@ class Delta(TargetState):
     def on_idle(self) -> list[Response]:
         """Finish the work that waits for an idle stream; call it some time after `has_idle_work` is true.
 
-        Removes clusters that no route refers to any more. Sends routes whose clusters never became ready:
-        Envoy fetches those clusters on demand.
+        Removes clusters that no route refers to any more, and endpoints that others have replaced. Sends
+        routes whose clusters never became ready: Envoy fetches those clusters on demand.
         """
         if self.in_flight:
             return []
-        if self.is_waiting_for_clusters:
+        ended = self._handovers.on_idle()
+        if ended and EDS in self._types:
+            self._types[EDS].dirty |= ended
+        if ended or self.is_waiting_for_clusters:
             return self._flush(force=True)
         sub = self._types.get(CDS)
         if sub is None or any(
@@ -281,7 +293,10 @@ class Delta(TargetState):
         return sub is not None and bool(sub.dirty - sub.blocked.keys())
 
     def _first_stage(self, sub: Subscription, resource: Resource) -> Resource:
-        """What to send before the routes: a shared filter's configuration merged with the one sent last."""
+        """What to send first: with what it replaces, for as long as the client may need that."""
+        if sub.type_url == EDS:
+            cluster = self._snapshot.get(CDS, resource.name)
+            return self._handovers.stage(resource, cluster, is_known=resource.name in sub.sent)
         if sub.type_url != ECDS or not shared_filters.is_shared(resource.name):
             return resource
         last = self._filters_sent.get(resource.name)

@@ -23,6 +23,27 @@ def endpoints(name: str, weight: int = 1) -> Resource:
     return encode(EDS, name, v3.ClusterLoadAssignment(cluster_name=name, endpoints=[locality]))
 
 
+def checked_cluster(name: str) -> Resource:
+    """An EDS cluster with a health check."""
+    eds = v3.Cluster.EdsClusterConfig(eds_config=ADS)
+    checks = [v3.HealthCheck(tcp_health_check=v3.HealthCheck.TcpHealthCheck())]
+    return encode(
+        CDS, name, v3.Cluster(name=name, type=v3.Cluster.EDS, eds_cluster_config=eds, health_checks=checks)
+    )
+
+
+def instances(name: str, *ports: int, draining: tuple[int, ...] = (), zone: str = "") -> Resource:
+    """Endpoints of a cluster: healthy ones at `ports`, and draining ones."""
+    group = v3.LocalityLbEndpoints(locality=v3.Locality(zone=zone))
+    for port in (*ports, *draining):
+        endpoint = group.lb_endpoints.add()
+        endpoint.endpoint.address.socket_address.address = "127.0.0.1"
+        endpoint.endpoint.address.socket_address.port_value = port
+        status = v3.HealthStatus.DRAINING if port in draining else v3.HealthStatus.HEALTHY
+        endpoint.health_status = status
+    return encode(EDS, name, v3.ClusterLoadAssignment(cluster_name=name, endpoints=[group]))
+
+
 def listener(name: str, clusters: tuple[str, ...] = (), stat: str = "") -> Resource:
     """A listener that refers to clusters; `stat` is its stat prefix."""
     return encode(LDS, name, v3.Listener(name=name, stat_prefix=stat), required_clusters=clusters)
