@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from meshwright.services.analytics.app import SERVICE
 from meshwright.services.analytics.commands import execute, parse
-from meshwright.services.kit.server import run
+from meshwright.services.kit.launch import launch
 
 if __name__ == "__main__":
     if parse(sys.argv[1:]).command is None:
-        run(SERVICE)
+        launch("meshwright.services.analytics.app")
     else:
         sys.exit(execute())

@@ -10,8 +10,6 @@ import structlog
 from aiohttp import web
 from opentelemetry import trace
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from meshwright.services.kit import openapi
 from meshwright.services.kit.callers import Requester, caller_headers, headers_of_caller, read_caller
@@ -20,6 +18,7 @@ from meshwright.services.kit.health import HealthEndpoints
 from meshwright.services.kit.ids import ID_PATTERN
 from meshwright.services.kit.metrics import ServiceMetrics
 from meshwright.services.kit.operations import (
+    DatabaseUnavailableError,
     ErrorBody,
     ErrorDetail,
     HttpError,
@@ -115,6 +114,9 @@ async def _error_middleware(request: web.Request, handler: Handler) -> web.Strea
     try:
         return await handler(request)
     except HttpError as error:
+        if isinstance(error, DatabaseUnavailableError):
+            record_failure(trace.get_current_span(), error)
+            log.error("database unavailable", exc_info=True)
         return _error_response(error.status, error.code, error.message)
     except web.HTTPException as error:
         headers = {name: value for name, value in error.headers.items() if name in ("Allow", "Location")}
@@ -126,10 +128,6 @@ async def _error_middleware(request: web.Request, handler: Handler) -> web.Strea
         return _error_response(
             503, f"{error.service}_unavailable", f"{error.service} is unavailable: try again"
         )
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        record_failure(trace.get_current_span(), error)
-        log.error("database unavailable", error=type(error).__name__, exc_info=True)
-        return _error_response(503, "database_unavailable", "the database does not respond: try again")
     except Exception as error:  # the last resort: a bug is logged, and its response has the form of an error
         record_failure(trace.get_current_span(), error)
         log.error("request failed", method=request.method, path=request.path, exc_info=True)

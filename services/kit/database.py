@@ -11,19 +11,26 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from opentelemetry import trace
 from sqlalchemy import MetaData, event, make_url, select, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.url import URL
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from meshwright.services.kit.spans import client_span, record_statements
+from meshwright.services.kit.operations import DatabaseUnavailableError
+from meshwright.services.kit.spans import client_span
 
 BUSY_MS = 10_000
 """Milliseconds that a writer waits for another process's lock."""
+
+MAX_STATEMENT = 500
+"""Characters of a statement in a span. Its values are placeholders."""
 
 _LOCK_KEY = 7_306_512
 """Key of the PostgreSQL advisory lock around the creation of tables. Any number, the same in all replicas."""
@@ -32,26 +39,29 @@ _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 
 
 class Database:
-    """Read and write transactions. With PostgreSQL, reader and writer are the same engine."""
+    """Read and write transactions. With PostgreSQL, reader and writer are the same engine.
+
+    They raise DatabaseUnavailableError when the database does not respond.
+    """
 
     def __init__(self, reader: AsyncEngine, writer: AsyncEngine, tables: MetaData) -> None:
         self._reader = reader
         self._writer = writer
         for engine in {reader, writer}:
-            record_statements(engine)
+            _record_statements(engine)
         self._probe = select(1).select_from(tables.sorted_tables[0]).limit(1)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A read-only connection with a consistent snapshot."""
-        with self._span("read"):
+        with self._transaction("read"):
             async with self._reader.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction, committed at the end or rolled back by an exception."""
-        with self._span("write"):
+        with self._transaction("write"):
             async with self._writer.begin() as connection:
                 yield connection
 
@@ -66,9 +76,19 @@ class Database:
                 await connection.execute(_LOCK, {"key": _LOCK_KEY})
             yield connection
 
-    def _span(self, operation: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def _transaction(self, operation: str) -> Iterator[None]:
+        """Its span, and the error that says that it was in vain."""
         attributes = {"db.system.name": self._writer.dialect.name, "db.operation.name": operation}
-        return client_span(f"database {operation}", attributes)
+        with client_span(f"database {operation}", attributes):
+            try:
+                yield
+            except (OperationalError, InterfaceError, PoolTimeout) as error:
+                raise DatabaseUnavailableError(str(error)) from error
+            except DBAPIError as error:
+                if error.connection_invalidated:  # as when a PostgreSQL server shuts down
+                    raise DatabaseUnavailableError(str(error)) from error
+                raise
 
     async def check(self) -> None:
         """Raise when the database cannot be read."""
@@ -84,7 +104,7 @@ class Database:
 async def open_database(service: str, url: str, data_dir: Path, tables: MetaData) -> Database:
     """Open the database of `service` and create missing tables. An empty `url` means `data_dir/service.db`.
 
-    Raises sqlalchemy.exc.SQLAlchemyError when it cannot be opened.
+    Raises DatabaseUnavailableError when it does not respond, and OSError for a folder that cannot be written.
     """
     if url and not url.startswith("sqlite"):
         engine = create_async_engine(_asyncpg_url(url), pool_pre_ping=True)
@@ -103,6 +123,16 @@ async def open_database(service: str, url: str, data_dir: Path, tables: MetaData
         async with database.write() as connection:
             await connection.run_sync(tables.create_all)
     return database
+
+
+def _record_statements(engine: AsyncEngine) -> None:
+    """Add each statement of `engine`, without its values, to the span of its transaction."""
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def add(_: Any, __: Any, statement: str, *___: Any) -> None:
+        span = trace.get_current_span()
+        if span.is_recording():
+            span.add_event("statement", {"db.query.text": " ".join(statement.split())[:MAX_STATEMENT]})
 
 
 def _file_url(service: str, data_dir: Path) -> URL:

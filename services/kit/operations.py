@@ -38,6 +38,17 @@ class HttpError(Exception):
         self.message = message
 
 
+class DatabaseUnavailableError(HttpError):
+    """A database does not respond. Its text, for whoever operates it, says why; its message does not."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(503, "database_unavailable", "the database does not respond: try again")
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the database does not respond: {self.reason}"
+
+
 class BodyModel(BaseModel):
     """Base of all bodies: frozen, camelCase in JSON, rejects unknown fields."""
 

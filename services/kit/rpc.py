@@ -18,11 +18,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from opentelemetry import propagate, trace
 from prometheus_client import Histogram
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from meshwright.services.kit.metrics import BUCKETS
-from meshwright.services.kit.operations import HttpError
+from meshwright.services.kit.operations import DatabaseUnavailableError, HttpError
 from meshwright.services.kit.server import Runtime
 from meshwright.services.kit.spans import record_failure
 
@@ -33,6 +31,7 @@ STATUS_CODES = {
     404: grpc.StatusCode.NOT_FOUND,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
 }
 """The gRPC status of an HttpError. Others become FAILED_PRECONDITION."""
 
@@ -126,9 +125,8 @@ def _method_handler(method: RpcMethod, duration: Histogram) -> grpc.RpcMethodHan
 
 def _error_status(method: RpcMethod, error: Exception) -> tuple[grpc.StatusCode, str]:
     if isinstance(error, HttpError):
+        if isinstance(error, DatabaseUnavailableError):
+            log.error("database unavailable", exc_info=True)
         return STATUS_CODES.get(error.status, grpc.StatusCode.FAILED_PRECONDITION), error.message
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
-        log.error("database unavailable", error=type(error).__name__, exc_info=True)
-        return grpc.StatusCode.UNAVAILABLE, "the database does not respond: try again"
     log.error("request failed", method=method.path, exc_info=True)
     return grpc.StatusCode.INTERNAL, "internal error"

@@ -13,21 +13,24 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
-from sqlalchemy import MetaData
-from sqlalchemy.exc import SQLAlchemyError
 
 from meshwright.services.kit import logs, tracing
 from meshwright.services.kit.app import create_app
 from meshwright.services.kit.client import ServiceClient, open_client
-from meshwright.services.kit.database import Database, open_database
 from meshwright.services.kit.health import HealthCheck, HealthEndpoints
 from meshwright.services.kit.metrics import ServiceMetrics
-from meshwright.services.kit.operations import Operation
+from meshwright.services.kit.operations import DatabaseUnavailableError, Operation
 from meshwright.services.kit.resources import open_resources
 from meshwright.services.kit.settings import ServiceSettings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
+
+    from meshwright.services.kit.database import Database
 
 KEEPALIVE_SECONDS = 3700.0
 """Idle connections live longer here than in a proxy (Envoy closes them after an hour). So the proxy never
@@ -101,7 +104,7 @@ def run(service: ServiceDefinition) -> None:
         asyncio.run(_serve(service, settings))
     except SettingsError as error:
         sys.exit(_print_error(service.name, str(error), 2))
-    except (OSError, SQLAlchemyError, ModuleNotFoundError) as error:
+    except (OSError, DatabaseUnavailableError, ModuleNotFoundError) as error:
         sys.exit(_print_error(service.name, f"cannot start: {error}", 1))
     finally:
         provider.shutdown()
@@ -132,6 +135,8 @@ async def serving(
     async with open_resources() as exit_stack:
         database = None
         if service.tables is not None:
+            from meshwright.services.kit.database import open_database  # half a second that not all need
+
             database = await open_database(
                 service.name, settings.database_url, settings.data_dir, service.tables
             )

@@ -15,9 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from meshwright.services.kit.database import open_database
+from meshwright.services.kit.operations import DatabaseUnavailableError
 from meshwright.services.kit.settings import SettingsError, read_settings
 from meshwright.services.legacy.domain import MEANINGS, ComparisonReport, MigrationPhase, MigrationState
 from meshwright.services.legacy.store import TABLES, LegacyStore
@@ -66,7 +65,7 @@ def execute(options: argparse.Namespace) -> int:
         return asyncio.run(_execute(options))
     except KeyboardInterrupt:
         return 130
-    except (SettingsError, SQLAlchemyError, OSError) as error:
+    except (SettingsError, DatabaseUnavailableError, OSError) as error:
         sys.stderr.write(f"legacy: {error}\n")
         return 1
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from meshwright.services.kit.server import run
-from meshwright.services.nfts.app import SERVICE
+from meshwright.services.kit.launch import launch
 
 if __name__ == "__main__":
-    run(SERVICE)
+    launch("meshwright.services.nfts.app")

@@ -9,9 +9,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from meshwright.services.kit.database import open_database
+from meshwright.services.kit.operations import DatabaseUnavailableError
 from meshwright.services.kit.settings import SettingsError, read_settings
 from meshwright.services.orders.saga import Saga
 from meshwright.services.orders.store import OrderStore
@@ -47,7 +46,7 @@ def execute(options: argparse.Namespace) -> int:
     """Execute a command; returns the exit code."""
     try:
         return asyncio.run(_execute(options))
-    except (SettingsError, SQLAlchemyError, OSError) as error:
+    except (SettingsError, DatabaseUnavailableError, OSError) as error:
         sys.stderr.write(f"orders: {error}\n")
         return 1
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 import structlog
 from opentelemetry import trace
-from sqlalchemy.exc import SQLAlchemyError
 
 from meshwright.services.kit.background import background
-from meshwright.services.kit.operations import Operation
+from meshwright.services.kit.operations import DatabaseUnavailableError, Operation
 from meshwright.services.kit.server import Runtime, ServiceDefinition
 from meshwright.services.trading import domain
 from meshwright.services.trading.quote_store import QuoteStore
@@ -41,8 +40,8 @@ class TickGenerator:
         while True:
             try:
                 await self._generate(time.time_ns() // 1_000_000)
-            except SQLAlchemyError as error:
-                log.error("tick skipped", error=type(error).__name__, exc_info=True)
+            except DatabaseUnavailableError:
+                log.error("tick skipped", exc_info=True)
             now = asyncio.get_running_loop().time()
             next_at = max(next_at + self._interval_ms / 1000, now)
             await asyncio.sleep(next_at - now)

@@ -8,9 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from meshwright.services.kit.database import open_database
+from meshwright.services.kit.operations import DatabaseUnavailableError
 from meshwright.services.kit.settings import SettingsError, read_settings
 from meshwright.services.users.domain import normal_email
 from meshwright.services.users.store import TABLES, UserStore
@@ -39,7 +38,7 @@ def execute(options: argparse.Namespace) -> int:
     """Execute a command; returns the exit code."""
     try:
         return asyncio.run(_make_admin(options.email))
-    except (SettingsError, SQLAlchemyError, OSError) as error:
+    except (SettingsError, DatabaseUnavailableError, OSError) as error:
         sys.stderr.write(f"users: {error}\n")
         return 1
 

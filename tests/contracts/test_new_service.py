@@ -54,7 +54,8 @@ async def test_the_service_of_the_page_works(
         assert response.status == 401
     async with session.put(f"{url}/api/wishlist/nothing", headers=caller("ada")) as response:
         assert (response.status, (await response.json())["error"]["code"]) == (422, "unknown_product")
-    assert importlib.import_module("meshwright.services.wishlist.__main__").SERVICE is module.SERVICE
+    importlib.import_module("meshwright.services.wishlist.__main__")
+    assert f'launch("{module.__name__}")' in PAGE
 
 
 def test_the_application_file_and_the_policies_of_the_page_are_valid(followed: Path) -> None:

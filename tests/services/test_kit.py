@@ -80,7 +80,7 @@ async def test_readiness_depends_on_the_services_own_database_only(shop: Shop) -
     assert (ready.status, ready.body) == (503, {"status": "not ready"})
     health = await shop.call(orders, "GET", "/health")
     assert (health.status, health.body["status"]) == (503, "unhealthy")
-    assert health.body["checks"]["database"]["error"] == "OperationalError"
+    assert health.body["checks"]["database"]["error"] == "DatabaseUnavailableError"
     assert (await shop.call(orders, "GET", "/health/live")).status == 200
     read = await shop.call(orders, "GET", "/api/orders/user/ada")
     assert read.status == 200  # the read model still exists
