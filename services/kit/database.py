@@ -78,7 +78,7 @@ class Database:
 
     @contextmanager
     def _transaction(self, operation: str) -> Iterator[None]:
-        """Its span, and the error that says that it was in vain."""
+        """A span, and one error for all ways in which a database does not respond."""
         attributes = {"db.system.name": self._writer.dialect.name, "db.operation.name": operation}
         with client_span(f"database {operation}", attributes):
             try:
