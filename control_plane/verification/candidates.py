@@ -16,22 +16,29 @@ Content = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Resources that nobody has verified yet, and nodes that have them: after the change and before it."""
+    """Resources that nobody has verified yet, and nodes that have them: after the change and before it.
+
+    `withheld` are those that the scratch Envoy must not get.
+    """
 
     owner: str
     before: ScratchNode
     after: ScratchNode
     resources: tuple[Resource, ...]
+    withheld: tuple[ResourceKey, ...] = ()
 
 
-def candidates(before: Snapshot, after: Snapshot, accepted: Collection[Content]) -> Iterator[Candidate]:
+def candidates(
+    before: Snapshot, after: Snapshot, accepted: Collection[Content], is_confined: bool = True
+) -> Iterator[Candidate]:
     """Every resource of `after` that is new or different and not among `accepted`, once."""
     changed = after.changed_from(before)
     seen: set[Content] = set()
     for identity in _identities(after) if changed else ():
-        node = scratch_node(after, identity, changed)
-        previous = scratch_node(before, identity, changed)
+        node = scratch_node(after, identity, changed, is_confined)
+        previous = scratch_node(before, identity, changed, is_confined)
         resources = []
+        withheld = tuple(key for key in sorted(changed) if node.withheld(*key, previous))
         for key in sorted(node.differences(previous, changed)):
             resource = node.get(*key)
             if resource is None or resource.type_url == EDS:
@@ -39,18 +46,13 @@ def candidates(before: Snapshot, after: Snapshot, accepted: Collection[Content])
             if content(resource) not in seen and content(resource) not in accepted:
                 seen.add(content(resource))
                 resources.append(resource)
-        if resources:
-            yield Candidate(identity.name, previous, node, tuple(resources))
+        if resources or withheld:
+            yield Candidate(identity.name, previous, node, tuple(resources), withheld)
 
 
 def content(resource: Resource) -> Content:
     """What the verdict on a resource depends on."""
     return resource.type_url, resource.name, resource.version
-
-
-def keys(candidate: Candidate) -> tuple[ResourceKey, ...]:
-    """The keys of its resources."""
-    return tuple((resource.type_url, resource.name) for resource in candidate.resources)
 
 
 def _identities(snapshot: Snapshot) -> Iterator[Identity]:

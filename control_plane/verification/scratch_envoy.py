@@ -1,6 +1,7 @@
 """The scratch Envoy: a process that starts with the first change, stays for the next, and ends when unused.
 
-It runs in a private folder of the state directory, with the control plane as its parent, and ends with it.
+It runs confined to a private folder of the state directory, with the control plane as its parent, and ends
+with it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from meshwright.control_plane.api.private_files import private_folder
 from meshwright.control_plane.api.state_dir import BUNDLE_FILE, IDENTITY_FILE, socket_path
 from meshwright.control_plane.envoy_binary import envoy_binary
 from meshwright.control_plane.errors import InputError
-from meshwright.control_plane.verification import bootstrap
+from meshwright.control_plane.verification import bootstrap, confinement
 from meshwright.control_plane.verification.conversation import Context, Conversation
 from meshwright.control_plane.verification.scratch_node import ScratchNode
 
@@ -35,12 +36,6 @@ START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
-
-WITH_ITS_PARENT = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.nice(10); os.execv(sys.argv[1], sys.argv[1:])"
-)
-"""Becomes a program that is killed when its parent ends (PR_SET_PDEATHSIG in linux/prctl.h), and comes after
-the mesh itself."""
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +62,14 @@ class ScratchEnvoy:
         """The process id of a running Envoy."""
         process = self._process
         return process.pid if process is not None and process.returncode is None else None
+
+    @property
+    def is_confined(self) -> bool:
+        """Whether Envoy can neither use files of its host nor call anybody, whatever its resources say."""
+        try:
+            return confinement.is_possible(envoy_binary())
+        except (InputError, OSError):
+            return False
 
     async def conversation(self, node: ScratchNode) -> Conversation:
         """The stream, of an Envoy that is started if none runs. `node` is what a new one gets first.
@@ -132,7 +135,7 @@ class ScratchEnvoy:
         logging = ("--log-level", "error", "--log-path", LOG, "--drain-time-s", "1")
         (folder / LOG).unlink(missing_ok=True)
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-ISc", WITH_ITS_PARENT, str(binary), *arguments, *logging,
+            sys.executable, "-IS", confinement.__file__, str(binary), *arguments, *logging,
             stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, env={}, cwd=folder, start_new_session=True,
         )  # fmt: skip
         log.info("verifying envoy started", pid=self._process.pid)

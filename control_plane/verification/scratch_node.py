@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import connect_tunnel, tcp
+from meshwright.control_plane.core.patches import patches_of
 from meshwright.control_plane.core.resource import CDS, EDS, LDS, Resource, encode
 from meshwright.control_plane.core.snapshot import Bindings, NodeSnapshot, ResourceKey, Snapshot
 from meshwright.control_plane.envoy import codec, v3
@@ -20,32 +21,63 @@ NOWHERE = "nowhere.invalid"
 """A host that does not exist (RFC 6761 section 6.4), for clusters that must have exactly one."""
 
 
+CODE = (b".lua.", b".wasm.", b".golang.", b".dynamic_modules.")
+"""Parts of the type URLs of extensions that run what they are given as soon as they are configured."""
+
+
 class ScratchNode(NodeSnapshot):
-    """The resources of the proxies of `identity`, for an Envoy that takes no connection and makes none."""
+    """The resources of the proxies of `identity`, for an Envoy that takes no connection and makes none.
+
+    Patches may be anybody's who only asks for a diff: what they make is withheld where it holds code, and all
+    of it from an Envoy that is not confined (confinement.py).
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, identity: Identity, bindings: Bindings, is_confined: bool = True
+    ) -> None:
+        super().__init__(snapshot, identity, bindings)
+        self._is_confined = is_confined
 
     def get(self, type_url: str, name: str) -> Resource | None:
         """A resource as the scratch Envoy gets it. Endpoints are never among them."""
         if type_url == EDS:
             return empty_endpoints(name) if super().get(CDS, name) else None
         resource = super().get(type_url, name)
-        return _detached(resource) if resource and type_url in (CDS, LDS) else resource
+        if resource is None or self.withholds(resource):
+            return None
+        return _detached(resource) if type_url in (CDS, LDS) else resource
+
+    def withholds(self, resource: Resource) -> bool:
+        """Whether the scratch Envoy must not get a resource of this node."""
+        if not patches_of(resource):
+            return False
+        return not self._is_confined or any(part in resource.wire for part in CODE)
+
+    def withheld(self, type_url: str, name: str, previous: ScratchNode) -> bool:
+        """Whether a resource is new, or differs from that of `previous`, and is withheld."""
+        resource = super().get(type_url, name)
+        if resource is None or not self.withholds(resource):
+            return False
+        return resource != super(ScratchNode, previous).get(type_url, name)
 
     def base(self, type_url: str) -> Mapping[str, Resource]:
         """What a wildcard subscription gets."""
         resources = super().base(type_url)
         if type_url not in (CDS, LDS):
             return resources
-        return {name: _detached(resource) for name, resource in resources.items()}
+        return {
+            name: _detached(resource) for name, resource in resources.items() if not self.withholds(resource)
+        }
 
 
 def scratch_node(
-    snapshot: Snapshot, identity: Identity, listeners: Iterable[ResourceKey] = ()
+    snapshot: Snapshot, identity: Identity, listeners: Iterable[ResourceKey] = (), is_confined: bool = True
 ) -> ScratchNode:
     """The node of `identity`, with everything that a proxy may have switched on.
 
     Listeners for TCP upstreams among `listeners` are part of it, as if its application named them.
     """
-    return ScratchNode(snapshot, identity, bindings(snapshot, identity, listeners))
+    return ScratchNode(snapshot, identity, bindings(snapshot, identity, listeners), is_confined)
 
 
 def bindings(snapshot: Snapshot, identity: Identity, listeners: Iterable[ResourceKey] = ()) -> Bindings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,10 +29,18 @@ BUDGET_SECONDS = 10.0
 REMEMBERED = 50_000
 """Contents that Envoy has accepted; each is some 150 bytes."""
 
+HOST_FILES = re.compile(
+    r"unable to (open|read) file|filesystem watch|(from|Invalid|existing) path|Permission denied|No such file"
+)
+"""Envoy's words for a file that it cannot use. The scratch Envoy has none: the proxies' hosts may."""
+
 IDLE_SECONDS = 300.0
 """How long an unused Envoy stays: a person who edits policies finds it warm."""
 
 Document = Mapping[str, Any]
+
+Comparison = tuple[Snapshot, Snapshot, list[Candidate]]
+"""The snapshots before and after a change, and what differs."""
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +86,7 @@ class Verifier:
         self._budget = budget
         self._accepted: OrderedDict[Content, None] = OrderedDict()
         self._turn = asyncio.Lock()
+        self._comparison: asyncio.Future[Comparison] | None = None
         self._idle: asyncio.TimerHandle | None = None
 
     async def verify(self, before: Sequence[Document], after: Sequence[Document]) -> EnvoyVerdict:
@@ -104,13 +114,16 @@ class Verifier:
         self, envoy: ScratchEnvoy, before: Sequence[Document], after: Sequence[Document]
     ) -> EnvoyVerdict:
         served = self._served()
-        old, new, changes = await asyncio.to_thread(_compare, served, before, after, self._accepted.keys())
+        compare = partial(_compare, served, before, after, self._accepted.keys(), envoy.is_confined)
+        old, new, changes = await self._compared(compare)
         # A patch that fits nothing yet may wait for a service.
         expected = {*old.problems, *map(str, new.misfits)}
         if problems := tuple(Objection(text) for text in new.problems if text not in expected):
             return EnvoyVerdict(problems)
+        unseen = [f"{_words(key)} of {each.owner}" for each in changes for key in each.withheld]
+        changes = [each for each in changes if each.resources]
         if not changes:
-            return EnvoyVerdict()
+            return EnvoyVerdict(unverified=_unseen(unseen))
         try:
             conversation = await envoy.conversation(changes[0].before)
         except EnvoyEndedError as error:
@@ -126,7 +139,18 @@ class Verifier:
                 await envoy.stop()
                 return EnvoyVerdict((*objections, _crash(candidate, error)))
         conversation.clear(changes[0].before)
-        return EnvoyVerdict(tuple(objections))
+        unseen += [
+            f"{each.resource} of {each.owner}" for each in objections if HOST_FILES.search(each.message)
+        ]
+        objections = [each for each in objections if not HOST_FILES.search(each.message)]
+        return EnvoyVerdict(tuple(objections), _unseen(unseen))
+
+    async def _compared(self, compare: Callable[[], Comparison]) -> Comparison:
+        """The comparison, made in a thread. One that was given up goes on there: it ends before the next."""
+        if self._comparison is not None:
+            await asyncio.wait({self._comparison})
+        self._comparison = asyncio.ensure_future(asyncio.to_thread(compare))
+        return await asyncio.shield(self._comparison)
 
     async def _objections(
         self, envoy: ScratchEnvoy, conversation: Conversation, candidate: Candidate
@@ -143,7 +167,7 @@ class Verifier:
         previous = [old for each in refused if (old := candidate.before.get(each.type_url, each.name))]
         last = await ask(candidate.before, previous)
         return [
-            Objection(replies[key], f"{_type(each)} {each.name}", candidate.owner, each.policies)
+            Objection(replies[key], _words(key), candidate.owner, each.policies)
             for each in refused
             if replies[key := (each.type_url, each.name)] != last.get(key)
         ]
@@ -179,12 +203,13 @@ def _compare(
     before: Sequence[Document],
     after: Sequence[Document],
     accepted: Collection[Content],
-) -> tuple[Snapshot, Snapshot, list[Candidate]]:
+    is_confined: bool,
+) -> Comparison:
     """Both snapshots and what differs. It runs in a thread, beside the event loop."""
     world = served.world if served else World(0)
     old = translate(with_documents(world, before), served)
     new = translate(with_documents(world, after), old)
-    return old.snapshot, new.snapshot, list(candidates(old.snapshot, new.snapshot, accepted))
+    return old.snapshot, new.snapshot, list(candidates(old.snapshot, new.snapshot, accepted, is_confined))
 
 
 def _crash(candidate: Candidate, error: EnvoyEndedError) -> Objection:
@@ -192,5 +217,16 @@ def _crash(candidate: Candidate, error: EnvoyEndedError) -> Objection:
     return Objection(f"Envoy does not survive this configuration: {error}", "", candidate.owner, policies)
 
 
-def _type(resource: Resource) -> str:
-    return resource.type_url.rpartition(".")[2]
+def _words(key: ResourceKey) -> str:
+    return f"{key[0].rpartition('.')[2]} {key[1]}"
+
+
+def _unseen(resources: Sequence[str]) -> str:
+    """Why some resources have not been verified; empty without any."""
+    if not resources:
+        return ""
+    more = f" and {len(resources) - 1} more" if resources[1:] else ""
+    return (
+        f"Envoy has not checked {resources[0]}{more}: "
+        "code and files that an EnvoyPatch names are left to the proxies themselves"
+    )

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.policies import registry
+from meshwright.control_plane.verification import confinement
 from meshwright.control_plane.verification.scratch_envoy import ScratchEnvoy
 from meshwright.control_plane.verification.verifier import EnvoyVerdict, Verifier
 from tests.control_plane.core.worlds import TCP, exchange, mesh, service
@@ -142,3 +143,50 @@ async def test_what_is_not_checked_in_time_passes_with_a_warning(tmp_path: Path)
     lab = Lab(tmp_path, budget=0.001)
     assert (await lab.verify(RETRY)).unverified == "Envoy has not checked all of it within 0.001 s"
     assert lab.envoy.pid is None
+
+
+FILTERS = "/filter_chains/0/filters/0/typed_config/http_filters/0"
+LUA = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
+FILE_LOG = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+
+
+def code(source: str) -> str:
+    value = f'{{name: lua, typed_config: {{"@type": {LUA}, default_source_code: {source}}}}}'
+    return patch("Listener", "inbound", f"{{op: add, path: {FILTERS}, value: {value}}}")
+
+
+def file_log(path: Path) -> str:
+    value = f'[{{name: log, typed_config: {{"@type": {FILE_LOG}, path: {path}}}}}]'
+    return patch("Listener", "inbound", f"{{op: add, path: /access_log, value: {value}}}")
+
+
+async def test_a_patch_makes_no_envoy_run_code_or_use_files_of_the_control_planes_host(
+    tmp_path: Path, lab: Lab
+) -> None:
+    """Whoever may only look at the mesh may ask for a diff."""
+    made, secret = tmp_path / "made", tmp_path / "secret"
+    secret.write_text("hunter2 is no Lua")
+    runs = f"""{{inline_string: "os.execute('touch {made}') io.open('{made}', 'w')"}}"""
+    certificate = f"{{certificate_chain: {{filename: {secret}}}, private_key: {{filename: {secret}}}}}"
+    context = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+    tls = f'{{"@type": {context}, common_tls_context: {{tls_certificates: [{certificate}]}}}}'
+    socket = f"{{name: tls, typed_config: {tls}}}"
+    reads = patch("Cluster", "catalog", f"{{op: add, path: /transport_socket, value: {socket}}}")
+    for evil in (code(runs), code(f"{{filename: {secret}}}"), file_log(made), reads):
+        verdict = await lab.verify(evil)
+        assert verdict.objections == (), evil
+        assert verdict.unverified.endswith("are left to the proxies themselves"), evil
+        assert not made.exists(), evil
+    assert lab.envoy.is_confined
+    (objection,) = (await lab.verify(ZERO)).objections
+    assert objection.resource == "Cluster catalog"
+
+
+async def test_an_envoy_that_cannot_be_confined_gets_no_patched_resource(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confinement, "MIN_ABI", 1 << 16)
+    verdict = await lab.verify(RETRY + ZERO)
+    assert verdict.objections == ()
+    assert verdict.unverified.startswith("Envoy has not checked Cluster catalog of orders: ")
+    assert await lab.verify(RETRY) == EnvoyVerdict()
