@@ -9,6 +9,8 @@ from typing import Any
 from meshwright.cli.http import call_api, responds
 from meshwright.cli.launcher import LaunchPlan
 from meshwright.cli.output import echo, print_table, sanitize, status_text
+from meshwright.cli.python_module import mesh_command
+from meshwright.cli.traffic.plan import DEMO_SERVICES
 from meshwright.control_plane.api import calls
 from meshwright.sidecar.status import WorkloadStatus
 
@@ -29,7 +31,31 @@ def print_startup_summary(plan: LaunchPlan, workloads: Iterable[WorkloadStatus],
         echo("\ntry")
         for url in urls[:MAX_URLS]:
             echo(sanitize(f"  curl {url}"))
-    echo(f"\nRun `mesh status` to see its state; {stop} to stop the mesh")
+    mesh = mesh_command()
+    if hints := demo_hints(plan, mesh):
+        echo("\nnext")
+        for hint in hints:
+            echo(f"  {hint}")
+    echo(f"\nRun `{mesh} status` to see its state; {stop} to stop the mesh")
+
+
+def demo_hints(plan: LaunchPlan, mesh: str) -> list[str]:
+    """What to do with the demo: its page, traffic, the dashboard, the tour. None for another application."""
+    services = {instance.entry.name for instance in plan.applied.instances}
+    if not services >= DEMO_SERVICES:
+        return []
+    pages = plan.gateways[:1] if "storefront" in services else ()
+    return [
+        *(f"open http://{_host(plan)}:{gateway.port}/ in a browser: the shop's page" for gateway in pages),
+        f"{mesh} demo --traffic 5    people sign up, browse, order and pay",
+        f"{mesh} dash                what the mesh sees of it",
+        f"{mesh} demo --story        a tour of five minutes: what breaks, and what the mesh does",
+    ]
+
+
+def _host(plan: LaunchPlan) -> str:
+    """Where this host reaches the gateways."""
+    return "127.0.0.1" if plan.settings.bind in ("0.0.0.0", "::") else plan.settings.bind
 
 
 def _row(workload: WorkloadStatus, bind: str) -> list[str]:
@@ -46,7 +72,7 @@ def _row(workload: WorkloadStatus, bind: str) -> list[str]:
 def _route_urls(plan: LaunchPlan) -> Iterator[str]:
     """A URL for each path on which a route accepts GET through a gateway."""
     ports = {gateway.name: gateway.port for gateway in plan.gateways}
-    host = "127.0.0.1" if plan.settings.bind in ("0.0.0.0", "::") else plan.settings.bind
+    host = _host(plan)
     for document in call_api(calls.policies("HTTPRoute"), plan.settings.state)["documents"]:
         spec = document["spec"]
         gateways = [

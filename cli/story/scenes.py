@@ -195,6 +195,9 @@ def seen(edge: Mapping[str, Any] | None) -> str:
         return "no requests in the last 10 s"
     success = f"{100 * edge['success']:.0f} % succeed"
     parts = [f"{edge['rps']:.1f} requests/s", success, f"p95 {edge['p95_ms']:.0f} ms"]
+    if versions := edge.get("versions"):
+        total = sum(version["rps"] for version in versions) or 1.0
+        parts += [f"{100 * version['rps'] / total:.0f} % to {version['version']}" for version in versions]
     if edge["breaker"] not in ("none", "closed"):
         parts.append(f"breaker {edge['breaker']}")
     return ", ".join(parts)

@@ -16,6 +16,9 @@ LEAD_SECONDS = 5.0
 SLOW_DELAY = "1s"
 """Delay of the requests to a slow service: longer than the storefront waits for a part of its page."""
 
+DEMO_SERVICES = frozenset({"catalog", "inventory", "orders", "users"})
+"""Services by which a mesh is recognized as the demo."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrafficFault:

@@ -21,7 +21,7 @@ from meshwright.cli.traffic.counters import TrafficCounters
 from meshwright.cli.traffic.fault import active_faults, apply_fault
 from meshwright.cli.traffic.journeys import Journey, journeys
 from meshwright.cli.traffic.people import People
-from meshwright.cli.traffic.plan import TrafficPlan
+from meshwright.cli.traffic.plan import DEMO_SERVICES, TrafficPlan
 from meshwright.cli.traffic.sender import MAX_IN_FLIGHT, RequestSender, open_session
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.errors import MeshError
@@ -32,9 +32,6 @@ STOP_TIMEOUT = 3.0
 
 TERMINAL_INTERVAL, LOG_INTERVAL = 1.0, 10.0
 """Seconds between two progress lines: on a terminal, and in a file or pipe."""
-
-DEMO_SERVICES = frozenset({"catalog", "inventory", "orders", "users"})
-"""Services by which a mesh is recognized as the demo."""
 
 
 async def run_traffic(plan: TrafficPlan, state: Path, stop: asyncio.Event) -> dict[str, Any]:

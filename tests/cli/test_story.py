@@ -47,6 +47,14 @@ def test_scenes_are_about_services_of_the_demo() -> None:
     [
         (EDGE, "2.5 requests/s, 40 % succeed, p95 812 ms, breaker open"),
         ({**EDGE, "breaker": "closed"}, "2.5 requests/s, 40 % succeed, p95 812 ms"),
+        (
+            {
+                **EDGE,
+                "breaker": "none",
+                "versions": [{"version": "v1", "rps": 3}, {"version": "v2", "rps": 1}],
+            },
+            "2.5 requests/s, 40 % succeed, p95 812 ms, 75 % to v1, 25 % to v2",
+        ),
         ({**EDGE, "rps": 0.0}, "no requests in the last 10 s"),
         (None, "no requests in the last 10 s"),
     ],

@@ -138,6 +138,14 @@ class TopologyIndex:
 
         return sorted((link for link in self.edges if name in link), key=key)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no requests come in: there are gateways, and none sends any."""
+        gateways = {node.name for node in self.nodes.values() if node.role == "gateway"}
+        return bool(gateways) and not any(
+            edge.rps for (caller, _), edge in self.edges.items() if caller in gateways
+        )
+
     def worst_node(self) -> str:
         """The node to select first: the worst health, then the highest inbound rate, then by name."""
         rates: dict[str, float] = {}

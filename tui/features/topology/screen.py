@@ -41,6 +41,7 @@ LOW_HEIGHT = 18
 """Rows of the terminal below which the panel has one line."""
 
 NO_TRAFFIC = "no traffic yet: try `mesh demo --traffic 5`"
+IDLE = "no requests come in: try `mesh demo --traffic 5`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,8 @@ class TopologyScreen(MeshScreen):
             parts.append("on edges: requests/s")
         if arrows := graph.scroll_arrows():
             parts.append(f"more {arrows}")
+        if graph.index.is_idle:
+            parts.append(IDLE)
         return " · ".join(parts)
 
     @work(exclusive=True, group="details")
