@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 
 import structlog
 import typer
@@ -74,31 +75,49 @@ def stop_event() -> asyncio.Event:
 
 def start_detached(plan: LaunchPlan) -> None:
     """Start the same command in a session of its own; return when it is ready, fail when it fails."""
-    state = plan.settings.state
+    arguments = [argument for argument in sys.argv[1:] if argument not in ("--detach", "-d")]
+    launch(plan.settings.state, _up_arguments(arguments))
+
+
+def launch(
+    state: Path,
+    arguments: Sequence[str],
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    *,
+    quiet: bool = False,
+) -> None:
+    """Run `mesh up` in the background, in this environment and folder; return when it is ready.
+
+    Prints what it prints, unless it is to be `quiet`. Raises typer.Exit with its exit code if it fails.
+    """
     private_folder(state / "logs")
     log = log_path(state, "up")
     reading, writing = os.pipe()
-    arguments = [argument for argument in sys.argv[1:] if argument not in ("--detach", "-d")]
     with log.open("wb") as output:
         child = subprocess.Popen(
-            module_command("cli", *_up_arguments(arguments), "--ready-fd", str(writing)),
+            module_command("cli", *arguments, "--ready-fd", str(writing)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             pass_fds=(writing,),
             start_new_session=True,
+            env=environ,
+            cwd=folder,
         )
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         ready = pipe.read() == b"ready"
-    echo(log.read_text())
+    if not (quiet and ready):
+        echo(log.read_text())
     if not ready:
         code = child.wait()
         if code != errors.BAD_INPUT:
             # Bad input has said in its one line what to do: a mesh that runs already, for example.
             warn(f"the mesh did not start: {log}" if log.stat().st_size else tail(log))
         raise typer.Exit(code or errors.FAILED)
-    echo(f"running in the background as pid {child.pid}")
+    if not quiet:
+        echo(f"running in the background as pid {child.pid}")
 
 
 def _up_arguments(arguments: list[str]) -> list[str]:

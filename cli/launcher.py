@@ -46,12 +46,14 @@ STOP_GRACE = 10.0
 @dataclass(frozen=True, slots=True)
 class LaunchPlan:
     """What to start. `timeout` is how many seconds everything has to become ready. `policies`: apply those of
-    the application also to a mesh that had some before."""
+    the application also to a mesh that had some before. `resumed`: a `mesh up` goes on in place of another
+    one, so that what is not ready stops nothing."""
 
     applied: AppliedApplication
     settings: Settings
     timeout: float = 60.0
     policies: bool = False
+    resumed: bool = False
 
     @property
     def gateways(self) -> tuple[GatewayEntry, ...]:
@@ -95,7 +97,8 @@ class MeshLauncher:
         if left.serving:
             names = ", ".join(record.name for record in left.serving)
             self._report("off", "earlier start", f"its processes go on: {names}")
-        for name in ("mesh.json", "agent.json", APPLIED_FILE):
+        # What a resumed one is to run is known nowhere else.
+        for name in ("mesh.json", "agent.json", *(() if self._plan.resumed else (APPLIED_FILE,))):
             (self._state / name).unlink(missing_ok=True)
         await self._start_store()
         addresses = await self._start_control_plane()
@@ -171,8 +174,17 @@ class MeshLauncher:
         path = self._state / AGENT_CONFIG_FILE
         write_private(path, config.model_dump_json(indent=1))
         self._start("agent", module_command("sidecar", "--config", str(path)), AGENT_GRACE)
-        await self._readiness.until_healthy([item.name for item in items])
+        await self._until_healthy([item.name for item in items])
         plan.applied.save(self._state)
+
+    async def _until_healthy(self, names: list[str]) -> None:
+        """Wait for the workloads. What was not healthy before a resumed start need not be so after it."""
+        try:
+            await self._readiness.until_healthy(names)
+        except CommandError as error:
+            if not self._plan.resumed or "agent" in self._exits:
+                raise
+            self._report("bad", "not ready", str(error))
 
     def _start(self, name: str, argv: tuple[str, ...], grace: float) -> None:
         environment = {**os.environ, "MESH_STATE": str(self._state)}

@@ -77,6 +77,9 @@ COMMANDS = {
     "trace": CommandEntry("trace", "trace", "Show one trace as a waterfall, with failures explained."),
     "traces": CommandEntry("traces", "traces", "Search traces."),
     "up": CommandEntry("up", "up", "Start a mesh on this host, or change the one that runs."),
+    "upgrade": CommandEntry(
+        "upgrade.command", "upgrade", "Replace the running mesh by the installed version, while it serves."
+    ),
     "validate": CommandEntry("validate", "validate", "Check policies and application files offline."),
     "version": CommandEntry("version", "version", "Show the versions of all parts of the mesh."),
     "why": CommandEntry("why", "why", "Explain why a request failed or was slow, and by which policy."),

@@ -58,6 +58,8 @@ PoliciesOption = Annotated[
 WatchOption = Annotated[
     bool, typer.Option("--watch", help="Replace the instances of a service whose source files change.")
 ]
+ResumeOption = Annotated[bool, typer.Option("--resume", hidden=True)]
+"""Go on with what the `mesh up` before ran here, whatever its file says now: `mesh upgrade` needs it."""
 ReadyFdOption = Annotated[int, typer.Option("--ready-fd", hidden=True)]
 
 
@@ -73,6 +75,7 @@ def up(
     watch: WatchOption = False,
     detach: DetachOption = False,
     timeout: ReadyTimeoutOption = 60.0,
+    resume: ResumeOption = False,
     ready_fd: ReadyFdOption = -1,
     output: OutputOption = Output.table,
     state: StateOption = None,
@@ -98,6 +101,9 @@ def up(
       mesh up -f shop.yaml --watch
     """
     folder = mesh_locator.local_state_dir(os.environ, state)
+    if resume:
+        _start(_resumed_plan(folder, timeout), ready_fd, None, auto_ports=False)
+        return
     running = load_applied(folder) if holder(folder) else None
     if note := "" if file or running else unused_file_note(Path()):
         warn(note)
@@ -126,6 +132,14 @@ def up(
         start_detached(plan)
     else:
         _start(plan, ready_fd, follow, auto_ports=ports is Ports.auto)
+
+
+def _resumed_plan(folder: Path, timeout: float) -> LaunchPlan:
+    """What ran in a state directory before; raises InputError if that is not known."""
+    applied = load_applied(folder)
+    if applied is None:
+        raise InputError(f"{folder}: what ran here is not known: start it with `mesh up -f FILE`")
+    return LaunchPlan(applied, mesh_settings(folder), timeout, resumed=True)
 
 
 def _start(plan: LaunchPlan, ready_fd: int, follow: WhileRunning | None, *, auto_ports: bool) -> None:

@@ -1,7 +1,7 @@
 """Which versions of the mesh's parts do not belong together. Pure.
 
 Neighbours of one minor version are supported either way, which is what an upgrade under traffic needs
-(docs/operations.md).
+(docs/upgrade.md).
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ def _skew(part: Installed, reference: str) -> Skew:
         part.component if part.component == "client" else f"{part.component} of {places_text(part.places)}"
     )
     if not part.version:
-        return Skew(True, f"{subject}: does not say its version, so it is older: upgrade it")
+        return Skew(True, f"{subject}: does not say its version, so it is older: run `mesh upgrade` there")
     newer = _numbers(part.version) > _numbers(reference)
-    older = "install that version here" if part.component == "client" else "upgrade it"
-    advice = "upgrade the mesh" if newer else older
+    older = "install that version here" if part.component == "client" else "run `mesh upgrade` there"
+    advice = "run `mesh upgrade`" if newer else older
     supported = is_supported(part.version, reference)
     limit = "" if supported else ", more than one minor version apart, which is not supported"
     return Skew(

@@ -43,8 +43,9 @@ MAX_MISSED_CHECKS = 3
 _APP_ONLY = {"token_file", "command", "attached", "cwd", "env", "health", "stop_grace"}
 """Fields of a Workload that concern its app only."""
 
-_CONFIG = {"addresses", "envoy", "bind", "trust_domain", "otlp", "proxy_credential"}
-"""Fields of the configuration that Envoy's bootstrap depends on."""
+_CONFIG = {"addresses", "bind", "trust_domain", "otlp", "proxy_credential"}
+"""Fields of the configuration that Envoy's bootstrap depends on. The binary is not one: another installation
+has its own, and what runs goes on until `mesh upgrade` replaces it."""
 
 
 class ProxyProcess:

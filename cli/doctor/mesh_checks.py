@@ -122,7 +122,7 @@ def versions(mesh: MeshFacts) -> Findings:
             "warning" if skew.supported else "error",
             skew.message,
             "neighbours of one minor version work together; everything else is untested",
-            "see docs/operations.md, Upgrade",
+            "see docs/upgrade.md",
         )
 
 

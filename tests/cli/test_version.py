@@ -43,7 +43,7 @@ def test_each_part_is_compared_with_the_newest_control_plane() -> None:
     ]  # fmt: skip
     assert "1.40.0 (a/a-1, a/a-2), 1.39.1 (b/b-1)" in skews[-1].message
     newer = find_skews((*by_version("client", {"": "0.3.0"}), *by_version("control plane", {"": "0.2.0"})))
-    assert newer[0].message.endswith("upgrade the mesh")
+    assert newer[0].message.endswith("run `mesh upgrade`")
     assert find_skews(by_version("client", {"": "0.3.0"})) == ()
 
 
@@ -59,7 +59,7 @@ async def test_versions_are_listed_with_what_differs(mesh: FakeMesh, run: RunMes
         "agent 99.0.0 orders/old-1",
         "Envoy 1.40.0 orders/old-1, orders/orders-0, orders/orders-1 and 2 more",
         f"✖ agent of orders/old-1: version 99.0.0, the control plane has {VERSION}, more than one minor "
-        "version apart, which is not supported: upgrade the mesh",
+        "version apart, which is not supported: run `mesh upgrade`",
     ]  # fmt: skip
     planes = (
         ControlPlaneStatus(address="10.0.0.1:15010", state="this", version=VERSION),

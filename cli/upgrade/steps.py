@@ -1,0 +1,82 @@
+"""What an upgrade replaces, in which order, and why. Pure.
+
+The control plane comes first: it understands agents of the version before, as its API's readers ignore what
+they do not know. Envoys come last, because a new Envoy may need what only a new control plane sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+StepAction = Literal["replace", "replace with its app", "interrupt", "leave", "unchanged"]
+"""replace: nothing notices. replace with its app: a new instance first, then the old one drains. interrupt:
+the old one stops first, since both need one port. leave: it needs an option, or another host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An Envoy of this host with the version that it reports; empty: unknown."""
+
+    name: str
+    service: str
+    role: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeStep:
+    """One part: the version that runs, the installed one, what is done, and a note for people."""
+
+    part: str
+    running: str
+    installed: str
+    action: StepAction
+    note: str = ""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether something is done."""
+        return self.action not in ("leave", "unchanged")
+
+
+def supervisor_steps(running: Mapping[str, str], installed: str, *, force: bool) -> list[UpgradeStep]:
+    """The steps for store, control plane and agent, by the version that each of them runs.
+
+    They are replaced together: one `mesh up` supervises all three.
+    """
+    due = force or any(version != installed for version in running.values())
+    action: StepAction = "replace" if due else "unchanged"
+    return [UpgradeStep(part, version, installed, action) for part, version in running.items()]
+
+
+def proxy_steps(
+    proxies: Iterable[Proxy], installed: str, *, force: bool, gateways: bool
+) -> list[UpgradeStep]:
+    """The steps for the Envoys of this host, services first, so that a gateway calls none that is going."""
+    steps = []
+    for proxy in sorted(proxies, key=lambda item: (item.role == "gateway", item.service, item.name)):
+        part = f"Envoy of {proxy.name}"
+        if proxy.version == installed and not force:
+            steps.append(UpgradeStep(part, proxy.version, installed, "unchanged"))
+        elif proxy.role != "gateway":
+            steps.append(UpgradeStep(part, proxy.version, installed, "replace with its app"))
+        elif gateways:
+            note = "its port is closed for about a second"
+            steps.append(UpgradeStep(part, proxy.version, installed, "interrupt", note))
+        else:
+            note = "--gateways replaces it, and closes its port for about a second"
+            steps.append(UpgradeStep(part, proxy.version, installed, "leave", note))
+    return steps
+
+
+def reasons(steps: Sequence[UpgradeStep], proxies: Iterable[Proxy]) -> dict[str, str]:
+    """Why each service's instances are replaced, for those that have an Envoy to replace."""
+    due = {step.part: step for step in steps if step.is_due}
+    texts = {}
+    for proxy in proxies:
+        step = due.get(f"Envoy of {proxy.name}")
+        if step is not None:
+            texts[proxy.service] = f"Envoy {step.running or 'unknown'} → {step.installed}"
+    return texts

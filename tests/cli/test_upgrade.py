@@ -1,0 +1,132 @@
+"""`mesh upgrade`: what is replaced, in which order, and that requests and streams go on."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from pathlib import Path
+
+import pytest
+
+from meshwright.cli.upgrade.steps import Proxy, proxy_steps, reasons, supervisor_steps
+from tests.cli.test_up import (
+    ROUTE,
+    application_file,
+    assert_all_stopped,
+    mesh_command,
+    recorded,
+    stopped_afterwards,
+)
+from tests.envoy.harness import service, settings, until
+from tests.envoy.steady_load import load
+from tests.fakes.ports import free_port
+
+PROXIES = (
+    Proxy("ingress", "ingress", "gateway", "1.39.0"),
+    Proxy("back-1", "back", "service", "1.40.0"),
+    Proxy("front-1", "front", "service", "1.39.0"),
+)
+
+STREAM_SECONDS = 60
+
+
+def test_control_plane_and_agent_are_replaced_if_one_of_them_differs() -> None:
+    def actions(running: dict[str, str], *, force: bool = False) -> list[str]:
+        return [step.action for step in supervisor_steps(running, "0.2.0", force=force)]
+
+    assert actions({"control plane": "0.2.0", "agent": "0.2.0"}) == ["unchanged", "unchanged"]
+    assert actions({"control plane": "0.2.0", "agent": ""}) == ["replace", "replace"]
+    assert actions({"control plane": "0.2.0", "agent": "0.2.0"}, force=True) == ["replace", "replace"]
+
+
+def test_envoys_of_services_are_replaced_before_those_of_gateways() -> None:
+    steps = proxy_steps(PROXIES, "1.40.0", force=False, gateways=False)
+    assert [(step.part, step.action) for step in steps] == [
+        ("Envoy of back-1", "unchanged"), ("Envoy of front-1", "replace with its app"),
+        ("Envoy of ingress", "leave"),
+    ]  # fmt: skip
+    assert reasons(steps, PROXIES) == {"front": "Envoy 1.39.0 → 1.40.0"}
+    everything = proxy_steps(PROXIES, "1.40.0", force=True, gateways=True)
+    assert [step.action for step in everything] == ["replace with its app"] * 2 + ["interrupt"]
+    assert set(reasons(everything, PROXIES)) == {"back", "front", "ingress"}
+
+
+class Stream(threading.Thread):
+    """A response of STREAM_SECONDS; `lines` have arrived. `outcome`: `end`, or why it broke."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self._port = port
+        self.lines = 0
+        self.outcome = ""
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=STREAM_SECONDS * 2)
+        try:
+            connection.request("GET", f"/stream?seconds={STREAM_SECONDS}&every=0.2")
+            last = b""
+            for line in connection.getresponse():
+                self.lines, last = self.lines + 1, line
+            self.outcome = "end" if last.startswith(b"end") else f"cut after {last!r}"
+        except (OSError, http.client.HTTPException) as error:
+            self.outcome = repr(error)
+        finally:
+            connection.close()
+
+
+def test_only_the_mesh_of_a_mesh_up_is_upgraded(tmp_path: Path) -> None:
+    done = mesh_command("upgrade", env=settings(tmp_path / "state"))
+    assert (done.returncode, "no `mesh up` runs here" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.long
+def test_an_upgrade_loses_no_request_and_no_stream(tmp_path: Path) -> None:
+    """Control plane and agent under load and a stream of a minute, then the Envoys of services under load."""
+    state, port = tmp_path / "state", free_port()
+    env = settings(state)
+    (tmp_path / "route.yaml").write_text(ROUTE)
+    file = application_file(
+        tmp_path, [service("front", replicas=2), service("back")], port, policies=["route.yaml"]
+    )
+
+    def mesh(*arguments: str) -> str:
+        done = mesh_command(*arguments, env=elsewhere, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    # The settings are those of the running mesh, not those of the shell of `mesh upgrade`.
+    elsewhere = {name: text for name, text in env.items() if not name.startswith("MESH_")}
+    elsewhere["MESH_STATE"] = str(state)
+    with stopped_afterwards(env):
+        started = mesh_command("up", "-f", str(file), "--detach", env=env)
+        assert started.returncode == 0, started.stdout + started.stderr
+        before = recorded(state)
+        settled = {name for name in before if name.endswith(".proxy") or "-" in name} - {"control-plane"}
+        # An edited file is not what runs: an upgrade changes versions, nothing else.
+        application_file(tmp_path, [service("other")], port)
+        assert "dry run" in mesh("upgrade", "--force", "--dry-run")
+        assert recorded(state) == before
+        assert "0 of 6 parts replaced" in mesh("upgrade")
+        with load(tmp_path, f"http://127.0.0.1:{port}/echo") as requests:
+            stream = Stream(port)
+            stream.start()
+            until(lambda: stream.lines or stream.outcome, "the stream began")
+            assert "2 of 6 parts replaced" in mesh("upgrade", "--force")
+            after = recorded(state)
+            assert {name: after[name] for name in settled} == {name: before[name] for name in settled}
+            assert not {"store", "control-plane", "agent"} & {
+                name for name, pid in after.items() if before[name] == pid
+            }
+            assert stream.outcome in ("", "end"), "it may have ended if the machine is slow"
+            stream.join(STREAM_SECONDS * 4)
+            assert stream.outcome == "end", (stream.outcome, stream.lines)
+            assert "3 of 6 parts replaced" in mesh("upgrade", "--envoys")
+            replaced = recorded(state)
+            assert replaced["ingress.proxy"] == before["ingress.proxy"]
+            assert not {before[f"{name}.proxy"] for name in ("front-1", "front-2", "back-1")} & set(
+                replaced.values()
+            )
+        assert requests.requests > 1000 and requests.failed == 0, requests.report
+        pids = recorded(state)
+        mesh("down")
+        assert_all_stopped(state, list(pids.values()))
