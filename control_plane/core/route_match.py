@@ -14,6 +14,9 @@ from meshwright.control_plane.core.views import HostView, RuleView
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies import re2
 
+Headers = tuple[tuple[str, str], ...]
+"""Headers as sent: names in any case, with values."""
+
 
 @dataclass(frozen=True, slots=True)
 class RoutedRequest:
@@ -77,6 +80,22 @@ def rewritten(action: v3.RouteAction, path: str) -> str:
         return path
     rewrite = action.regex_rewrite
     return re2.substitute(rewrite.pattern.regex, rewrite.substitution, path)
+
+
+def with_changes(headers: Headers, target: v3.Route | v3.WeightedCluster.ClusterWeight) -> Headers:
+    """The headers after those that a route or backend removes, sets and adds, in Envoy's order.
+
+    A header whose value depends on more than the request is left out.
+    """
+    removed = {name.lower() for name in target.request_headers_to_remove}
+    changed = [pair for pair in headers if pair[0].lower() not in removed]
+    for option in target.request_headers_to_add:
+        name, value = option.header.key.lower(), option.header.value
+        if option.append_action == v3.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD:
+            changed = [pair for pair in changed if pair[0].lower() != name]
+        if "%" not in value.replace("%%", ""):
+            changed.append((name, value.replace("%%", "%")))
+    return tuple(changed)
 
 
 def _is_path(match: v3.RouteMatch, path: str) -> bool:

@@ -69,7 +69,7 @@ def check(
         place=verdict.place[0],
         route=verdict.route,
         services=verdict.services,
-        message=_MESSAGES[decision.reason] if decision else "no route of the gateway is for it",
+        message=_MESSAGES[decision.reason] if decision else verdict.refusal,
         rule=decision.rule if decision else "",
         policies=tuple(_blamed(decision, attribution, sources)) if decision else (),
         audited=decision.audited if decision else (),
@@ -80,12 +80,13 @@ def check(
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """The decision at a place (name and role), and how the call gets there; None: no route is for it."""
+    """The decision at a place (name and role), and how the call gets there; None: `refusal` says why."""
 
     place: tuple[str, str]
     decision: AccessDecision | None
     route: str = ""
     services: tuple[str, ...] = ()
+    refusal: str = ""
 
 
 def _at_service(translation: Translation, query: AccessQuery) -> _Verdict:
@@ -101,7 +102,8 @@ def _at_gateway(translation: Translation, query: AccessQuery) -> _Verdict:
         raise NotFoundError(f"{query.gateway}: the mesh has no such gateway")
     reached = gateway_access.entry(view, query, _client_call(query))
     services = tuple(dict.fromkeys(item.service for item in reached.onward))
-    verdict = _Verdict((query.gateway, "gateway"), reached.decision, reached.route, services)
+    place = (query.gateway, "gateway")
+    verdict = _Verdict(place, reached.decision, reached.route, services, reached.refusal)
     if reached.decision is None or not reached.decision.allowed:
         return verdict
     for item in reached.onward:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.models.authorization import Access, AccessQuery
 from meshwright.control_plane.core.attachment import EffectivePolicy
-from meshwright.control_plane.core.route_match import RoutedRequest, host_for, matching, rewritten
+from meshwright.control_plane.core.normal_path import normalized
+from meshwright.control_plane.core.route_match import (
+    Headers,
+    RoutedRequest,
+    host_for,
+    matching,
+    rewritten,
+    with_changes,
+)
 from meshwright.control_plane.core.views import GatewayView, HostView, RuleView
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.errors import InputError
@@ -20,17 +28,22 @@ from meshwright.control_plane.policies.authorization.verdict import AccessDecisi
 
 @dataclass(frozen=True, slots=True)
 class Onward:
-    """What a route makes of a call: a call of the gateway to a service. `port` is empty for the first."""
+    """What a route makes of a call: a call of the gateway to a service. `port` is empty for the first.
+
+    `headers` are those that the route leaves.
+    """
 
     service: str
     port: str
     host: str
     path: str
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A call of a client outside. `decision` is that of the gateway; None: no route takes the call.
+    """A call of a client outside. `decision` is that of the gateway; None: no route takes the call, or the
+    gateway does not accept it (`refusal`).
 
     `route` is `Kind/name`. `onward` is empty if the gateway answers the call itself, as with a redirect.
     """
@@ -38,19 +51,22 @@ class Entry:
     decision: AccessDecision | None
     route: str = ""
     onward: tuple[Onward, ...] = ()
+    refusal: str = "no route of the gateway is for it"
 
 
 def entry(view: GatewayView, query: AccessQuery, call: Call) -> Entry:
     """What becomes of a call at a gateway. Raises InputError for an unknown listener, or one of TCP."""
-    request = RoutedRequest(query.method, query.host, query.path, query.headers)
+    path = normalized(query.path) if view.edge.paths == "Normalize" else query.path
+    if path is None:
+        return Entry(None, refusal="the gateway responds 400 to an escaped slash or a fragment in the path")
+    call = replace(call, path=path.partition("?")[0])
+    request = RoutedRequest(query.method, query.host, path, query.headers)
     host = host_for(_hosts(view, query.port), query.host)
     taken = matching(host, request) if host else ()
     if not taken:
         return Entry(None)
     rule, _ = taken[0]
-    onward = tuple(
-        dict.fromkeys(item for _, route in taken for item in _onward(route.route, call.host, call.path))
-    )
+    onward = tuple(dict.fromkeys(item for _, route in taken for item in _onward(route, call, query.headers)))
     if not any(route.HasField("route") for _, route in taken):
         return Entry(decide((), call), rule.route)
     return Entry(decide(authorizations(rule.policies), call), rule.route, onward)
@@ -98,11 +114,18 @@ def _hosts(view: GatewayView, name: str) -> tuple[HostView, ...]:
     return by_listener[name] if name else tuple(host for hosts in by_listener.values() for host in hosts)
 
 
-def _onward(action: v3.RouteAction, host: str, path: str) -> Iterator[Onward]:
-    weighted = [backend.name for backend in action.weighted_clusters.clusters]
-    for cluster in filter(None, (action.cluster, *weighted)):
+def _onward(route: v3.Route, call: Call, headers: Headers) -> Iterator[Onward]:
+    action = route.route
+    clusters = [
+        (backend.name, with_changes(headers, backend)) for backend in action.weighted_clusters.clusters
+    ]
+    for cluster, changed in ((action.cluster, headers), *clusters):
         name = cluster_names.parse_cluster_name(cluster)
         if name.service and not cluster_names.is_external_node(name.service):
             yield Onward(
-                name.service, name.port, action.host_rewrite_literal or host, rewritten(action, path)
+                name.service,
+                name.port,
+                action.host_rewrite_literal or call.host,
+                rewritten(action, call.path),
+                with_changes(changed, route),
             )

@@ -241,6 +241,14 @@ def test_rules_on_trial_refuse_nothing_and_are_counted(mesh: Mesh, applied: Any)
     assert added["denied"] == 0
 
 
+NORMALISED_PATHS = {
+    "/x/..//%68ealth/./ready": 200,
+    "/health\\ready": 200,
+    "/health/../echo": 403,
+    "/health%2fready": 400,
+}
+
+
 def test_gateway_decides_by_claims_of_a_verified_token_and_by_address(mesh: Mesh, applied: Any) -> None:
     key = jwt_keys.key("ES256")
     jwks = {"inline": jwt_keys.key_set(jwt_keys.jwk(key, "ES256", "k"))}
@@ -269,6 +277,11 @@ def test_gateway_decides_by_claims_of_a_verified_token_and_by_address(mesh: Mesh
             done = mesh.run("authz", "check", "--gateway", "ingress", *arguments, check=False)
             assert done.returncode == 1 - allowed, done.stdout + done.stderr
             assert "route HTTPRoute/shop" in done.stdout
+        for path, expected in NORMALISED_PATHS.items():
+            request = f"GET {path} HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n"
+            done = mesh.run("authz", "check", "--gateway", "ingress", "GET", path, check=False)
+            answered = exchange(mesh.ingress_port, request).status
+            assert (answered, done.returncode) == (expected, int(expected != 200)), (path, done.stdout)
         assert status(mesh, "stranger") == 200, "sidecars do not enforce a gateway's policy"
     finally:
         mesh.delete("JWTAuthentication", "users")

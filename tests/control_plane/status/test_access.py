@@ -158,6 +158,8 @@ EDGE = mesh(
         ({"path": "/x", "claims": {"role": "user"}}, True, "inventory", "edge"),
         ({"path": "/api/stock/1?v=2", "claims": {"role": "user"}}, False, "inventory", "secret"),
         ({"path": "/api/stock/1?v=1", "claims": {"role": "user"}}, True, "inventory", "edge"),
+        ({"path": "/x/../api//stoc%6b/./1?v=2", "claims": {"role": "user"}}, False, "inventory", "secret"),
+        ({"path": "/api%2Fstock", "claims": {"role": "user"}}, False, "ingress", ""),
         ({"path": "/old"}, True, "ingress", ""),
         ({"path": "/x", "host": "other"}, False, "ingress", ""),
     ],
@@ -168,6 +170,23 @@ def test_a_client_is_subject_to_the_gateway_and_then_to_the_service(
     query = {"host": "Shop.example.com:80", "gateway": "ingress", "service": "", **query}
     verdict = check(POLICY + SHOP + EDGE, **query)
     assert (verdict.allowed, verdict.place, verdict.rule.rpartition("/")[2]) == (allowed, place, rule)
+
+
+def test_a_service_sees_the_headers_that_the_route_leaves() -> None:
+    changes = "{set: [{name: x-a, value: set}], add: [{name: x-b, value: 50%}], remove: [x-c]}"
+    modifier = f"filters: [{{type: RequestHeaderModifier, requestHeaderModifier: {changes}}}]"
+    route = SHOP.partition("  - name: stock")[0] + f"  - {modifier}\n    backendRefs: [{{name: inventory}}]\n"
+
+    def is_allowed(header: str) -> bool:
+        rules = f"rules: [{{to: [{{headers: [{header}]}}]}}]"
+        query = {"service": "", "gateway": "ingress", "host": "shop.example.com"}
+        sent = (("X-A", "sent"), ("x-c", "sent"))
+        return check(mesh("Authorization", "a", rules, INVENTORY) + route, headers=sent, **query).allowed
+
+    assert is_allowed("{name: x-a, value: set}")
+    assert is_allowed("{name: x-b, value: 50%}")
+    assert not is_allowed("{name: x-a, value: sent}")
+    assert not is_allowed("{name: x-c, value: sent}")
 
 
 def test_a_call_has_either_a_gateway_or_a_service() -> None:
