@@ -22,6 +22,8 @@ from meshwright.control_plane.policies.requestlimits.spec import RequestLimitsSp
 Json = dict[str, Any]
 Change = Callable[[Literal["client", "server"], Json], None]
 
+GLOBAL_LIMIT = "global rate limit"
+
 KEY = "5d41402abc4b2a76b9719d911017c592"
 BASIC = "Basic b3BzOmhlbGxv"
 """User `ops`, password `hello`, whose hash is below."""
@@ -49,7 +51,7 @@ def kinds(authorizer: int, limits: int) -> dict[str, Change]:
         "basic authentication": in_force(basic, ("authorization", BASIC)),
         "API keys": in_force(APIKeyAuthenticationHooks(keys, "APIKeyAuthentication/a"), ("x-api-key", KEY)),
         "limit of bodies": in_force(RequestLimitsHooks(bodies, "RequestLimits/a")),
-        "global rate limit": rate_limits.global_limit(limits),
+        GLOBAL_LIMIT: rate_limits.global_limit(limits),
         "external authorization by HTTP": _authorized(authorizer),
     }
 

@@ -31,7 +31,10 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two Envoys: the first one's port, the processes, a header that callers must send, and what they get."""
+    """Two Envoys: the first one's port, the processes, a header that callers must send, and what they get.
+
+    `services` are processes that the Envoys ask.
+    """
 
     port: int
     envoys: tuple[int, ...]
@@ -39,6 +42,7 @@ class Pair:
     header: str = ""
     scheme: str = "http"
     path: str = "/"
+    services: tuple[int, ...] = ()
 
     @property
     def url(self) -> str:
@@ -47,8 +51,8 @@ class Pair:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The processes of the Envoys and of the app behind them."""
-        return (*self.envoys, self.upstream)
+        """The processes of the Envoys, of the app behind them, and of what they ask."""
+        return (*self.envoys, self.upstream, *self.services)
 
     def cpu_seconds(self) -> float:
         """CPU seconds used by both Envoys, as the scheduler counts them (in ns)."""

@@ -18,13 +18,13 @@ from meshwright.control_plane.limits.service import METHOD, SERVICE
 
 
 @contextmanager
-def limit_service() -> Iterator[int]:
-    """The service in a process of its own, in plaintext; gives its port on 127.0.0.1."""
+def limit_service() -> Iterator[tuple[int, int]]:
+    """The service in a process of its own, in plaintext; gives its port on 127.0.0.1 and its pid."""
     command = [sys.executable, "-m", "bench.limit_service"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
-            yield int(process.stdout.readline())
+            yield int(process.stdout.readline()), process.pid
         finally:
             process.terminate()
 

@@ -23,6 +23,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
@@ -33,7 +34,7 @@ import requests
 
 from bench.features import SECRET, Change, credential, features, transports
 from bench.gateway_kinds import PAGE, compressions, https
-from bench.kinds import kinds
+from bench.kinds import GLOBAL_LIMIT, kinds
 from bench.lean import Pair, Upstream, lean_pair
 from bench.limit_service import limit_service
 from bench.paired import Comparison, Sample, compare
@@ -80,7 +81,7 @@ def wait_until_ready(pair: Pair) -> None:
     headers = {"Host": "back"} | ({name: value} if name else {})
 
     def answers() -> bool:
-        with suppress(requests.ConnectionError):
+        with suppress(requests.ConnectionError), warnings.catch_warnings(action="ignore"):
             return requests.get(pair.url, headers=headers, timeout=5, verify=False).ok  # noqa: S501  loopback
         return False
 
@@ -101,7 +102,8 @@ def measure(rounds: int, seconds: float, parts: tuple[str, ...]) -> dict[str, An
             added = features(collector.port)
             changes |= {name: (isolation, change) for name, change in added.items()}
         if "kinds" in parts:
-            added = {HTTPS: https} | kinds(upstream.port, stack.enter_context(limit_service()))
+            limits_port, limits_pid = stack.enter_context(limit_service())
+            added = {HTTPS: https} | kinds(upstream.port, limits_port)
             added |= {PAGES: lambda side, bootstrap: None} | compressions()  # noqa: ARG005
             changes |= {name: (isolation, change) for name, change in added.items()}
         pairs = {
@@ -111,8 +113,9 @@ def measure(rounds: int, seconds: float, parts: tuple[str, ...]) -> dict[str, An
         pairs = {name: replace(pair, header=credential(SECRET)) for name, pair in pairs.items()}
         if "mesh" in parts:
             pairs["mesh"] = stack.enter_context(_mesh_pair(folder / "mesh"))
-        if HTTPS in pairs:
+        if "kinds" in parts:
             pairs[HTTPS] = replace(pairs[HTTPS], scheme="https")
+            pairs[GLOBAL_LIMIT] = replace(pairs[GLOBAL_LIMIT], services=(limits_pid,))
         of_pages = {
             name: replace(pairs.pop(name), path="/page") for name in (PAGES, *compressions()) if name in pairs
         }
