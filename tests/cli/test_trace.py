@@ -22,9 +22,10 @@ from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.errors import ApiError
 from meshwright.services.inventory.domain import SEED_STOCK
 from tests.cli import exchange_page
+from tests.cli.dealing import PAIRS, Dealings, command, dealing
 from tests.cli.schemathesis_run import explore
 from tests.cli.test_traffic_command import READY, Demo, demo
-from tests.envoy.harness import settings, until
+from tests.envoy.harness import ROOT, settings, until
 from tests.fakes.ports import free_port
 from tests.services.exchange_state import query, settled
 from tests.services.ingress import PASSWORD, authorization
@@ -248,6 +249,84 @@ def test_no_request_of_the_joint_document_fails(running: Demo) -> None:
     url = described(running)
     other_client = {"X-Forwarded-For": "203.0.113.7"}  # whose attempts to sign in are counted apart
     explore(url, {**authorization(running.url), **other_client}, 50, running.folder)
+
+
+def migrate(running: Demo, phase: int) -> None:
+    """Move the quotes to a phase, and compare both sides where both have them."""
+    data = running.folder / "state" / "data"
+    moved = command(data, "legacy", "migrate", "--phase", str(phase), "--timeout", "240")
+    assert moved.returncode == 0, moved.stderr
+    if 2 <= phase <= 4:
+        compared = command(data, "legacy", "compare", "-o", "json", "--timeout", "240")
+        assert compared.returncode == 0, compared.stdout + compared.stderr
+        assert json.loads(compared.stdout)["compared"] >= len(PAIRS)
+
+
+def route_quotes(running: Demo, name: str) -> None:
+    """Apply a step of the move to trading."""
+    running.mesh("apply", "-f", str(ROOT / "services" / "policies" / name), "--wait")
+
+
+def has_last_quotes(running: Demo, service: str, dealings: Dealings) -> bool:
+    """Whether a service's database has what was acknowledged last for each pair."""
+    sql = "SELECT symbol, version, price FROM dealer_quotes"
+    rows = query(DemoData(running.folder / "state"), service, sql)
+    stored = {symbol: (version, price) for symbol, version, price in rows}
+    return all(
+        stored.get(pair) == (quote["version"], quote["price"]) for pair, quote in dealings.quotes.items()
+    )
+
+
+def test_quotes_are_at_trading_too_and_back_at_legacy_under_traffic(running: Demo) -> None:
+    with dealing(running.url, running.folder / "state" / "data") as dealings:
+        migrate(running, 2)
+        route_quotes(running, "quotes/4-weights-50.yaml")
+        dealings.more(30)
+        assert dealings.readers.keys() == {"legacy", "trading"}, dealings.readers
+        route_quotes(running, "legacy.yaml")
+        migrate(running, 0)
+        dealings.more()
+        assert dealings.readers.keys() == dealings.writers.keys() == {"legacy"}
+    assert has_last_quotes(running, "legacy", dealings)
+    assert not has_last_quotes(running, "trading", dealings)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)  # some forty commands
+def test_quotes_move_off_the_monolith_and_back_under_traffic(running: Demo) -> None:
+    """All phases and steps in both directions. Nobody notices, and in the end legacy can be stopped."""
+    with dealing(running.url, running.folder / "state" / "data") as dealings:
+        for phase, step, readers in (
+            (1, "legacy", {"legacy"}),
+            (2, "quotes/1-mirrored", {"legacy"}),
+            (None, "quotes/2-canary", {"legacy"}),
+            (3, "quotes/3-weights-10", {"legacy", "trading"}),
+            (None, "quotes/4-weights-50", {"legacy", "trading"}),
+            (None, "quotes/5-weights-100", {"trading"}),
+            (4, "quotes/6-retired", {"trading"}),
+            (5, "quotes/6-retired", {"trading"}),
+        ):
+            if phase is not None:
+                migrate(running, phase)
+            route_quotes(running, f"{step}.yaml")
+            dealings.more(100)
+            assert dealings.readers.keys() == readers, (step, dealings.readers)
+            assert dealings.writers.keys() == {"trading" if "retired" in step else "legacy"}
+        running.mesh("stop", "legacy")
+        dealings.more()
+        running.mesh("start", "legacy")
+        for step, phase in (
+            ("quotes/5-weights-100", 4),
+            ("quotes/4-weights-50", 3),
+            ("legacy", 2),
+            ("legacy", 0),
+        ):
+            route_quotes(running, f"{step}.yaml")
+            migrate(running, phase)
+            dealings.more()
+            assert dealings.writers.keys() == {"legacy"}
+    assert has_last_quotes(running, "legacy", dealings)
+    assert dealings.count > 500
 
 
 def test_the_waterfall_explains_a_failure(running: Demo) -> None:
