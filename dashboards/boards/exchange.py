@@ -18,6 +18,7 @@ _DECIDED = rate("http_requests_total", f'{_ORDERS}, status_code=~"201|402|409"')
 _FINISHED = f"sum by (status) ({rate('sagas_finished_total', _APP)})"
 _SIGNING_IN = rate("http_requests_total", f'{_APP}, route=~"/api/auth/.*"')
 _LOST = rate("market_data_sent_total", f'{_APP}, code!="OK"')
+_QUOTES = rate("http_requests_total", f'{_APP}, route="/api/quotes/{{symbol}}"')
 _SECONDS: tuple[tuple[float | None, str], ...] = ((None, "green"), (1, "orange"), (5, "red"))
 _LINK = (("Service", dashboard_url(SERVICE, service="${__field.labels.service}")),)
 
@@ -155,6 +156,14 @@ PEOPLE = Section(
             ((f"sum({_LOST}) or vector(0)", "lost"),),
             ANY_RATE_IS_BAD,
             width=8,
+        ),
+        TimeSeriesPanel(
+            "Quotes",
+            "Quotes read and set per second, by who answered. Both count what legacy asks of trading.",
+            "reqps",
+            ((f"sum by (service, method) ({_QUOTES})", "{{service}} {{method}}"),),
+            width=24,
+            links=_LINK,
         ),
     ),
 )
