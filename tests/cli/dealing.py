@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -32,6 +33,16 @@ def command(data: Path, service: str, *arguments: str) -> subprocess.CompletedPr
         capture_output=True, text=True, timeout=300, check=False, cwd=ROOT,
         env={**os.environ, "DATA_DIR": str(data)},
     )  # fmt: skip
+
+
+def migrate(data: Path, phase: int) -> None:
+    """Move the quotes to a phase, and compare both sides where both have them."""
+    moved = command(data, "legacy", "migrate", "--phase", str(phase), "--timeout", "240")
+    assert moved.returncode == 0, moved.stderr
+    if 2 <= phase <= 4:
+        compared = command(data, "legacy", "compare", "-o", "json", "--timeout", "240")
+        assert compared.returncode == 0, compared.stdout + compared.stderr
+        assert json.loads(compared.stdout)["compared"] >= len(PAIRS)
 
 
 def service_of(response: requests.Response) -> str:

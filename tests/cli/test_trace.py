@@ -22,7 +22,7 @@ from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.errors import ApiError
 from meshwright.services.inventory.domain import SEED_STOCK
 from tests.cli import exchange_page
-from tests.cli.dealing import PAIRS, Dealings, command, dealing
+from tests.cli.dealing import Dealings, dealing, migrate
 from tests.cli.schemathesis_run import explore
 from tests.cli.test_traffic_command import READY, Demo, demo
 from tests.envoy.harness import ROOT, settings, until
@@ -251,20 +251,16 @@ def test_no_request_of_the_joint_document_fails(running: Demo) -> None:
     explore(url, {**authorization(running.url), **other_client}, 50, running.folder)
 
 
-def migrate(running: Demo, phase: int) -> None:
-    """Move the quotes to a phase, and compare both sides where both have them."""
-    data = running.folder / "state" / "data"
-    moved = command(data, "legacy", "migrate", "--phase", str(phase), "--timeout", "240")
-    assert moved.returncode == 0, moved.stderr
-    if 2 <= phase <= 4:
-        compared = command(data, "legacy", "compare", "-o", "json", "--timeout", "240")
-        assert compared.returncode == 0, compared.stdout + compared.stderr
-        assert json.loads(compared.stdout)["compared"] >= len(PAIRS)
-
-
 def route_quotes(running: Demo, name: str) -> None:
     """Apply a step of the move to trading."""
     running.mesh("apply", "-f", str(ROOT / "services" / "policies" / name), "--wait")
+
+
+def is_healthy(running: Demo, service: str) -> bool:
+    """Whether all instances of a service are healthy, and there are some."""
+    services = json.loads(running.mesh("status", "-o", "json"))["services"]
+    [entry] = (entry for entry in services if entry["name"] == service)
+    return bool(0 < entry["instances"] == entry["healthy"])
 
 
 def has_last_quotes(running: Demo, service: str, dealings: Dealings) -> bool:
@@ -279,12 +275,12 @@ def has_last_quotes(running: Demo, service: str, dealings: Dealings) -> bool:
 
 def test_quotes_are_at_trading_too_and_back_at_legacy_under_traffic(running: Demo) -> None:
     with dealing(running.url, running.folder / "state" / "data") as dealings:
-        migrate(running, 2)
+        migrate(running.folder / "state" / "data", 2)
         route_quotes(running, "quotes/4-weights-50.yaml")
         dealings.more(30)
         assert dealings.readers.keys() == {"legacy", "trading"}, dealings.readers
         route_quotes(running, "legacy.yaml")
-        migrate(running, 0)
+        migrate(running.folder / "state" / "data", 0)
         dealings.more()
         assert dealings.readers.keys() == dealings.writers.keys() == {"legacy"}
     assert has_last_quotes(running, "legacy", dealings)
@@ -307,7 +303,7 @@ def test_quotes_move_off_the_monolith_and_back_under_traffic(running: Demo) -> N
             (5, "quotes/6-retired", {"trading"}),
         ):
             if phase is not None:
-                migrate(running, phase)
+                migrate(running.folder / "state" / "data", phase)
             route_quotes(running, f"{step}.yaml")
             dealings.more(100)
             assert dealings.readers.keys() == readers, (step, dealings.readers)
@@ -315,6 +311,7 @@ def test_quotes_move_off_the_monolith_and_back_under_traffic(running: Demo) -> N
         running.mesh("stop", "legacy")
         dealings.more()
         running.mesh("start", "legacy")
+        until(lambda: is_healthy(running, "legacy"), "legacy is healthy again", 120)
         for step, phase in (
             ("quotes/5-weights-100", 4),
             ("quotes/4-weights-50", 3),
@@ -322,7 +319,7 @@ def test_quotes_move_off_the_monolith_and_back_under_traffic(running: Demo) -> N
             ("legacy", 0),
         ):
             route_quotes(running, f"{step}.yaml")
-            migrate(running, phase)
+            migrate(running.folder / "state" / "data", phase)
             dealings.more()
             assert dealings.writers.keys() == {"legacy"}
     assert has_last_quotes(running, "legacy", dealings)
