@@ -44,8 +44,9 @@ def stats(name: str, folder: Path, pattern: str) -> Any:
 
 def config(name: str, folder: Path, section: str) -> Any:
     """The JSON of a ProxyConfig; raises InputError or CommandError."""
-    dump = _get(name, folder, "/config_dump?include_eds")
-    return json.loads(config_json(name, dump, parse_config_args(section)))
+    section_type = parse_config_args(section)
+    dump, clusters = (_get(name, folder, path) for path in ("/config_dump", "/clusters?format=json"))
+    return json.loads(config_json(name, dump, clusters, section_type))
 
 
 def _get(name: str, folder: Path, path: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from meshwright.control_plane.api.models.commands import ConfigSection, ProxyStats, StatValue
+from meshwright.sidecar.endpoints_dump import endpoints_dump
 
 MAX_STATS = 20_000
 """Statistics of one result. A few thousand clusters have more; a filter narrows them down."""
@@ -59,11 +60,15 @@ def changed_levels(original: Mapping[str, str], current: Mapping[str, str]) -> d
     return {name: level for name, level in original.items() if current.get(name, level) != level}
 
 
-def config_json(proxy: str, dump: str, section: ConfigSection | None) -> str:
-    """The JSON of a ProxyConfig from `/config_dump`: one section or all, without keys. Raises ValueError."""
-    document = json.loads(dump)
+def config_json(proxy: str, dump: str, clusters: str, section: ConfigSection | None) -> str:
+    """The JSON of a ProxyConfig from `/config_dump` and `/clusters?format=json`, without keys.
+
+    One section or all. Raises ValueError.
+    """
+    document, hosts = json.loads(dump), json.loads(clusters)
     configs = document.get("configs", ()) if isinstance(document, dict) else ()
-    redacted = tuple(redact_keys(list(_configs_of(configs, section))))
+    endpoints = endpoints_dump(hosts if isinstance(hosts, dict) else {})
+    redacted = tuple(redact_keys(list(_configs_of((*configs, endpoints), section))))
     # Not through the model: validating megabytes would block the event loop.
     return json.dumps({"proxy": proxy, "configs": redacted}, separators=(",", ":"))
 

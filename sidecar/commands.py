@@ -101,8 +101,8 @@ class CommandHandler:
 
     async def _config_dump(self, argument: str) -> str:
         section = parse_config_args(argument)
-        dump = await self._admin.config_dump()
-        return await asyncio.to_thread(config_json, self._name, dump, section)
+        dump, clusters = await self._admin.config_dump(), await self._admin.clusters_text()
+        return await asyncio.to_thread(config_json, self._name, dump, clusters, section)
 
     async def _tap(self, argument: str) -> str:
         seconds = parse_tap_args(argument)

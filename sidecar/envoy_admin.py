@@ -110,7 +110,11 @@ class EnvoyAdminClient:
 
     async def clusters(self) -> dict[str, Any]:
         """All clusters, with their hosts and the health of each host."""
-        return _parse_object(await self._get("/clusters?format=json"))
+        return _parse_object(await self.clusters_text())
+
+    async def clusters_text(self) -> str:
+        """All clusters with their hosts as JSON."""
+        return await self._get("/clusters?format=json", LONG_TIMEOUT)
 
     async def filtered_stats(self, pattern: str) -> str:
         """The used statistics whose name contains a match of `pattern` (empty: all), one per line.
@@ -120,8 +124,8 @@ class EnvoyAdminClient:
         return await self._get(f"/stats?usedonly&filter={quote(pattern, safe='')}", LONG_TIMEOUT)
 
     async def config_dump(self) -> str:
-        """The complete configuration as JSON, including endpoints."""
-        return await self._get("/config_dump?include_eds", LONG_TIMEOUT)
+        """The configuration as JSON, without endpoints: see endpoints_dump.py."""
+        return await self._get("/config_dump", LONG_TIMEOUT)
 
     async def log_levels(self) -> str:
         """The level of each logger, one per line."""

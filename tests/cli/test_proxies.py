@@ -117,7 +117,12 @@ async def envoy(mesh: FakeMesh) -> AsyncIterator[Path]:
         return web.Response(status=400 if pattern == "(" else 200, text=f"cluster.x: 1 {pattern}")
 
     app = web.Application()
+
+    async def clusters(_: web.Request) -> web.Response:
+        return web.json_response({"cluster_statuses": []})
+
     app.router.add_get("/config_dump", dump)
+    app.router.add_get("/clusters", clusters)
     app.router.add_get("/stats", stats)
     runner = web.AppRunner(app)
     await runner.setup()
@@ -262,7 +267,7 @@ async def test_an_envoy_on_this_host_is_queried_while_the_control_plane_is_unrea
     assert (complete.code, "queried the Envoy on this host instead" in complete.err) == (0, True)
     configs = YAML(typ="safe").load(complete.out)["configs"]
     assert [config["@type"].rsplit(".", 1)[1] for config in configs] == [
-        "ClustersConfigDump", "ListenersConfigDump", "SecretsConfigDump",
+        "ClustersConfigDump", "ListenersConfigDump", "SecretsConfigDump", "EndpointsConfigDump",
     ]  # fmt: skip
     assert "secret\n" not in complete.out.replace("secret:", "")
     assert configs[2]["secret"]["private_key"] == "[redacted]"

@@ -222,6 +222,12 @@ def _let_trial_pass(mesh: Mesh, machine: BreakerMachine) -> None:
 def test_half_open_is_shown_and_counted(mesh: Mesh) -> None:
     mesh.apply(policy("CircuitBreaker", "openFor: 1s, halfOpen: probe, consecutiveFailures: 2", "tried"))
     until(lambda: call(mesh, USER, "tried").status_code == 200, "the breaker is in force")
+    envoy = mesh.pid("front-1.proxy")
+    endpoints = until(
+        lambda: mesh.run("proxy", "front-1", "config", "endpoints", check=False).stdout, "its endpoints"
+    )
+    assert str(mesh.ports("tried-1")["inbound"]) in endpoints
+    assert mesh.pid("front-1.proxy") == envoy, "Envoy survives the request for its configuration"
     requests.post(f"{mesh.app('tried-1')}/switches/probe/200?ms=1500", timeout=60).raise_for_status()
     switch(mesh, "tried-1", user=500)
     until(lambda: is_open(call(mesh, USER, "tried")), "it is open")

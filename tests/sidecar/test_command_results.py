@@ -50,12 +50,36 @@ def test_log_levels_are_parsed_and_compared() -> None:
 
 
 def test_configuration_has_one_section_or_all_and_no_keys() -> None:
-    text = config_json("orders-1", json.dumps(DUMP), None)
+    text = config_json("orders-1", json.dumps(DUMP), "{}", None)
     assert "secret\\n" not in text
     assert "PRIVATE KEY" not in text
     configs = ProxyConfig.model_validate_json(text).configs
     assert configs[0] == DUMP["configs"][0]
     assert configs[1]["note"] == ["[redacted]"]
     assert configs[2]["secret"] == {"private_key": "[redacted]", "name": "identity"}
-    section = ProxyConfig.model_validate_json(config_json("orders-1", json.dumps(DUMP), "clusters"))
+    section = ProxyConfig.model_validate_json(config_json("orders-1", json.dumps(DUMP), "{}", "clusters"))
     assert section.configs == (DUMP["configs"][0],)
+
+
+def test_endpoints_are_those_of_the_clusters_by_priority_and_locality() -> None:
+    def host(port: int, **fields: object) -> dict[str, object]:
+        return {"address": {"socket_address": {"address": "10.0.0.1", "port_value": port}}, **fields}
+
+    hosts = [
+        host(1, weight=3, health_status={"eds_health_status": "HEALTHY"}, locality={"zone": "a"}),
+        host(2, health_status={"eds_health_status": "HEALTHY", "failed_outlier_check": True}, priority=1),
+        host(3, locality={"zone": "a"}),
+    ]
+    statuses = [
+        {"name": "orders", "added_via_api": True, "host_statuses": hosts},
+        {"name": "/xds", "host_statuses": [host(4)]},
+    ]
+    clusters = json.dumps({"cluster_statuses": statuses})
+    (dump,) = json.loads(config_json("front-1", json.dumps(DUMP), clusters, "endpoints"))["configs"]
+    (orders,) = dump["dynamic_endpoint_configs"]
+    near, far = orders["endpoint_config"]["endpoints"]
+    assert (near["locality"], near["priority"], far["priority"]) == ({"zone": "a"}, 0, 1)
+    assert [each["load_balancing_weight"] for each in near["lb_endpoints"]] == [3, 1]
+    assert [each["health_status"] for each in near["lb_endpoints"]] == ["HEALTHY", "UNKNOWN"]
+    assert [each["health_status"] for each in far["lb_endpoints"]] == ["UNHEALTHY"]
+    assert dump["static_endpoint_configs"][0]["endpoint_config"]["cluster_name"] == "/xds"
