@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from redis.asyncio import Redis
@@ -182,19 +182,38 @@ async def test_order_that_nobody_charges_in_time_is_undone(shop: Shop) -> None:
     assert (code, output.startswith(f"orders: order {order_id} has no unfinished saga")) == (1, True)
 
 
-async def test_fifty_orders_for_the_last_ten_pieces(shop: Shop) -> None:
-    services = await start_all(shop, **QUICK)
-    replica = await shop.start("orders", **QUICK)
+async def test_fifty_orders_for_the_last_ten_pieces(shop: Shop, broker: Broker, redis: Redis) -> None:
+    """At three replicas of orders, which do nothing twice, here or in the background."""
+    shop.environ = {**QUICK, "REDIS_URL": broker.url}
+    services = await start_all(shop)
+    replicas = [services["orders"], *await asyncio.gather(shop.start("orders"), shop.start("orders"))]
     await shop.set_stock(services["inventory"], "genesis-print", 10)
-    placed = await asyncio.gather(
-        *(shop.order((services["orders"], replica)[n % 2], f"k{n}", {"genesis-print": 1}) for n in range(50))
-    )
+
+    async def place(count: int, key: str, product: str) -> list[Response]:
+        """Orders of a piece each, at all replicas in turn and at once."""
+        placing = (shop.order(replicas[n % 3], f"{key}{n}", {product: 1}) for n in range(count))
+        return await asyncio.gather(*placing)
+
+    placed = await place(50, "k", "genesis-print")
     assert sorted(response.status for response in placed) == [201] * 10 + [409] * 40
     assert {response.code for response in placed if response.status == 409} == {"out_of_stock"}
     assert await settled(shop, {"genesis-print": 10}) == {"confirmed": 10, "cancelled": 40}
     assert await shop.stock(services["inventory"], "genesis-print") == {
         "onHand": 0, "reserved": 0, "available": 0,
     }  # fmt: skip
+
+    shop.remove_from_proxy(services["payments"])
+    assert {response.status for response in await place(9, "later", "seed-plate")} == {503}
+    shop.proxy.ports["payments"].append(services["payments"].port)
+    assert await settled(shop, STOCK) == {"confirmed": 19, "cancelled": 40}
+    await published(shop, redis)
+    streams = ("order.created", "order.confirmed", "order.cancelled")
+    client: Any = redis
+    entries = [entry for stream in streams for entry in await client.xrange(stream)]
+    assert len({fields["id"] for _, fields in entries}) == len(entries) == 2 * 59
+    assert await client.llen("notification-queue") == 19, "one mail for each order"
+    steps = query(shop, "orders", "SELECT order_id, step FROM saga_log WHERE outcome = 'succeeded'")
+    assert len(steps) == len(set(steps)) > 3 * 19
 
 
 @pytest.mark.long
