@@ -24,3 +24,16 @@ def test_an_error_that_keeps_coming_back_becomes_permanent() -> None:
         assert not problem.is_permanent(float(attempt))
         problem = problem.observe("", float(attempt)).observe("crashed", float(attempt))
     assert problem.is_permanent(float(MAX_ERRORS))
+
+
+def test_a_busy_control_plane_is_no_reason_to_give_up() -> None:
+    """A machine with much to do starts slowly: the time that the start has decides."""
+    late = "registration: Register: Deadline Exceeded"
+    waiting = "proxy: waiting for its listeners from the control plane"
+    problem = StartupProblem()
+    for attempt in range(2 * MAX_ERRORS):
+        problem = problem.observe(f"{late}; {waiting}", float(attempt)).observe(waiting, float(attempt))
+    assert not problem.is_permanent(500.0)
+    assert problem.last_error == waiting
+    stuck = problem.observe(f"{late}; app: exited with code 1", 500.0)
+    assert stuck.is_permanent(500.1 + STUCK_AFTER)
