@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from ruamel.yaml import YAML
 
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.policies import registry
-from meshwright.control_plane.verification import confinement
+from meshwright.control_plane.verification import confinement, verifier
 from meshwright.control_plane.verification.scratch_envoy import ScratchEnvoy
 from meshwright.control_plane.verification.verifier import EnvoyVerdict, Verifier
 from tests.control_plane.core.worlds import TCP, exchange, mesh, service
@@ -190,3 +192,38 @@ async def test_an_envoy_that_cannot_be_confined_gets_no_patched_resource(
     assert verdict.objections == ()
     assert verdict.unverified.startswith("Envoy has not checked Cluster catalog of orders: ")
     assert await lab.verify(RETRY) == EnvoyVerdict()
+
+
+async def test_a_comparison_that_ran_out_of_time_ends_before_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+    release = threading.Event()
+    compare = verifier._compare
+
+    def blocked(*arguments: Any) -> verifier.Comparison:
+        started.append(1)
+        release.wait(BUDGET)
+        return compare(*arguments)
+
+    monkeypatch.setattr(verifier, "_compare", blocked)
+    lab = Lab(tmp_path, budget=0.01)
+    for _ in range(3):
+        assert (await lab.verify(RETRY)).unverified
+    assert len(started) <= 1
+    release.set()
+    async with asyncio.timeout(BUDGET):
+        while len(started) < 2:
+            await lab.verify(RETRY)
+    await lab.verifier.stop()
+
+
+async def test_a_folder_that_is_not_ours_gets_no_files(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (tmp_path / "verify").symlink_to(victim)
+    lab = Lab(tmp_path)
+    assert "is a symbolic link" in (await lab.verify(RETRY)).unverified
+    assert "is a symbolic link" in lab.reports[-1]
+    assert list(victim.iterdir()) == []
+    await lab.verifier.stop()
