@@ -152,6 +152,7 @@ def suggest(
             metavar="DURATION",
             parser=duration_parser(1, 86_400),
             help="Calls of this time; the mesh remembers an hour.",
+            show_default="1h",
         ),
     ] = REMEMBERED_SECONDS,
     state: StateOption = None,

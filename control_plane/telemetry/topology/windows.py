@@ -139,8 +139,8 @@ class TrafficWindows:
     ) -> None:
         self.history.record(identity, cluster, counters, now, seconds)
         if self._calls is not None:
-            connections = counters.connection_attempts
-            self._calls.count(identity.name, cluster, counters.completed, connections, now)
+            sent = max(counters.completed - counters.refused, 0.0)
+            self._calls.count(identity.name, cluster, sent, counters.connection_attempts, now)
 
     def _handle_node(self, identity: Identity, node: NodeMetrics, now: float) -> Iterator[None]:
         is_own = node.service == identity.name and not self._check.is_foreign(identity, node.node)

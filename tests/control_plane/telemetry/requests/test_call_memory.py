@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry.requests import call_memory
 from meshwright.control_plane.telemetry.requests.call_memory import CallMemory
 from meshwright.control_plane.telemetry.requests.operation_counts import (
@@ -14,6 +15,9 @@ from meshwright.control_plane.telemetry.requests.operation_counts import (
     CalledOperation,
 )
 from meshwright.control_plane.telemetry.requests.record import RequestRecord
+from meshwright.control_plane.telemetry.topology.counters import UpstreamCounters
+from meshwright.control_plane.telemetry.topology.flush import MetricsFlush, NodeFlush
+from meshwright.control_plane.telemetry.topology.windows import TrafficWindows
 from tests.control_plane.telemetry.log_exports import record as log_record
 
 PEER = "spiffe://mesh.local/service/orders"
@@ -110,3 +114,14 @@ def test_all_pairs_share_room(monkeypatch: pytest.MonkeyPatch) -> None:
         ("GET", "/stock/{id}", False): 1.0,
         tuple(CalledOperation("", "", grpc=False)): 1.0,
     }
+
+
+def test_requests_that_the_callers_own_proxy_refused_are_no_calls() -> None:
+    memory = CallMemory(0.0)
+    windows = TrafficWindows(calls=memory)
+    flush = MetricsFlush(
+        clusters={"inventory": UpstreamCounters(completed=8.0, refused=5.0, connections=1.0)}
+    )
+    node_flush = NodeFlush(Identity("mesh.local", "service", "orders"), "orders-1", flush)
+    list(windows.ingest(node_flush, 1.0))
+    assert memory.since(60.0, 10.0).edges == {("orders", "inventory"): (3.0, 1.0)}
