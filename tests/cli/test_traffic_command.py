@@ -184,7 +184,6 @@ def test_a_fault_causes_errors_only_while_it_is_active(running: Demo) -> None:
     assert (fault["before"]["errors"], fault["after"]["errors"]) == (0, 0)
     assert fault["during"]["errors"] == counts["errors"] == counts["outcomes"]["503"] > 0
     assert fault["before"]["sent"] >= 15
-    assert fault["after"]["sent"] >= 15
     failed = {name for name, route in counts["routes"].items() if route["errors"]}
     assert failed == {"GET /api/quotes/{symbol}"}
     assert running.faults() == []
