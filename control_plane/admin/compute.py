@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from meshwright.control_plane.admin.auth import CALLER_RIGHTS
 from meshwright.control_plane.api.auth import Rights
 from meshwright.control_plane.api.models.policies import DocumentInput
+from meshwright.control_plane.core.changed_world import rule_count
 from meshwright.control_plane.errors import LimitExceededError, OverloadedError
 
 
@@ -77,20 +78,8 @@ class ComputeSlots:
 
 def check_rules(documents: Sequence[DocumentInput], limits: ComputeLimits) -> None:
     """Raises LimitExceededError if the documents have too many rules and matches."""
-    count = sum(_rules(sourced.document) for sourced in documents)
+    count = rule_count(sourced.document for sourced in documents)
     if count > limits.rules:
         raise LimitExceededError(
             f"{count} documents, rules and matches; the limit is {limits.rules}: use several calls"
         )
-
-
-def _rules(document: Mapping[str, object]) -> int:
-    """A document counts as one, as do each of its rules and each entry of a rule's lists, such as a match."""
-    spec = document.get("spec")
-    rules = spec.get("rules") if isinstance(spec, dict) else None
-    total = 1
-    for rule in rules if isinstance(rules, list) else ():
-        total += 1
-        for parts in rule.values() if isinstance(rule, dict) else ():
-            total += len(parts) if isinstance(parts, list) else 0
-    return total

@@ -30,3 +30,20 @@ def with_documents(world: World, bodies: Iterable[Mapping[str, Any]]) -> World:
         else:
             documents.append(replace(parsed, created=last.created if last else world.revision + 1))
     return replace(world, documents=tuple(sorted(documents, key=lambda document: document.ref)))
+
+
+def rule_count(documents: Iterable[Mapping[str, object]]) -> int:
+    """How much there is to compute: the documents with their rules and matches."""
+    return sum(map(_rules, documents))
+
+
+def _rules(document: Mapping[str, object]) -> int:
+    """A document counts as one, as do each of its rules and each entry of a rule's lists, such as a match."""
+    spec = document.get("spec")
+    rules = spec.get("rules") if isinstance(spec, dict) else None
+    total = 1
+    for rule in rules if isinstance(rules, list) else ():
+        total += 1
+        for parts in rule.values() if isinstance(rule, dict) else ():
+            total += len(parts) if isinstance(parts, list) else 0
+    return total

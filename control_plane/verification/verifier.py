@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,18 +13,24 @@ from typing import Any
 import structlog
 
 from meshwright.control_plane.config import Settings
-from meshwright.control_plane.core.changed_world import with_documents
+from meshwright.control_plane.core.changed_world import rule_count, with_documents
 from meshwright.control_plane.core.resource import Resource
-from meshwright.control_plane.core.snapshot import ResourceKey, Snapshot
+from meshwright.control_plane.core.snapshot import ResourceKey
 from meshwright.control_plane.core.translate import Translation, translate
 from meshwright.control_plane.core.world import World
+from meshwright.control_plane.errors import LimitExceededError
 from meshwright.control_plane.verification.candidates import Candidate, Content, candidates, content
 from meshwright.control_plane.verification.conversation import Conversation
 from meshwright.control_plane.verification.scratch_envoy import EnvoyEndedError, ScratchEnvoy
 from meshwright.control_plane.verification.scratch_node import ScratchNode
+from meshwright.control_plane.worker.process import run_in_process
 
 BUDGET_SECONDS = 10.0
 """How long a change may be verified. 100 services with changed listeners take about 5 s on two cores."""
+
+SMALL_CHANGE = 200
+"""Documents, rules and matches that a thread translates within a tenth of a second. More are translated in
+a process of their own, which leaves the event loop alone and ends with its client."""
 
 REMEMBERED = 50_000
 """Contents that Envoy has accepted; each is some 150 bytes."""
@@ -39,8 +45,8 @@ IDLE_SECONDS = 300.0
 
 Document = Mapping[str, Any]
 
-Comparison = tuple[Snapshot, Snapshot, list[Candidate]]
-"""The snapshots before and after a change, and what differs."""
+Comparison = tuple[tuple[str, ...], list[Candidate]]
+"""What cannot be translated after a change and could before it, and the resources to verify."""
 
 log = structlog.get_logger(__name__)
 
@@ -113,13 +119,12 @@ class Verifier:
     async def _verify(
         self, envoy: ScratchEnvoy, before: Sequence[Document], after: Sequence[Document]
     ) -> EnvoyVerdict:
-        served = self._served()
-        compare = partial(_compare, served, before, after, self._accepted.keys(), envoy.is_confined)
-        old, new, changes = await self._compared(compare)
-        # A patch that fits nothing yet may wait for a service.
-        expected = {*old.problems, *map(str, new.misfits)}
-        if problems := tuple(Objection(text) for text in new.problems if text not in expected):
-            return EnvoyVerdict(problems)
+        try:
+            problems, changes = await self._changes(before, after, envoy.is_confined)
+        except LimitExceededError as error:
+            return EnvoyVerdict(unverified=f"no Envoy has checked it: {error}")
+        if problems:
+            return EnvoyVerdict(tuple(map(Objection, problems)))
         unseen = [f"{_words(key)} of {each.owner}" for each in changes for key in each.withheld]
         changes = [each for each in changes if each.resources]
         if not changes:
@@ -151,6 +156,20 @@ class Verifier:
             await asyncio.wait({self._comparison})
         self._comparison = asyncio.ensure_future(asyncio.to_thread(compare))
         return await asyncio.shield(self._comparison)
+
+    async def _changes(
+        self, before: Sequence[Document], after: Sequence[Document], is_confined: bool
+    ) -> Comparison:
+        """See `_compare`. Raises LimitExceededError for a change that takes too long."""
+        served = self._served()
+        world = served.world if served else World(0)
+        if rule_count(_changed(before, after)) > SMALL_CHANGE:
+            accepted = frozenset(self._accepted)
+            return await run_in_process(_compare, world, None, before, after, accepted, is_confined)
+        accepted_now = self._accepted.keys()
+        return await self._compared(
+            partial(_compare, world, served, before, after, accepted_now, is_confined)
+        )
 
     async def _objections(
         self, envoy: ScratchEnvoy, conversation: Conversation, candidate: Candidate
@@ -198,18 +217,29 @@ async def _ask(
     return await envoy.until_it_ends(conversation.verdicts(node, resources))
 
 
+def _changed(before: Sequence[Document], after: Sequence[Document]) -> Iterator[Document]:
+    """The documents of `after` that are new or different."""
+    present = {(body["kind"], body["metadata"]["name"]): body for body in before}
+    return (body for body in after if present.get((body["kind"], body["metadata"]["name"])) != body)
+
+
 def _compare(
+    world: World,
     served: Translation | None,
     before: Sequence[Document],
     after: Sequence[Document],
     accepted: Collection[Content],
     is_confined: bool,
 ) -> Comparison:
-    """Both snapshots and what differs. It runs in a thread, beside the event loop."""
-    world = served.world if served else World(0)
+    """What the change does to the configuration.
+
+    A patch that fits nothing yet is no problem: it may wait for a service.
+    """
     old = translate(with_documents(world, before), served)
     new = translate(with_documents(world, after), old)
-    return old.snapshot, new.snapshot, list(candidates(old.snapshot, new.snapshot, accepted, is_confined))
+    expected = {*old.snapshot.problems, *map(str, new.snapshot.misfits)}
+    problems = tuple(text for text in new.snapshot.problems if text not in expected)
+    return problems, list(candidates(old.snapshot, new.snapshot, accepted, is_confined))
 
 
 def _crash(candidate: Candidate, error: EnvoyEndedError) -> Objection:

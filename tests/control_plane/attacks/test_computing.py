@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ import psutil
 
 from tests.control_plane.attacks.conftest import Api, until
 from tests.scale.plane import ControlPlaneProcess, control_plane
+
+WORKER = "meshwright.control_plane.worker"
 
 DEAR = 120
 """Routes of four matches each, which cost seconds and are below the limit."""
@@ -50,8 +53,13 @@ def _rule(route: int, rule: int, matches: int) -> dict[str, Any]:
 
 
 def workers(plane: ControlPlaneProcess) -> list[psutil.Process]:
-    """The processes in which it computes."""
-    return psutil.Process(plane.process.pid).children()
+    """The processes in which it computes; the Envoy that verifies changes is none."""
+    computing = []
+    for child in psutil.Process(plane.process.pid).children():
+        with suppress(psutil.NoSuchProcess):
+            if WORKER in child.cmdline():
+                computing.append(child)
+    return computing
 
 
 def post(api: Api, body: Any) -> socket.socket:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import requests
+from tests.cli.test_traffic_command import READY, Demo, demo
 
 from meshwright.cli.http import call_api
 from meshwright.cli.startup_summary import MAX_PROBES
