@@ -12,8 +12,12 @@ import signal
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests import needs
+
+FOLDERS = ("tests/cli/demo/",)
+"""Folders whose tests share a mesh that is expensive to start."""
 
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
@@ -29,3 +33,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests with what they need; pure tests go last."""
     needs.mark(items)
+
+
+class FileOrFolder(LoadFileScheduling):  # type: ignore[misc]  # has no types
+    """Gives a worker whole files, and of FOLDERS all files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in FOLDERS if nodeid.startswith(folder)), super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FileOrFolder:
+    """How pytest-xdist spreads the tests."""
+    return FileOrFolder(config, log)
