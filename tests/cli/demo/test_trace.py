@@ -321,6 +321,7 @@ def test_the_waterfall_explains_a_failure(running: Demo) -> None:
     policy.write_text(FAULT)
     running.mesh("apply", "-f", str(policy), "--wait")
     assert order(running, "an-order-that-fails") >= 500
+    running.mesh("delete", "-f", str(policy), "--wait")
     trace = newest_trace(running, 5, "--service", "orders", "--errors")
     waterfall = running.mesh("trace", trace["id"])
     assert "FI: a fault injection aborted the request (FaultInjection)" in waterfall
