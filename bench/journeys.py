@@ -31,7 +31,7 @@ from meshwright.cli.traffic.counters import LatencyHistogram, TrafficCounters
 from meshwright.cli.traffic.journeys import Journey, journeys
 from meshwright.cli.traffic.people import People
 from meshwright.cli.traffic.sender import RequestSender, open_session
-from tests.cli.test_traffic_command import READY, demo
+from tests.cli.demo.running import READY, demo
 from tests.envoy.harness import settings
 from tests.fakes.ports import free_port
 

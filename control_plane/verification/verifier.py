@@ -45,6 +45,9 @@ IDLE_SECONDS = 300.0
 
 Document = Mapping[str, Any]
 
+Edit = tuple[Sequence[Document], Sequence[Document]]
+"""The documents before and after a change."""
+
 Comparison = tuple[tuple[str, ...], list[Candidate]]
 """What cannot be translated after a change and could before it, and the resources to verify."""
 
@@ -165,10 +168,10 @@ class Verifier:
         world = served.world if served else World(0)
         if rule_count(_changed(before, after)) > SMALL_CHANGE:
             accepted = frozenset(self._accepted)
-            return await run_in_process(_compare, world, None, before, after, accepted, is_confined)
+            return await run_in_process(_compare, world, None, (before, after), accepted, is_confined)
         accepted_now = self._accepted.keys()
         return await self._compared(
-            partial(_compare, world, served, before, after, accepted_now, is_confined)
+            partial(_compare, world, served, (before, after), accepted_now, is_confined)
         )
 
     async def _objections(
@@ -226,17 +229,16 @@ def _changed(before: Sequence[Document], after: Sequence[Document]) -> Iterator[
 def _compare(
     world: World,
     served: Translation | None,
-    before: Sequence[Document],
-    after: Sequence[Document],
+    edit: Edit,
     accepted: Collection[Content],
     is_confined: bool,
 ) -> Comparison:
-    """What the change does to the configuration.
+    """What an edit does to the configuration.
 
     A patch that fits nothing yet is no problem: it may wait for a service.
     """
-    old = translate(with_documents(world, before), served)
-    new = translate(with_documents(world, after), old)
+    old = translate(with_documents(world, edit[0]), served)
+    new = translate(with_documents(world, edit[1]), old)
     expected = {*old.snapshot.problems, *map(str, new.snapshot.misfits)}
     problems = tuple(text for text in new.snapshot.problems if text not in expected)
     return problems, list(candidates(old.snapshot, new.snapshot, accepted, is_confined))

@@ -99,9 +99,16 @@ def test_a_slow_service_costs_latency_and_no_request(running: Demo) -> None:
     assert running.faults() == []
 
 
+def stock_is_read(running: Demo) -> bool:
+    """Whether inventory answers ten requests in a row."""
+    url, headers = f"{running.url}/api/inventory/seed-plate", authorization(running.url)
+    return all(requests.get(url, headers=headers, timeout=20).status_code == 200 for _ in range(10))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_fault_is_removed_after_any_signal(running: Demo, number: int) -> None:
     options = ("--traffic", "5", "--fault", "inventory:fail:600")
+    until(lambda: stock_is_read(running), "a breaker that a fault opened has closed", 120)
     with demo(running.folder, running.environment, *options) as child:
         until(running.faults, "the fault")
         child.send_signal(number)
