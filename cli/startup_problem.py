@@ -27,12 +27,7 @@ class StartupProblem:
     occurrences: int = 0
 
     def observe(self, error: str, now: float) -> StartupProblem:
-        """The problem after an observation; an empty `error` means that nothing is wrong now.
-
-        Waiting is no error, but the reason if time runs out.
-        """
-        if all(part.endswith(WAITS) for part in error.split("; ")):
-            return StartupProblem(error, "", now, self.occurrences)
+        """The problem after an observation; an empty `error` means that nothing is wrong now."""
         if error == self.current_error:
             return self
         counts = bool(error) and not _is_busy(error)

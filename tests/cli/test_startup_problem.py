@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshwright.cli.startup_problem import MAX_ERRORS, STUCK_AFTER, WAITS, StartupProblem
+from meshwright.cli.startup_problem import MAX_ERRORS, STUCK_AFTER, StartupProblem
 
 
 def test_an_error_that_stays_becomes_permanent() -> None:

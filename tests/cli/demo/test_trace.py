@@ -23,10 +23,9 @@ from meshwright.control_plane.api.errors import ApiError
 from meshwright.services.inventory.domain import SEED_STOCK
 from tests.cli import exchange_page
 from tests.cli.dealing import Dealings, dealing, migrate
+from tests.cli.demo.running import Demo
 from tests.cli.schemathesis_run import explore
-from tests.cli.test_traffic_command import READY, Demo, demo
-from tests.envoy.harness import ROOT, settings, until
-from tests.fakes.ports import free_port
+from tests.envoy.harness import ROOT, until
 from tests.services.exchange_state import query, settled
 from tests.services.ingress import PASSWORD, authorization
 from tests.tui.web.browser import open_browser
