@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from meshwright.cli.apply import print_warnings
+from meshwright.cli.change_summary import change_summary
 from meshwright.cli.documents import located, read_documents, sourced
 from meshwright.cli.http import call_api
 from meshwright.cli.options import (
@@ -15,7 +16,7 @@ from meshwright.cli.options import (
     SkipUnknownOption,
     StateOption,
 )
-from meshwright.cli.output import echo, print_data
+from meshwright.cli.output import echo, print_data, sanitize
 from meshwright.control_plane.api import calls
 
 
@@ -27,7 +28,7 @@ def diff(
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Show what an apply would change, in the policies and in Envoy's configuration.
+    """Show what an apply would change: proxies and their traffic, policies, Envoy's configuration.
 
     \b
     Exit codes: 0 no change · 1 something would change
@@ -41,6 +42,8 @@ def diff(
         result = call_api(calls.diff(sourced(loaded), verify=not no_verify), state)
     print_warnings(result)
     if output is Output.table:
+        for line in change_summary(result):
+            echo(sanitize(line))
         for text in (result["document_diff"], result["resource_diff"]):
             if text:
                 echo(text)

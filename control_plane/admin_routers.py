@@ -51,7 +51,7 @@ def build_routers(
     revisions = RevisionRepository(store)
     denied = {} if patches_allowed else PATCHES_DENIED
     return (
-        PoliciesRouter(revisions, mesh.preview, denied, verify),
+        PoliciesRouter(revisions, mesh.preview, denied, verify, topology=mesh.topology),
         RevisionsRouter(revisions, mesh.preview, denied, verify),
         WaitRouter(revisions, mesh.status, monotonic=time.monotonic, sleep=asyncio.sleep),
         StatusRouter(status),

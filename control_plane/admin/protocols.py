@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from meshwright.control_plane.api.models.proxies import ProxyDetail
@@ -12,6 +12,7 @@ from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.traces import ServiceDependency, Trace, TraceQuery, TraceSummary
 from meshwright.control_plane.core.patches import Misfit
 from meshwright.control_plane.core.revision import CanonicalDocument, PolicyRevision, RevisionDocument
+from meshwright.control_plane.status.preview import ChangePlan
 from meshwright.control_plane.verification.verifier import EnvoyVerdict
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -66,10 +67,10 @@ class EditPreview(Protocol):
         Raises LimitExceededError.
         """
 
-    async def diff(
+    async def plan(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
-    ) -> tuple[str, str]:
-        """What differs in documents and in Envoy's resources, as unified diffs of YAML.
+    ) -> tuple[ChangePlan, Collection[tuple[str, str]]]:
+        """What differs, and service and name of the connected proxies that the change affects.
 
         Raises LimitExceededError.
         """

@@ -238,10 +238,12 @@ class PreviewRequest(_message.Message):
     def __init__(self, before_json: _Optional[_Iterable[bytes]] = ..., after_json: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class PreviewResponse(_message.Message):
-    __slots__ = ("proxies",)
+    __slots__ = ("proxies", "services")
     PROXIES_FIELD_NUMBER: _ClassVar[int]
+    SERVICES_FIELD_NUMBER: _ClassVar[int]
     proxies: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, proxies: _Optional[_Iterable[str]] = ...) -> None: ...
+    services: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, proxies: _Optional[_Iterable[str]] = ..., services: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Command(_message.Message):
     __slots__ = ("node", "service", "kind", "argument")

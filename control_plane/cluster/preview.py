@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import zip_longest
 from typing import Protocol
 
 from meshwright.control_plane.cluster import cluster_pb2 as pb
@@ -24,14 +25,20 @@ TIMEOUT = 15.0
 """Seconds that a peer has: it starts a process, which translates the documents before and after."""
 
 
+ProxyKey = tuple[str, str]
+"""Service or gateway, and name."""
+
+
 class ConnectedViewers(Protocol):
     """The proxies that are connected here (xds.push_queue.PushQueue)."""
 
     def viewers(self) -> frozenset[preview.Viewer]:
         """What they may see depends on these."""
 
-    def affected_nodes(self, changed: Mapping[preview.Viewer, Collection[ResourceKey]]) -> tuple[str, ...]:
-        """Names of those that get any of the resources that changed for them."""
+    def affected_proxies(
+        self, changed: Mapping[preview.Viewer, Collection[ResourceKey]]
+    ) -> tuple[ProxyKey, ...]:
+        """Those that get any of the resources that changed for them."""
 
 
 class ChangePreview:
@@ -62,14 +69,19 @@ class ChangePreview:
         """The patches that cannot be applied to what the other documents make. Raises LimitExceededError."""
         return await run_in_process(preview.misfits, self._world(), documents)
 
-    async def diff(
+    async def plan(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
-    ) -> tuple[str, str]:
-        """What differs in documents and in Envoy's resources, as unified diffs of YAML.
+    ) -> tuple[preview.ChangePlan, frozenset[ProxyKey]]:
+        """What differs in documents and in Envoy's resources, and the connected proxies that it affects.
 
         Raises LimitExceededError.
         """
-        return await run_in_process(preview.diff, self._world(), before, after)
+        viewers = self._proxies.viewers()
+        planned, elsewhere = await asyncio.gather(
+            run_in_process(preview.plan, self._world(), before, after, viewers),
+            self._affected_elsewhere(before, after),
+        )
+        return planned, elsewhere.union(self._proxies.affected_proxies(planned.resources))
 
     async def dry_run(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
@@ -78,14 +90,27 @@ class ChangePreview:
 
         Raises LimitExceededError.
         """
-        request = pb.PreviewRequest(before_json=map(_serialize, before), after_json=map(_serialize, after))
         viewers = self._proxies.viewers()
-        (document_diff, changed), responses = await asyncio.gather(
+        (document_diff, changed), elsewhere = await asyncio.gather(
             run_in_process(preview.dry_run, self._world(), before, after, viewers),
-            self._peers.broadcast(PREVIEW_CHANGE, request, timeout_seconds=TIMEOUT),
+            self._affected_elsewhere(before, after),
         )
-        elsewhere = (name for response in responses for name in response.proxies)
-        return document_diff, tuple(sorted({*self._proxies.affected_nodes(changed), *elsewhere}))
+        affected = elsewhere.union(self._proxies.affected_proxies(changed))
+        return document_diff, tuple(sorted({name for _, name in affected}))
+
+    async def _affected_elsewhere(
+        self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
+    ) -> frozenset[ProxyKey]:
+        """The proxies of peers. A peer of an older release does not say of which service they are: ""."""
+        request = pb.PreviewRequest(before_json=map(_serialize, before), after_json=map(_serialize, after))
+        responses = await self._peers.broadcast(PREVIEW_CHANGE, request, timeout_seconds=TIMEOUT)
+        return frozenset(
+            (service, name)
+            for response in responses
+            for service, name in zip_longest(
+                response.services[: len(response.proxies)], response.proxies, fillvalue=""
+            )
+        )
 
     async def _serve(self, request: pb.PreviewRequest) -> pb.PreviewResponse:
         try:
@@ -97,7 +122,10 @@ class ChangePreview:
         viewers = self._proxies.viewers()
         async with self._serving:
             changed = await run_in_process(preview.changed_resources, self._world(), before, after, viewers)
-        return pb.PreviewResponse(proxies=sorted(set(self._proxies.affected_nodes(changed))))
+        affected = sorted(set(self._proxies.affected_proxies(changed)))
+        return pb.PreviewResponse(
+            proxies=[name for _, name in affected], services=[service for service, _ in affected]
+        )
 
     def _world(self) -> World:
         """The world that is served."""

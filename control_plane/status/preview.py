@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from meshwright.control_plane.api.models.policies import FieldChange
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.api.yaml.diff import unified_diff
 from meshwright.control_plane.api.yaml.dump import dump_yaml
@@ -19,6 +20,7 @@ from meshwright.control_plane.core.world import World
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.secret_source import REDACTED, redacted_change
 from meshwright.control_plane.status import conditions
+from meshwright.control_plane.status.field_changes import field_changes
 from meshwright.control_plane.status.references import GatewayPorts
 
 _SECRETS = {"BasicAuth": "users", "BasicAuthPerRoute": "users", "ApiKeyAuthPerRoute": "credentials"}
@@ -46,6 +48,17 @@ Viewer = tuple[Identity, Bindings]
 """What decides which resources a proxy may see."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChangePlan:
+    """What a change does: unified diffs of YAML, the fields that differ by kind and name of their document,
+    and the resources that differ by viewer."""
+
+    document_diff: str = ""
+    resource_diff: str = ""
+    fields: Mapping[tuple[str, str], tuple[FieldChange, ...]] = field(default_factory=dict)
+    resources: Mapping[Viewer, frozenset[ResourceKey]] = field(default_factory=dict)
+
+
 def changed_resources(
     world: World,
     before: Sequence[DocumentBody],
@@ -53,7 +66,12 @@ def changed_resources(
     viewers: Iterable[Viewer],
 ) -> dict[Viewer, frozenset[ResourceKey]]:
     """The resources that the change alters for each of these viewers; those without any are left out."""
-    old, new = _snapshot(world, before), _snapshot(world, after)
+    return _changed_for(_snapshot(world, before), _snapshot(world, after), viewers)
+
+
+def _changed_for(
+    old: Snapshot, new: Snapshot, viewers: Iterable[Viewer]
+) -> dict[Viewer, frozenset[ResourceKey]]:
     changed = new.changed_from(old)
     differences = {
         viewer: new.node(*viewer).differences(old.node(*viewer), changed) for viewer in viewers if changed
@@ -76,14 +94,20 @@ def misfits(world: World, bodies: Sequence[DocumentBody]) -> tuple[Misfit, ...]:
     return _snapshot(world, bodies).misfits
 
 
-def diff(world: World, before: Sequence[DocumentBody], after: Sequence[DocumentBody]) -> tuple[str, str]:
-    """What differs between two sets of documents, as unified diffs of YAML: documents, Envoy's resources."""
-    return unified_diff(*redacted_change(before, after)), resource_diff(world, before, after)
+def plan(
+    world: World, before: Sequence[DocumentBody], after: Sequence[DocumentBody], viewers: Iterable[Viewer]
+) -> ChangePlan:
+    """What a change from some documents to others does, to these viewers among others."""
+    old, new = _snapshot(world, before), _snapshot(world, after)
+    shown = redacted_change(before, after)
+    return ChangePlan(
+        unified_diff(*shown), resource_diff(old, new), field_changes(*shown), _changed_for(old, new, viewers)
+    )
 
 
-def resource_diff(world: World, before: Sequence[DocumentBody], after: Sequence[DocumentBody]) -> str:
-    """The Envoy resources that differ between two sets of documents, as a unified diff of YAML."""
-    old, new = (_by_label(_snapshot(world, bodies)) for bodies in (before, after))
+def resource_diff(before: Snapshot, after: Snapshot) -> str:
+    """The Envoy resources that differ, as a unified diff of YAML."""
+    old, new = _by_label(before), _by_label(after)
     lines: list[str] = []
     for label in sorted({*old, *new}):
         left, right = (table.get(label, table.get(_shared_label(label))) for table in (old, new))

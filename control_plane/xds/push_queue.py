@@ -156,12 +156,12 @@ class PushQueue:
         """What the connected nodes may see depends on these."""
         return frozenset((stream.peer.identity, stream.peer.bindings) for stream in self._streams)
 
-    def affected_nodes(
+    def affected_proxies(
         self, changed: Mapping[tuple[Identity, Bindings], Collection[ResourceKey]]
-    ) -> tuple[str, ...]:
-        """Names of the connected nodes that get any of the resources that changed for them."""
+    ) -> tuple[tuple[str, str], ...]:
+        """(service, name) of the connected proxies that get any of the resources that changed for them."""
         return tuple(
-            stream.peer.node
+            (stream.peer.identity.name, stream.peer.node)
             for stream in self._streams
             if stream.is_interested(changed.get((stream.peer.identity, stream.peer.bindings), ()))
         )

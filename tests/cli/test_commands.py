@@ -127,16 +127,6 @@ async def test_delete_takes_a_name_a_reference_or_files(mesh: FakeMesh, run: Run
     assert (await run("get")).out == "no policies\n"
 
 
-async def test_diff_shows_changes_and_applies_nothing(mesh: FakeMesh, run: RunMesh) -> None:
-    await run("apply", "-f", "-", text=retry())
-    same = await run("diff", "-f", "-", text=retry())
-    assert (same.code, same.out) == (0, "")
-    other = await run("diff", "-f", "-", text=retry(attempts=5))
-    assert other.code == 1
-    assert {"--- a/Retry/inventory-retry", "-  attempts: 2", "+  attempts: 5"} <= set(other.out.splitlines())
-    assert len(mesh.store.revisions) == 2
-
-
 async def test_history_show_and_rollback(mesh: FakeMesh, run: RunMesh) -> None:
     await run("apply", "-f", "-", "-m", "first", text=retry())
     await run("apply", "-f", "-", "-m", "second", text=retry(attempts=9) + "---\n" + timeout())

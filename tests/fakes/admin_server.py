@@ -50,6 +50,8 @@ from meshwright.control_plane.core.patches import Misfit
 from meshwright.control_plane.core.revision import CanonicalDocument
 from meshwright.control_plane.errors import MeshError, NotFoundError
 from meshwright.control_plane.status.access_probe import ProbePlan
+from meshwright.control_plane.status.field_changes import field_changes
+from meshwright.control_plane.status.preview import ChangePlan
 from meshwright.control_plane.telemetry.requests.refusal_history import RefusalHistory
 from meshwright.control_plane.telemetry.requests.store import RequestStore
 from meshwright.control_plane.telemetry.traces.store import TraceStore
@@ -114,6 +116,7 @@ class FakeMesh:
     policies: dict[tuple[str, str], ServicePolicies] = field(default_factory=dict)
     status: Status = field(default_factory=lambda: Status(revision=0, store="ok"))
     affected: tuple[str, ...] = ()
+    topology: Topology = field(default_factory=Topology)
     unfitting: tuple[Misfit, ...] = ()
     forgotten: list[str] = field(default_factory=list)
     url: str = ""
@@ -179,11 +182,12 @@ class FakeMesh:
         """Those that the test has set."""
         return self.unfitting
 
-    async def diff(
+    async def plan(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
-    ) -> tuple[str, str]:
-        """The documents, without resources."""
-        return unified_diff(before, after), ""
+    ) -> tuple[ChangePlan, tuple[tuple[str, str], ...]]:
+        """The documents, without resources; `affected`, all of orders, for every change."""
+        plan = ChangePlan(unified_diff(before, after), fields=field_changes(before, after))
+        return plan, tuple(("orders", name) for name in self.affected)
 
     async def dry_run(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
@@ -203,7 +207,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         return fake.details
 
     return (
-        PoliciesRouter(fake.store, preview),
+        PoliciesRouter(fake.store, preview, topology=lambda: fake.topology),
         RevisionsRouter(fake.store, preview),
         WaitRouter(fake.store, fake.report, monotonic=time.monotonic, sleep=asyncio.sleep),
         StatusRouter(fake.report),
@@ -211,7 +215,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         ProxiesRouter(proxies, fake.run_command),
         EvictionsRouter(fake.evict),
         TokensRouter(fake.tokens),
-        TopologyRouter(Topology, lambda _caller, _callee: None),
+        TopologyRouter(lambda: fake.topology, lambda _caller, _callee: None),
         ServicesRouter(lambda: fake.services, lambda _name: None, fake.service_policies, fake.forget),
         AuthorizationRouter(
             fake.store,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from meshwright.control_plane.admin import policy_merge
 from meshwright.control_plane.admin.policy_editor import PolicyEditor, plain, shown
@@ -25,10 +25,13 @@ from meshwright.control_plane.api.models.policies import (
     DocumentInput,
     DocumentList,
 )
+from meshwright.control_plane.api.models.topology import Topology
 from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
 from meshwright.control_plane.policies.secret_source import with_stored_secrets
 from meshwright.control_plane.policies.validation_messages import suggestion
+from meshwright.control_plane.status.change_impact import change_impact
+from meshwright.control_plane.status.field_changes import planned_change
 
 PATCHES = "EnvoyPatch"
 """The kind whose documents depend on what the others make."""
@@ -51,8 +54,11 @@ class PoliciesRouter:
         preview: EditPreview,
         denied_kinds: Mapping[str, str] = NONE_DENIED,
         verify: Verify = unverified,
+        *,
+        topology: Callable[[], Topology] = Topology,
     ) -> None:
         """`denied_kinds`: why the mesh takes no document of a kind."""
+        self._topology = topology
         self._denied_kinds = denied_kinds
         self._revisions = revisions
         self._preview = preview
@@ -108,7 +114,7 @@ class PoliciesRouter:
         return await self._editor.commit_to_newest(body, lambda before: policy_merge.remove(before, keys))
 
     async def diff(self, _params: NoParams, body: DiffRequest) -> DiffResponse:
-        """What an apply would change, in documents and in Envoy's resources."""
+        """What an apply would change: proxies and their traffic, documents, Envoy's resources."""
         current = await self._revisions.current()
         applied = await validate(_with_stored_secrets(body.documents, current))
         check_allowed(applied, self._denied_kinds)
@@ -116,12 +122,16 @@ class PoliciesRouter:
         after = _merged(before, applied)
         await self._check_patches(applied, after)
         missed = await self._editor.verify(before, after) if body.verify else ()
-        document_diff, resource_diff = await self._preview.diff(plain(before), plain(after))
+        plan, affected = await self._preview.plan(plain(before), plain(after))
+        changes = policy_merge.changes(before, after, [document.key for document in applied])
         return DiffResponse(
             revision=current.info.revision,
-            changed=policy_merge.changes(before, after, [document.key for document in applied]),
-            document_diff=document_diff,
-            resource_diff=resource_diff,
+            impact=change_impact(affected, self._topology()),
+            changed=tuple(
+                planned_change(change, plan.fields.get((change.kind, change.name), ())) for change in changes
+            ),
+            document_diff=plan.document_diff,
+            resource_diff=plan.resource_diff,
             warnings=missed,
         )
 

@@ -107,11 +107,41 @@ class ApplyResponse(ApplyResult):
     )
 
 
+class FieldChange(ApiModel):
+    """A field whose value differs. Both values are one line of text, shortened if they are long."""
+
+    field: str = Field(description="Such as `spec.rules[0].timeouts.request`.")
+    before: str = Field("", description="Empty: the field is added.")
+    after: str = Field("", description="Empty: the field is removed.")
+
+
+class PlannedChange(DocumentChange):
+    """What an apply would do to one document, field by field if it changes."""
+
+    fields: tuple[FieldChange, ...] = Field((), description="The first of them, without secrets.")
+    more_fields: int = Field(0, description="How many other fields differ.")
+
+
+class ChangeImpact(ApiModel):
+    """The connected proxies whose configuration a change alters, and what they carry now."""
+
+    proxies: tuple[str, ...] = Field((), description="Their names, by service.")
+    services: tuple[str, ...] = Field((), description="The services and gateways that they belong to.")
+    rps: float = Field(
+        0.0,
+        description="Requests and TCP connections per second that these services and gateways send or "
+        "receive, each counted once.",
+    )
+    failures_per_s: float = Field(0.0, description="How many of them failed, as in the topology.")
+    window: float = Field(10.0, description="Seconds over which rates are measured.")
+
+
 class DiffResponse(ApiModel):
     """What an apply would change: unified diffs of the documents' and of the Envoy resources' YAML."""
 
     revision: int
-    changed: tuple[DocumentChange, ...] = ()
+    impact: ChangeImpact = ChangeImpact()
+    changed: tuple[PlannedChange, ...] = ()
     document_diff: str = ""
     resource_diff: str = ""
     warnings: tuple[str, ...] = ()

@@ -31,8 +31,11 @@ class Proxies:
     def viewers(self) -> frozenset[Viewer]:
         return frozenset({self._viewer})
 
-    def affected_nodes(self, changed: Mapping[Viewer, Collection[ResourceKey]]) -> tuple[str, ...]:
-        return self._names if changed.get(self._viewer) else ()
+    def affected_proxies(
+        self, changed: Mapping[Viewer, Collection[ResourceKey]]
+    ) -> tuple[tuple[str, str], ...]:
+        service = self._viewer[0].name
+        return tuple((service, name) for name in self._names) if changed.get(self._viewer) else ()
 
 
 def preview(members: FakeMembers, *proxies: str, service: str = "orders") -> ChangePreview:
@@ -48,6 +51,11 @@ async def test_affected_proxies_include_those_of_peers() -> None:
     assert affected == ("front-1", "orders-1", "orders-2")
     assert document_diff.startswith("--- /dev/null\n+++ b/Timeout/t")
     assert await here.dry_run(bodies(TIMEOUT), bodies(TIMEOUT)) == ("", ())
+    _, planned = await here.plan([], bodies(TIMEOUT))
+    assert planned == {("orders", "front-1"), ("orders", "orders-1"), ("orders", "orders-2")}
+    second.bodies[PREVIEW_CHANGE.name] = pb.PreviewResponse(proxies=["front-1"]).SerializeToString()
+    _, planned = await here.plan([], bodies(TIMEOUT))
+    assert planned == {("", "front-1"), ("orders", "orders-1"), ("orders", "orders-2")}
 
 
 async def test_a_change_for_one_caller_affects_no_other() -> None:
@@ -61,9 +69,10 @@ async def test_warnings_and_diff_compare_with_what_is_served() -> None:
     unresolved = bodies(mesh("Timeout", "t", "request: 3s", "{kind: Service, name: nobody}"))
     assert here.warnings(bodies(TIMEOUT)) == []
     assert "no Service nobody" in here.warnings(unresolved)[0]
-    document_diff, resource_diff = await here.diff([], bodies(TIMEOUT))
-    assert "+++ b/Timeout/t" in document_diff
-    assert "+    timeout: 3s" in resource_diff
+    plan, affected = await here.plan([], bodies(TIMEOUT))
+    assert "+++ b/Timeout/t" in plan.document_diff
+    assert "+    timeout: 3s" in plan.resource_diff
+    assert affected == frozenset()
 
 
 async def test_request_with_an_invalid_document_is_rejected() -> None:

@@ -190,9 +190,11 @@ def test_a_file_may_hold_a_redacted_document(tmp_path: Path) -> None:
 def test_no_diff_contains_a_secret() -> None:
     world = exchange()
     policy = {**document(f"shop:{KEY}"), "apiVersion": "meshwright.io/v1"}
-    documents, resources = preview.diff(world, [], [policy])
+    plan = preview.plan(world, [], [policy], ())
+    documents, resources = plan.document_diff, plan.resource_diff
     assert "APIKeyAuthentication" in documents and "api_key_auth" in resources
-    changed, _ = preview.dry_run(world, [policy], [{**policy, **document(f"shop:{OTHER_KEY}")}], ())
-    assert CHANGED in changed
-    for text in (documents, resources, changed):
+    other = preview.plan(world, [policy], [{**policy, **document(f"shop:{OTHER_KEY}")}], ())
+    changed, (field,) = other.document_diff, other.fields["APIKeyAuthentication", policy["metadata"]["name"]]
+    assert CHANGED in changed and field.after == CHANGED
+    for text in (documents, resources, changed, str(field)):
         assert KEY not in text and OTHER_KEY not in text

@@ -21,7 +21,7 @@ from meshwright.control_plane.policies import json_patch
 from meshwright.control_plane.policies.envoypatch.spec import EnvoyPatchSpec, PatchOperation
 from meshwright.control_plane.policies.json_patch import PatchError
 from meshwright.control_plane.policies.schema import dump
-from meshwright.control_plane.status.preview import resource_diff
+from meshwright.control_plane.status.preview import plan
 from tests.control_plane.core.worlds import body, documents, exchange, mesh
 
 TARGET = {"targetRefs": [{"kind": "Service", "name": "inventory"}]}
@@ -208,5 +208,6 @@ def test_a_patch_of_a_patched_resource_keeps_both_marks_and_a_diff_names_them() 
     changed = resource(translate(world).snapshot, CDS, "orders")
     assert list(body(changed).metadata.filter_metadata["meshwright"]["patched_by"]) == [REF, "EnvoyPatch/q"]
     bodies = [dump(document.policy) for document in world.documents]
-    text = resource_diff(world, [entry for entry in bodies if entry["metadata"]["name"] != "q"], bodies)
+    without = [entry for entry in bodies if entry["metadata"]["name"] != "q"]
+    text = plan(world, without, bodies, ()).resource_diff
     assert f"+++ b/Cluster/orders (of inventory) patched by {REF}, EnvoyPatch/q" in text

@@ -19,11 +19,11 @@ def bodies(text: str) -> list[dict[str, Any]]:
 
 
 def test_resource_diff_labels_each_resource_with_its_caller() -> None:
-    diff = preview.resource_diff(exchange(), [], bodies(TIMEOUT))
+    diff = preview.plan(exchange(), [], bodies(TIMEOUT), ()).resource_diff
     assert "+++ b/VirtualHost/out/catalog (for orders)" in diff
     assert "+    timeout: 3s" in diff
     assert "orders:grpc" not in diff
-    assert preview.resource_diff(exchange(), bodies(TIMEOUT), bodies(TIMEOUT)) == ""
+    assert preview.plan(exchange(), bodies(TIMEOUT), bodies(TIMEOUT), ()) == preview.ChangePlan()
 
 
 def test_warnings_documents_of_one_change_resolve_each_other() -> None:

@@ -146,13 +146,13 @@ async def test_change_without_subscribers_is_acked_at_once(queue: PushQueue, cli
 @pytest.mark.parametrize(
     ("newer", "affected"), [(snapshot(2, a=2), 3), (snapshot(2, x=2), 0), (snapshot(2), 0)]
 )
-async def test_affected_nodes_are_known_before_a_change_is_published(
+async def test_affected_proxies_are_known_before_a_change_is_published(
     queue: PushQueue, clients: list[Client], newer: HandMadeSnapshot, affected: int
 ) -> None:
     changed = newer.changed_from(snapshot(1))
-    nodes = queue.affected_nodes(dict.fromkeys(queue.viewers(), changed))
-    assert sorted(nodes) == [f"orders-{number}" for number in range(affected)]
-    assert queue.affected_nodes({}) == ()
+    proxies = queue.affected_proxies(dict.fromkeys(queue.viewers(), changed))
+    assert sorted(proxies) == [("orders", f"orders-{number}") for number in range(affected)]
+    assert queue.affected_proxies({}) == ()
     assert not any(client.written_to.is_set() for client in clients)
 
 
