@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from meshwright.control_plane.api.state_dir import socket_path
+from meshwright.sidecar.endpoints_dump import endpoints_dump
 from tests.envoy.harness import Mesh
 
 
@@ -40,6 +41,7 @@ def stats(mesh: Mesh, name: str, pattern: str) -> dict[str, int]:
 
 
 def config_dump(mesh: Mesh, name: str) -> dict[str, Any]:
-    """The complete configuration, with endpoints."""
-    document: dict[str, Any] = json.loads(envoy(mesh, name, "/config_dump?include_eds"))
+    """The complete configuration, with endpoints in the form in which commands show them."""
+    document: dict[str, Any] = json.loads(envoy(mesh, name, "/config_dump"))
+    document["configs"].append(endpoints_dump(json.loads(envoy(mesh, name, "/clusters?format=json"))))
     return document
