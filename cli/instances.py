@@ -18,10 +18,15 @@ ServicesArgument = Annotated[
 ]
 
 
-def select_instances(state: Path | None, services: Collection[str]) -> list[dict[str, Any]]:
-    """The instances of `services`, of all if none is named; raises NotFoundError for one without any."""
+def select_instances(
+    state: Path | None, services: Collection[str], idle: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """The instances of `services`, of all if none is named.
+
+    Raises NotFoundError for a service that has none and is not in `idle`.
+    """
     everything: list[dict[str, Any]] = call_api(calls.instances(), state)["instances"]
-    require_services(services, {item["service"] for item in everything})
+    require_services(services, {*idle, *(item["service"] for item in everything)})
     return [item for item in everything if not services or item["service"] in services]
 
 

@@ -127,7 +127,7 @@ def up(
     if dry_run:
         show_first_start(request, folder)
         return
-    plan = LaunchPlan(applied, mesh_settings(state), timeout, policies)
+    plan = LaunchPlan(applied, mesh_settings(folder), timeout, policies)
     if detach:
         start_detached(plan)
     else:

@@ -58,11 +58,27 @@ class AppliedApplication(BaseModel):
         """The files and folders of its policies."""
         return [str(self.file.parent / path) for path in self.application.spec.policies]
 
+    @property
+    def idle(self) -> Mapping[str, str]:
+        """The services without an instance to run, sorted, each with the command that starts it."""
+        spec = self.application.spec
+        startable = {item.entry.name for item in instances(spec, scale=self.scale)}
+        idle = {entry.name for entry in spec.services} - {item.entry.name for item in self.instances}
+        return {
+            name: f"mesh start {name}" if name in startable else f"mesh scale {name}=1"
+            for name in sorted(idle)
+        }
+
     def workloads(self, state: Path) -> tuple[Workload, ...]:
-        """The agent's workloads in this state directory, each instance with its first name."""
-        environment = {"DATA_DIR": str(state / "data")}
+        """The agent's workloads in this state directory, each instance with its first name.
+
+        Their paths are absolute: an app runs in the folder of its application file, and what a command gets
+        from `--state` or a default is compared with what runs.
+        """
+        root = state.absolute()
+        environment = {"DATA_DIR": str(root / "data")}
         folder = self.file.parent
-        return workloads(self.application.spec, self.instances, folder, state / "tokens", environment)
+        return workloads(self.application.spec, self.instances, folder, root / "tokens", environment)
 
     def with_running(self, services: Iterable[str]) -> AppliedApplication:
         """The same with these services among those that run."""

@@ -39,6 +39,13 @@ def locate_mesh(environ: Mapping[str, str], state: Path | None = None) -> ApiEnd
     return _local(state_dir(environ, state))
 
 
+def located_state_dir(environ: Mapping[str, str], state: Path | None = None) -> Path | None:
+    """The state directory of the mesh that `locate_mesh` finds; None for one that is known by its address."""
+    if state is None and (context := chosen_context(environ)):
+        return Path(context.state) if context.state else None
+    return None if state is None and environ.get("MESH_API") else state_dir(environ, state)
+
+
 def endpoint_of(context: NamedMesh) -> ApiEndpoint:
     """The mesh of a context; raises as `locate_mesh`."""
     if context.state:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from meshwright.cli.application import read_application
 from meshwright.cli.reconcile.applied import AppliedApplication, applied_application, load_applied
 from meshwright.cli.reconcile.changes import plan_changes, with_names_of
 from meshwright.sidecar.config import AppPort, Workload
+from tests.cli.conftest import RunMesh
+from tests.fakes.admin_server import FakeMesh
 
 
 def workload(name: str, service: str = "", **fields: Any) -> Workload:
@@ -140,8 +143,42 @@ def test_what_was_applied_is_remembered_to_the_last_setting(
     assert load_applied(tmp_path / "elsewhere") is None
 
 
+def test_a_state_directory_is_the_same_however_it_is_named(
+    applied: AppliedApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    running = applied.workloads(tmp_path / ".mesh")
+    assert applied.workloads(Path(".mesh")) == running
+    assert plan_changes(running, applied.workloads(Path(".mesh"))) == ()
+    assert running[-1].env["DATA_DIR"] == str(tmp_path / ".mesh" / "data")
+
+
 def test_services_that_were_stopped_or_left_out_run_again_when_asked_for(applied: AppliedApplication) -> None:
     assert names(applied) == ["edge", "a-1", "b-1", "b-2"]
     stopped = applied.model_copy(update={"stopped": frozenset({"b"})})
     assert names(stopped) == ["edge", "a-1"]
     assert names(stopped.with_running(["b", "c"])) == ["edge", "a-1", "b-1", "b-2", "c-1"]
+
+
+def test_a_service_without_an_instance_has_a_command_that_starts_it(applied: AppliedApplication) -> None:
+    assert applied.idle == {"c": "mesh start c"}
+    stopped = applied.model_copy(update={"stopped": frozenset({"b"}), "scale": {"a": 0}})
+    assert stopped.idle == {"a": "mesh scale a=1", "b": "mesh start b", "c": "mesh start c"}
+    assert applied.with_running(["c"]).idle == {}
+
+
+async def test_ps_lists_services_that_do_not_run(
+    applied: AppliedApplication, mesh: FakeMesh, run: RunMesh
+) -> None:
+    applied.model_copy(update={"stopped": frozenset({"b"})}).save(mesh.state)
+    lines = [" ".join(line.split()) for line in (await run("ps")).out.splitlines()]
+    assert lines[1].startswith("orders-1 orders ● healthy")
+    assert lines[2:] == [
+        f"- {name} ○ stopped - - - - - - start it with `mesh start {name}`" for name in ("b", "c")
+    ]
+    assert len((await run("ps", "b")).out.splitlines()) == 2
+    assert json.loads((await run("ps", "b", "-o", "json")).out) == {
+        "items": [], "stopped": [{"service": "b", "start": "mesh start b"}],
+    }  # fmt: skip
+    unknown = await run("ps", "bb")
+    assert (unknown.code, "bb: no such service with instances" in unknown.err) == (2, True)
