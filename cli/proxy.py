@@ -1,4 +1,4 @@
-"""`mesh proxy NAME config|stats|logs|log-level|evict`: inspect one sidecar, wherever it runs, or evict it.
+"""`mesh proxy NAME VIEW`: inspect one sidecar, wherever it runs, or evict it.
 
 The control plane relays the request to the sidecar's agent. While the control plane is unreachable, an
 Envoy on this host is queried directly.
@@ -19,7 +19,7 @@ from meshwright.cli.durations import duration_parser, format_duration
 from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, StateOption, author
-from meshwright.cli.output import echo, flush, json_text, print_data, print_table, sanitize
+from meshwright.cli.output import echo, flush, json_text, print_data, print_items, print_table, sanitize
 from meshwright.cli.proxy_logs import print_logs
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
@@ -41,6 +41,11 @@ SECTIONS = ("listeners", "clusters", "routes", "endpoints")
 class ProxyView(StrEnum):
     """What `mesh proxy` can show or do."""
 
+    listeners = "listeners"
+    routes = "routes"
+    clusters = "clusters"
+    endpoints = "endpoints"
+    certs = "certs"
     config = "config"
     stats = "stats"
     logs = "logs"
@@ -52,11 +57,23 @@ class ProxyOutput(StrEnum):
     """The output format of `mesh proxy`."""
 
     text = "text"
+    wide = "wide"
     json = "json"
     yaml = "yaml"
 
 
+TABLES = {
+    ProxyView.listeners,
+    ProxyView.routes,
+    ProxyView.clusters,
+    ProxyView.endpoints,
+    ProxyView.certs,
+}
+"""The views that are tables of parts of the configuration."""
+
 _OPTION_VIEWS = {
+    "--name": TABLES,
+    "-o wide": TABLES,
     "--filter": {ProxyView.stats},
     "--lines": {ProxyView.logs},
     "--follow": {ProxyView.logs},
@@ -66,6 +83,29 @@ _OPTION_VIEWS = {
 }
 """The views that each option applies to."""
 
+ProxyArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="The proxy, as listed by `mesh proxies`: NAME or SERVICE/NAME.")
+]
+ViewArgument = Annotated[
+    ProxyView,
+    typer.Argument(
+        metavar="VIEW",
+        help="A table: listeners, routes, clusters, endpoints or certs. Or config, stats, logs, log-level, "
+        "evict.",
+    ),
+]
+SectionOrLevelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SECTION|LEVEL",
+        help="For config, one section: listeners, clusters, routes or endpoints. For log-level, "
+        "the level to set: LEVEL for all loggers, or LOGGER=LEVEL.",
+    ),
+]
+FilterOption = Annotated[
+    str, typer.Option("--filter", metavar="REGEX", help="For stats: only statistics that match.")
+]
+FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="For logs: follow until Ctrl-C.")]
 LinesOption = Annotated[
     int | None,
     typer.Option(
@@ -81,44 +121,41 @@ PeriodOption = Annotated[
         help="For log-level: reset the level after this time. [default: 10m]",
     ),
 ]
-
-
+NameOption = Annotated[
+    str,
+    typer.Option(
+        "--name", metavar="TEXT", help="For tables: only rows with TEXT in one of the first two columns."
+    ),
+]
+ProxyOutputOption = Annotated[
+    ProxyOutput | None,
+    typer.Option(
+        "--output", "-o", help="Output format; wide is for tables. [default: yaml for config, else text]"
+    ),
+]
 MessageOption = Annotated[
     str, typer.Option("--message", "-m", metavar="TEXT", help="For evict: the reason, for the events.")
 ]
 
 
 def proxy(
-    name: Annotated[
-        str,
-        typer.Argument(metavar="NAME", help="The proxy, as listed by `mesh proxies`: NAME or SERVICE/NAME."),
-    ],
-    view: Annotated[
-        ProxyView, typer.Argument(metavar="VIEW", help="One of config, stats, logs, log-level, evict.")
-    ],
-    argument: Annotated[
-        str,
-        typer.Argument(
-            metavar="SECTION|LEVEL",
-            help="For config, one section: listeners, clusters, routes or endpoints. For log-level, "
-            "the level to set: LEVEL for all loggers, or LOGGER=LEVEL.",
-        ),
-    ] = "",
+    name: ProxyArgument,
+    view: ViewArgument,
+    argument: SectionOrLevelArgument = "",
     *,
-    pattern: Annotated[
-        str, typer.Option("--filter", metavar="REGEX", help="For stats: only statistics that match.")
-    ] = "",
+    text: NameOption = "",
+    pattern: FilterOption = "",
     lines: LinesOption = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="For logs: follow until Ctrl-C.")] = False,
+    follow: FollowOption = False,
     period: PeriodOption = None,
     message: MessageOption = "",
-    output: Annotated[
-        ProxyOutput | None,
-        typer.Option("--output", "-o", help="Output format. [default: yaml for config, else text]"),
-    ] = None,
+    output: ProxyOutputOption = None,
     state: StateOption = None,
 ) -> None:
     """Inspect one sidecar: Envoy's configuration, statistics, logs and log level. Or evict it.
+
+    listeners, routes, clusters, endpoints and certs are tables of what Envoy has now, static configuration
+    first; config is the complete dump. Routes are in the order in which Envoy tries them.
 
     The control plane relays the request, so this works wherever the sidecar runs. A log level is reset
     after --for. Private keys are redacted. A configuration that an EnvoyPatch changes starts with the list
@@ -130,6 +167,8 @@ def proxy(
 
     \b
     Example:
+      mesh proxy orders-1 routes --name inventory -o wide
+      mesh proxy orders-1 endpoints -o json | jq -r '.items[].address'
       mesh proxy orders-1 config clusters -o json
       mesh proxy orders-1 stats --filter upstream_rq_5xx
       mesh proxy orders-1 logs -n 20 -f
@@ -137,7 +176,9 @@ def proxy(
       mesh proxy orders-1 evict -m "it does not answer"
     """
     used = {"--filter": pattern, "--lines": lines is not None, "--follow": follow, "--for": period}
-    for option, value in {**used, "--message": message, "SECTION|LEVEL": argument}.items():
+    wide = output is ProxyOutput.wide
+    others = {"--name": text, "-o wide": wide, "--message": message, "SECTION|LEVEL": argument}
+    for option, value in {**used, **others}.items():
         if value and view not in _OPTION_VIEWS[option]:
             raise InputError(f"{option} does not apply to {view}: see `mesh proxy --help`")
     if not all(map(valid_name, name.split("/", 1))):
@@ -154,6 +195,23 @@ def proxy(
             _log_level(name, argument, period, output or ProxyOutput.text, state)
         case ProxyView.evict:
             _evict(name, message, output or ProxyOutput.text, state)
+        case _:
+            _table(name, view, text, output or ProxyOutput.text, state)
+
+
+def _table(name: str, view: ProxyView, text: str, output: ProxyOutput, state: Path | None) -> None:
+    from meshwright.cli.proxy_tables.tables import proxy_table
+
+    table = proxy_table(view.value)
+    dump = _fetch_or_local(name, state, calls.proxy_config(name, table.section), "config", table.section)
+    rows = table.select(dump["configs"], text)
+    if output in (ProxyOutput.json, ProxyOutput.yaml):
+        print_items(rows, Output(output.value))
+        return
+    wide, now = output is ProxyOutput.wide, time.time()
+    print_table(table.header(wide=wide), [table.cells(row, now, wide=wide) for row in rows])
+    if not rows:
+        echo(f"no {view.value}" + (f" with {sanitize(text)} in a name" if text else ""))
 
 
 def _evict(name: str, message: str, output: ProxyOutput, state: Path | None) -> None:

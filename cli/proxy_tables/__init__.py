@@ -1,0 +1,1 @@
+"""Envoy's configuration as tables, for `mesh proxy`. Pure."""
