@@ -14,10 +14,12 @@ from meshwright.cli.options import (
     BaseOption,
     DryRunOption,
     FilesOption,
+    LabelOption,
     MessageOption,
     NoVerifyOption,
     Output,
     OutputOption,
+    PruneOption,
     SkipUnknownOption,
     StateOption,
     TimeoutOption,
@@ -38,6 +40,8 @@ def apply(
     *,
     skip_unknown: SkipUnknownOption = False,
     verbose: VerboseOption = False,
+    prune: PruneOption = False,
+    label: LabelOption = [],  # noqa: B006  typer copies it
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
     dry_run: DryRunOption = False,
@@ -49,6 +53,9 @@ def apply(
 ) -> None:
     """Create or update policies from files, all or none, as one revision.
 
+    With --prune, the files are all policies that have the labels: others that the mesh has are deleted, and
+    each policy in the files must have the labels, so that it can be pruned later.
+
     \b
     Exit codes: 0 applied · 2 bad input · 3 unreachable · 4 --wait timed out ·
     5 rejected by Envoy · 6 the mesh was changed in the meantime.
@@ -59,16 +66,36 @@ def apply(
       mesh apply -f policies/retry.yaml -m "inventory fails intermittently"
       mesh apply -f policies/ --wait
       cat retry.yaml | mesh apply -f - --dry-run
+      mesh apply -f policies/ --prune --label team=shop --dry-run
     """
-    from meshwright.cli.documents import located, read_documents, sourced
+    from meshwright.cli.documents import check_labels, located, read_documents, sourced
 
+    labels = parse_labels(label, prune=prune)
     loaded = read_documents(files, skip_unknown=skip_unknown, verbose=verbose)
+    check_labels(loaded, labels)
     options = change_options(base, message, dry_run=dry_run, verify=not no_verify)
     with located(loaded):
-        result = call_api(calls.apply(sourced(loaded), options), state)
+        result = call_api(calls.apply(sourced(loaded), options, prune=labels), state)
     print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:
         wait_for_revision(result, timeout, state)
+
+
+def parse_labels(texts: Sequence[str], *, prune: bool) -> dict[str, str]:
+    """The labels of --prune; raises InputError for one without the other, which would delete too much."""
+    if prune != bool(texts):
+        raise InputError(
+            "--prune needs --label KEY=VALUE, which says what is to be deleted if the files do not have it"
+            if prune
+            else "--label is for --prune: see `mesh apply --help`"
+        )
+    labels = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not key or not separator:
+            raise InputError(f"--label {text}: expected KEY=VALUE")
+        labels[key] = value
+    return labels
 
 
 def delete(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -46,6 +46,18 @@ def load_documents(
 def sourced(loaded: loader.LoadResult) -> list[SourcedDocument]:
     """Documents as the API takes them."""
     return [SourcedDocument(dump(item.policy), f"{item.path}:{item.line}") for item in loaded.documents]
+
+
+def check_labels(loaded: loader.LoadResult, labels: Mapping[str, str]) -> None:
+    """Raise InputError, a line for each, for documents that lack one of these labels."""
+    lines = [
+        f"{item.path}:{item.line}: metadata.labels has no {key}: {value}: add it, for --prune is about it"
+        for item in loaded.documents
+        for key, value in labels.items()
+        if item.policy.metadata.labels.get(key) != value
+    ]
+    if lines:
+        raise InputError("\n".join(lines))
 
 
 @contextmanager

@@ -49,6 +49,14 @@ SkipUnknownOption = Annotated[
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", help="Also list the fields of documents that are ignored.")
 ]
+PruneOption = Annotated[
+    bool,
+    typer.Option("--prune", help="Delete policies with all of --label that are not in the files."),
+]
+LabelOption = Annotated[
+    list[str],
+    typer.Option("--label", metavar="KEY=VALUE", help="For --prune: a label in metadata.labels. Repeatable."),
+]
 MessageOption = Annotated[
     str,
     typer.Option("--message", "-m", metavar="TEXT", help="Reason for the change, shown by `mesh history`."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from meshwright.control_plane.api.models.revisions import DocumentChange
 from meshwright.control_plane.core.revision import RevisionDocument
@@ -22,6 +23,21 @@ def merge(
         if old is None or old.document != document.document:
             merged[document.key] = document
     return tuple(merged[key] for key in sorted(merged))
+
+
+def prune(
+    current: Sequence[RevisionDocument], labels: Mapping[str, str], applied: Iterable[RevisionDocument]
+) -> tuple[RevisionDocument, ...]:
+    """`current` without what has all of these labels and is not applied; all of it without a label."""
+    keys = {document.key for document in applied}
+    return tuple(
+        item for item in current if not labels or item.key in keys or not _has_labels(item.document, labels)
+    )
+
+
+def _has_labels(document: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    present: Mapping[str, str] = document["metadata"].get("labels", {})
+    return labels.items() <= present.items()
 
 
 def remove(current: Sequence[RevisionDocument], keys: Iterable[Key]) -> tuple[RevisionDocument, ...]:

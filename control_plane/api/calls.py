@@ -72,9 +72,16 @@ class DocumentRef:
 # --- policies and revisions ---------------------------------------------------------------------------
 
 
-def apply(documents: Iterable[SourcedDocument], options: ChangeOptions = DEFAULT_OPTIONS) -> ApiCall:
-    """Create or change documents, all or none → ApplyResponse."""
+def apply(
+    documents: Iterable[SourcedDocument],
+    options: ChangeOptions = DEFAULT_OPTIONS,
+    *,
+    prune: Mapping[str, str] | None = None,
+) -> ApiCall:
+    """Create or change documents, and delete others with the labels `prune`, all or none → ApplyResponse."""
     body = {"documents": [document.to_json() for document in documents], **options.to_json()}
+    if prune:
+        body["prune"] = dict(prune)
     return ApiCall("POST", f"{PREFIX}/apply", body)
 
 

@@ -104,8 +104,12 @@ class PoliciesRouter:
             body = body.model_copy(update={"base": current.info.revision})
         applied = await validate(inputs)
         check_allowed(applied, self._denied_kinds)
-        missing = await self._check_patches(applied, _merged(current.documents, applied))
-        response = await self._editor.commit_to_newest(body, lambda before: _merged(before, applied), applied)
+
+        def after(before: Sequence[RevisionDocument]) -> tuple[RevisionDocument, ...]:
+            return _merged(before, applied, body.prune)
+
+        missing = await self._check_patches(applied, after(current.documents))
+        response = await self._editor.commit_to_newest(body, after, applied)
         return response.model_copy(update={"warnings": (*response.warnings, *missing)})
 
     async def delete(self, _params: NoParams, body: DeleteRequest) -> ApplyResponse:
@@ -179,11 +183,16 @@ def _with_stored_secrets(
 
 
 def _merged(
-    before: Sequence[RevisionDocument], applied: Sequence[RevisionDocument]
+    before: Sequence[RevisionDocument],
+    applied: Sequence[RevisionDocument],
+    pruned: Mapping[str, str] | None = None,
 ) -> tuple[RevisionDocument, ...]:
-    """The documents after an apply; raises DocumentsError if these are not of one namespace."""
+    """The documents after an apply, of which others with the labels `pruned` are not any more.
+
+    Raises DocumentsError if these are not of one namespace.
+    """
     check_namespace(before, applied)
-    return policy_merge.merge(before, applied)
+    return policy_merge.merge(policy_merge.prune(before, pruned or {}, applied), applied)
 
 
 def _documents(revision: PolicyRevision, kind: str = "", name: str = "") -> DocumentList:

@@ -72,6 +72,11 @@ class EditRequest(StrictModel):
 
 class ApplyRequest(EditRequest):
     documents: tuple[DocumentInput, ...] = Field(max_length=DOCUMENTS_LIMIT)
+    prune: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="Delete the other documents that have all of these labels. Empty: none.",
+    )
 
 
 class DeleteRequest(EditRequest):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshwright.control_plane.admin.policy_merge import changes, merge, remove
+from meshwright.control_plane.admin.policy_merge import changes, merge, prune, remove
 from meshwright.control_plane.core.revision import RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
 
@@ -24,6 +24,18 @@ def test_merge_sorts_and_replaces_by_kind_and_name() -> None:
 
 def test_merge_keeps_the_source_of_an_unchanged_document() -> None:
     assert merge((A,), (document("Retry", "a", "new:2", n=1),)) == (A,)
+
+
+def test_prune_deletes_what_has_all_labels_and_is_not_applied() -> None:
+    def labelled(name: str, **labels: str) -> RevisionDocument:
+        return RevisionDocument(
+            {"kind": "Retry", "metadata": {"name": name, "labels": labels}, "spec": {}}, ""
+        )
+
+    applied, old, other = labelled("x", team="a"), labelled("y", team="a", tier="1"), labelled("z", team="b")
+    assert prune((A, applied, old, other), {"team": "a"}, [applied]) == (A, applied, other)
+    assert prune((applied, old), {"team": "a", "tier": "1"}, []) == (applied,)
+    assert prune((A, old), {}, []) == (A, old)
 
 
 def test_remove_names_every_missing_document() -> None:
