@@ -36,6 +36,14 @@ def _matchable_host(host: str) -> str:
     return host
 
 
+def _port_name(port: str) -> str:
+    if port.isdigit():
+        raise ValueError(f"port {port!r} is a number: write the port's name, as in the application file")
+    return port
+
+
+_PortName = Annotated[Name, AfterValidator(_port_name)]
+
 MatchT = TypeVar("MatchT", bound=Spec)
 
 _Host = Annotated[Hostname, AfterValidator(_matchable_host)]
@@ -148,7 +156,7 @@ class RequestMatch(Spec):
         max_length=MAX_ENTRIES,
         description="Hosts, without port and in any case; `*.example.com` is every name below it.",
     )
-    ports: tuple[Name, ...] = Field(
+    ports: tuple[_PortName, ...] = Field(
         (), max_length=16, description="Names of the service's ports, such as http."
     )
     headers: tuple[HTTPHeaderMatch, ...] = Field((), max_length=16, description="Headers; all must match.")
@@ -158,7 +166,7 @@ class RequestMatch(Spec):
     not_methods: tuple[_Method, ...] = Field((), max_length=MAX_ENTRIES, description="Not these methods.")
     not_paths: tuple[PathMatch, ...] = Field((), max_length=MAX_ENTRIES, description="Not these paths.")
     not_hosts: tuple[_Host, ...] = Field((), max_length=MAX_ENTRIES, description="Not these hosts.")
-    not_ports: tuple[Name, ...] = Field((), max_length=16, description="Not these ports.")
+    not_ports: tuple[_PortName, ...] = Field((), max_length=16, description="Not these ports.")
 
     @field_validator("headers")
     @classmethod

@@ -58,6 +58,8 @@ def verdict(*specs: AuthorizationSpec, **call: Any) -> AccessDecision:
         ({"rules": [{"to": [{"paths": [{"value": "/a//b"}]}]}]}, "can never match"),
         ({"rules": [{"to": [{"paths": [{"value": "/a;b"}]}]}]}, "not a valid path"),
         ({"rules": [{"to": [{"paths": [{"value": "/%61"}]}]}]}, "can never match"),
+        ({"rules": [{"to": [{"ports": ["5432"]}]}]}, "port '5432' is a number"),
+        ({"rules": [{"to": [{"notPorts": ["http", "80"]}]}]}, "port '80' is a number"),
         ({"rules": [{"to": [{"paths": [{"value": "/**/a", "type": "Template"}]}]}]}, "last one"),
         ({"rules": [{"to": [{"paths": [{"value": "/a{b}", "type": "Template"}]}]}]}, "a segment is"),
     ],
