@@ -117,7 +117,9 @@ def test_ctrl_c_stops_every_child_of_a_mesh_that_follows_its_sources(tmp_path: P
         until(lambda: "watching" in "".join(mesh.output), "the sources are watched")
         (tmp_path / "source.txt").write_text("two, longer")
         until(lambda: "front-1 → front-2  source.txt changed" in "".join(mesh.output), "the change is seen")
-        until(lambda: {name.replace("2", "1") for name in recorded(mesh.state)} == PARTS, "it is replaced")
+        replaced = {name.replace("front-1", "front-2") for name in PARTS}
+        until(lambda: recorded(mesh.state).keys() == replaced, "it is replaced")
+        until(lambda: all(recorded(mesh.state).values()), "the records name their processes")
         pids = recorded(mesh.state)
         assert {descendant.pid for descendant in descendants(mesh.state)} >= {
             *pids.values(),
