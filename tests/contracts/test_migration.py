@@ -135,8 +135,9 @@ class Legacy:
 
     async def check(self) -> None:
         """Nothing that was acknowledged is lost, and both sides are equal while both have the quotes."""
+        acknowledged = dict(self.acknowledged)  # before reading: dealers write on
         present = await self.stored()
-        for symbol, (version, price) in self.acknowledged.items():
+        for symbol, (version, price) in acknowledged.items():
             assert present[symbol][0] >= version, symbol
             if present[symbol][0] == version:
                 assert present[symbol][1] == price, symbol

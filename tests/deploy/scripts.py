@@ -77,7 +77,7 @@ while time.monotonic() < deadline:
     items = [{"productId": "seed-plate", "quantity": 1}]
     order = json.dumps({"items": items, "cardToken": "tok"}).encode()
     order_headers = {**json_headers, "Idempotency-Key": f"traffic-{time.time_ns()}"}
-    paths = ("/api/catalog/products", "/api/dashboard", "/api/inventory/seed-plate")
+    paths = ("/api/catalog/products", "/api/dashboard", "/api/inventory/seed-plate", "/api/quotes/BTC")
     requests = [("/api/orders", order, order_headers), *((path, None, {}) for path in paths)]
     for path, body, headers in requests:
         try:
