@@ -117,14 +117,11 @@ def test_ctrl_c_stops_every_child_of_a_mesh_that_follows_its_sources(tmp_path: P
         until(lambda: "watching" in "".join(mesh.output), "the sources are watched")
         (tmp_path / "source.txt").write_text("two, longer")
         until(lambda: "front-1 → front-2  source.txt changed" in "".join(mesh.output), "the change is seen")
-        replaced = {name.replace("front-1", "front-2") for name in PARTS}
-        until(lambda: recorded(mesh.state).keys() == replaced, "it is replaced")
-        until(lambda: all(recorded(mesh.state).values()), "the records name their processes")
+        parts = {name.replace("front-1", "front-2") for name in PARTS}
+        until(lambda: (now := recorded(mesh.state)).keys() == parts and all(now.values()), "it is replaced")
         pids = recorded(mesh.state)
-        assert {descendant.pid for descendant in descendants(mesh.state)} >= {
-            *pids.values(),
-            mesh.process.pid,
-        }
+        running = {descendant.pid for descendant in descendants(mesh.state)}
+        assert running >= {*pids.values(), mesh.process.pid}
         other = application_file(tmp_path, [service("front")], name="other")
         second = mesh_command("up", "-f", str(other), env=mesh.environment)
         assert second.returncode == 2
