@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from checks.source import Problem, SourceFile
 
 PURE = (
+    "cli/convert/istio/",
+    "cli/convert/reading.py",
     "control_plane/core/",
     "control_plane/policies/",
     "control_plane/envoy/v3.py",

@@ -1,7 +1,8 @@
 """Write docs/reference.md from the code: `python -m checks.reference [--check]`.
 
 Commands, exit codes, policy kinds, settings, ports and limits are facts of the code. The page repeats them,
-as does the tree of commands that shell completion reads, and `--check` fails if one differs.
+as does the tree of commands that shell completion reads; docs/convert-istio.md lists the fields of Istio's
+documents. `--check` fails if one of the files differs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import get_args
 
 from checks import command_tree
 from meshwright.cli import application
+from meshwright.cli.convert.istio import table as istio
 from meshwright.cli.exit_codes import EXIT_CODES
 from meshwright.cli.main import COMMANDS
 from meshwright.cli.settings import COMMAND_SETTINGS
@@ -34,6 +36,7 @@ from meshwright.sidecar.bootstrap import document
 from meshwright.sidecar.ports import FIRST_PORT, LAST_PORT
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
+ISTIO_PAGE = PAGE.with_name("convert-istio.md")
 
 HEAD = """# Reference
 
@@ -183,9 +186,10 @@ def _size(count: int) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write both files, or compare them with `--check`."""
+    """Write the files, or compare them with `--check`."""
     stale = False
-    for path, text in ((PAGE, page()), (command_tree.FILE, command_tree.text())):
+    texts = ((PAGE, page()), (ISTIO_PAGE, istio.page()), (command_tree.FILE, command_tree.text()))
+    for path, text in texts:
         if list(arguments) != ["--check"]:
             path.write_text(text, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:

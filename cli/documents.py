@@ -101,6 +101,19 @@ def read_documents(
     return loaded
 
 
+def read_texts(paths: Iterable[str]) -> list[tuple[str, str]]:
+    """Path and text of the files behind paths; raises InputError for those that cannot be read."""
+    result = []
+    for path, content in (entry for name in paths for entry in _read_path(name)):
+        if len(content) > loader.MAX_BYTES:
+            raise InputError(f"{path}:1:1: the file is larger than {loader.MAX_BYTES >> 20} MiB: split it")
+        try:
+            result.append((path, content.decode("utf-8-sig")))
+        except UnicodeDecodeError:
+            raise InputError(f"{path}:1:1: not text in UTF-8") from None
+    return result
+
+
 def _problem_text(problem: str) -> str:
     """The problem, or better advice if the document is an application file."""
     position, is_application, _ = problem.partition("kind: 'Application' is unknown")

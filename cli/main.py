@@ -33,6 +33,7 @@ COMMANDS = {
         "completion.scripts", "completion", "Print the completion script of bash, zsh or fish."
     ),
     "context": CommandEntry("context", "app", "Name meshes, and choose the one that commands are about."),
+    "convert": CommandEntry("convert.command", "app", "Convert another mesh's configuration to policies."),
     "dash": CommandEntry("dash", "dash", "Open the dashboard, in the terminal or a browser."),
     "delete": CommandEntry("apply", "delete", "Delete policies, all or none."),
     "demo": CommandEntry("demo", "demo", "Start the demo shop in the foreground."),

@@ -18,7 +18,8 @@ from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.grpcroute import envoy as grpcroute
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRouteRule
 from meshwright.control_plane.policies.httproute import envoy as httproute
-from meshwright.control_plane.policies.httproute.envoy import BLACKHOLE, Rank, ResolvedRule
+from meshwright.control_plane.policies.httproute.envoy import BLACKHOLE, ResolvedRule
+from meshwright.control_plane.policies.httproute.matches import Rank
 from meshwright.control_plane.policies.retry import envoy as retry
 
 MOST_SPECIFIC_HEADERS_WIN = True

@@ -14,11 +14,11 @@ from meshwright.control_plane.policies.grpcroute.spec import GRPCRouteRule, GRPC
 from meshwright.control_plane.policies.hooks import Hooks, Symptom
 from meshwright.control_plane.policies.httproute import envoy as httproute
 from meshwright.control_plane.policies.httproute.envoy import (
-    Rank,
     ResolvedBackend,
     ResolvedMirror,
     ResolvedRule,
 )
+from meshwright.control_plane.policies.httproute.matches import Rank
 
 NO_BACKEND_STATUS = 503
 """gRPC libraries turn HTTP 503 into UNAVAILABLE."""

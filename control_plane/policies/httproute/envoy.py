@@ -1,9 +1,8 @@
 """HTTPRoute as Envoy's routes: one route for each match of a rule, several where shares differ in more than
 their cluster.
 
-Envoy takes the first route that matches, the Gateway API the most specific one. So each route has a rank, the
-lowest is tried first: exact path, regular expression, longest prefix, then method, most headers, most query
-parameters (HTTPRouteRule.matches of Gateway API v1).
+Envoy takes the first route that matches, the Gateway API the most specific one. So each route has the rank of
+its match, the lowest is tried first.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.hooks import (
@@ -24,7 +23,7 @@ from meshwright.control_plane.policies.hooks import (
 from meshwright.control_plane.policies.httproute import envoy_cors as cors
 from meshwright.control_plane.policies.httproute import envoy_filters, mirrored
 from meshwright.control_plane.policies.httproute.envoy_filters import Scheme
-from meshwright.control_plane.policies.httproute.matches import HTTPRouteMatch, ValueMatch
+from meshwright.control_plane.policies.httproute.matches import HTTPRouteMatch, Rank, ValueMatch, rank
 from meshwright.control_plane.policies.httproute.spec import HTTPBackendRef, HTTPRouteRule, HTTPRouteSpec
 
 BLACKHOLE = "/blackhole"
@@ -34,11 +33,6 @@ No service can have this name."""
 
 NO_BACKEND_STATUS = 500
 """The Gateway API's status for a rule without a valid backend."""
-
-Rank: TypeAlias = tuple[int, int, int, int, int]
-"""The position of a route among others; the lowest is tried first."""
-
-_PATH_RANKS = {"Exact": 0, "RegularExpression": 1, "PathPrefix": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +92,7 @@ class HTTPRouteHooks(Hooks[HTTPRouteSpec]):
 def routes(resolved: ResolvedRule) -> list[tuple[Rank, v3.Route]]:
     """The routes for each match of the rule, with its rank."""
     return [
-        (_rank(match), route)
+        (rank(match), route)
         for match in resolved.rule.matches
         for route in routes_of_match(resolved, match, NO_BACKEND_STATUS)
     ]
@@ -129,17 +123,6 @@ def routes_of_match(resolved: ResolvedRule, match: HTTPRouteMatch, no_backend_st
             route.match.runtime_fraction.default_value.CopyFrom(_fraction(threshold / total))
         result.append(route)
     return result
-
-
-def _rank(match: HTTPRouteMatch) -> Rank:
-    path = match.path
-    return (
-        _PATH_RANKS[path.type],
-        -len(path.value.rstrip("/") if path.type == "PathPrefix" else path.value),
-        match.method is None,
-        -len(match.headers),
-        -len(match.query_params),
-    )
 
 
 def _route(

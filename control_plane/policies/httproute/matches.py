@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,11 @@ from meshwright.control_plane.policies.field_types import HeaderName, check_dist
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 ValueType = Literal["Exact", "RegularExpression"]
+
+Rank: TypeAlias = tuple[int, int, int, int, int]
+"""The position of a match among others; the lowest is tried first."""
+
+_PATH_RANKS = {"Exact": 0, "RegularExpression": 1, "PathPrefix": 2}
 
 # Gateway API's rules for Exact and PathPrefix.
 _PATH = re.compile(r"/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
@@ -83,3 +88,18 @@ class HTTPRouteMatch(Spec):
         check_distinct((header.name.lower() for header in self.headers), "header")
         check_distinct((param.name for param in self.query_params), "query parameter")
         return self
+
+
+def rank(match: HTTPRouteMatch) -> Rank:
+    """Exact path, regular expression, longest prefix, then method, most headers, most query parameters.
+
+    The order of HTTPRouteRule.matches in Gateway API v1.
+    """
+    path = match.path
+    return (
+        _PATH_RANKS[path.type],
+        -len(path.value.rstrip("/") if path.type == "PathPrefix" else path.value),
+        match.method is None,
+        -len(match.headers),
+        -len(match.query_params),
+    )

@@ -1,0 +1,102 @@
+"""`mesh convert istio`: another mesh's configuration as policies of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meshwright.cli.convert.istio.conversion import Conversion, convert
+from meshwright.cli.convert.reading import Remark
+from meshwright.cli.documents import read_texts
+from meshwright.cli.errors import CommandError, warn
+from meshwright.cli.output import echo
+from meshwright.cli.usage import MeshCommand
+from meshwright.control_plane.api import errors
+from meshwright.control_plane.api.yaml.dump import dump_yaml
+from meshwright.control_plane.errors import InputError
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Convert another mesh's configuration to policies.
+
+    \b
+    Example:
+      mesh convert istio istio/ > policies.yaml
+    """
+
+
+@app.command("istio", cls=MeshCommand)
+def convert_istio(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, or - for stdin.")],
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write a file for each document to this folder. [default: stdout]",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 1 if a field is not converted.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+) -> None:
+    """Convert VirtualService and DestinationRule of Istio.
+
+    What is not converted is named on stderr with its line and column; a line with `note:` says what works
+    differently. Review both, then `mesh diff` the result.
+
+    \b
+    Example:
+      mesh convert istio istio/ > policies.yaml
+      mesh convert istio istio/ -o policies/ --strict
+      kubectl get virtualservices,destinationrules -o yaml | mesh convert istio -
+    """
+    result = convert(read_texts(paths))
+    if result.invalid:
+        raise InputError("\n".join(map(str, result.invalid)))
+    for remark in result.remarks:
+        warn(str(remark))
+    if output is None:
+        if result.documents:
+            echo(dump_yaml(result.documents))
+    else:
+        _write(result, output, force=force)
+    lost = [remark for remark in result.remarks if not remark.note]
+    warn(_summary(result, lost))
+    if strict and lost:
+        raise typer.Exit(errors.FAILED)
+
+
+def _summary(result: Conversion, lost: list[Remark]) -> str:
+    count = len(result.documents)
+    documents = f"{count} document{'' if count == 1 else 's'}"
+    return f"{documents} written, {len(lost)} not converted, {len(result.remarks) - len(lost)} notes"
+
+
+def _write(result: Conversion, folder: Path, *, force: bool) -> None:
+    """A file for each document, named after kind and name; none if one exists and `force` is not set."""
+    files = {
+        folder / f"{document['kind'].lower()}-{document['metadata']['name']}.yaml": dump_yaml([document])
+        for document in result.documents
+    }
+    existing = [path for path in sorted(files) if path.exists()]
+    if existing and not force:
+        raise InputError(
+            "\n".join(f"{path}: already exists: use --force to overwrite it" for path in existing)
+        )
+    for path, text in files.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            raise CommandError(errors.FAILED, f"{path}: cannot be written: {reason}") from None
+        echo(str(path))

@@ -1,0 +1,1 @@
+"""Istio's documents as ours: values in, documents and remarks out; pure."""

@@ -1,0 +1,178 @@
+"""Istio's documents as ours: examples with goldens, every field of the table, the order of rules.
+
+`UPDATE_GOLDEN=1` rewrites the goldens; look at them before you commit them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from checks import reference
+from meshwright.cli.convert.istio import table
+from meshwright.cli.convert.istio.conversion import Conversion, convert
+from meshwright.cli.convert.istio.fields import KINDS
+from meshwright.cli.convert.istio.precedence import RuleMatches, SourcedMatch, keep_order, match_rank
+from meshwright.cli.convert.reading import Source, Value, schema_path
+from meshwright.control_plane.api.yaml.dump import dump_yaml
+from meshwright.control_plane.api.yaml.parser import YamlNode, parse_yaml
+from meshwright.control_plane.policies.loader import load
+from tests.cli.conftest import RunMesh
+
+EXAMPLES = Path(__file__).parent / "istio"
+COMPLETE = ("routing", "gateways", "destinations")
+"""Examples that are converted without a loss. Together they have every field that is converted."""
+
+LISTS = ("http", "match", "route", "mirrors", "tcp", "tls", "subsets")
+
+
+def converted(name: str) -> Conversion:
+    return convert([(f"{name}.yaml", (EXAMPLES / f"{name}.yaml").read_text())])
+
+
+@pytest.mark.parametrize("name", [*COMPLETE, "losses"])
+def test_example_becomes_its_golden_and_valid_documents(name: str) -> None:
+    result = converted(name)
+    text = "".join(f"# {remark}\n" for remark in result.remarks) + dump_yaml(result.documents)
+    golden = EXAMPLES / f"{name}.golden"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+    loaded = load(dump_yaml(result.documents).encode(), "converted.yaml")
+    assert (loaded.problems, len(loaded.documents)) == ((), len(result.documents))
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_complete_examples_lose_nothing(name: str) -> None:
+    assert [str(remark) for remark in converted(name).remarks if not remark.note] == []
+
+
+def paths_below(node: YamlNode, path: tuple[str | int, ...] = ()) -> Iterator[str]:
+    yield schema_path(path)
+    for key, (_, child) in node.children.items():
+        yield from paths_below(child, (*path, key))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_converted_field_is_in_an_example_without_a_loss(kind: str) -> None:
+    nodes = [node for name in COMPLETE for node in parse_yaml((EXAMPLES / f"{name}.yaml").read_text())[0]]
+    shown = {path for node in nodes if node.value["kind"] == kind for path in paths_below(node)}
+    assert set(KINDS[kind].converted) - shown == set()
+
+
+UNSUPPORTED = [(kind, path) for kind, fields in KINDS.items() for path in fields.unsupported]
+
+
+@pytest.mark.parametrize(("kind", "path"), UNSUPPORTED)
+def test_every_unsupported_field_is_named_at_its_position(kind: str, path: str) -> None:
+    document: dict[str, Any] = {
+        "apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": "a"},
+        "spec": {"hosts": ["orders"]} if kind == "VirtualService" else {"host": "orders"},
+    }  # fmt: skip
+    spec, (*parents, last) = document["spec"], path.split(".")[1:]
+    place, field = spec, "spec"
+    for depth, part in enumerate(parents):
+        is_list = part in LISTS and (kind == "VirtualService" or part == "subsets")
+        place[part] = [{}] if is_list else {}
+        place, field = place[part], f"{field}.{part}"
+        if is_list:
+            place, field = place[0], f"{field}[0]"
+            if depth == 0 and kind == "VirtualService":
+                place["route"] = [{"destination": {"host": "orders"}}]
+    if path.startswith("spec.trafficPolicy.tls"):
+        place["mode"] = "ISTIO_MUTUAL"
+    if path.startswith("spec.tls"):
+        spec["gateways"] = ["public"]
+    place[last] = "x"
+    text = dump_yaml([document])
+    line = next(number for number, row in enumerate(text.splitlines(), 1) if f"{last}: x" in row)
+    remarks = [remark for remark in convert([("a.yaml", text)]).remarks if not remark.note]
+    message = f"{field}.{last} is not converted"
+    assert [remark.line for remark in remarks if remark.message.startswith(message)] == [line]
+
+
+def test_table_is_in_the_documentation() -> None:
+    assert reference.ISTIO_PAGE.read_text() == table.page()
+
+
+SOURCE = Value(Source("a.yaml"), parse_yaml("a: b")[0][0], parse_yaml("a: b")[0][0].position)
+PATHS = (
+    ("PathPrefix", "/"),
+    ("PathPrefix", "/a"),
+    ("PathPrefix", "/a/b"),
+    ("Exact", "/a"),
+    ("Exact", "/a/b"),
+)
+REQUESTS = [
+    {"path": path, "method": method, "x": x, "y": y}
+    for path, method, x, y in itertools.product(
+        ("/", "/a", "/ab", "/a/b", "/a/b/c"), ("GET", "PUT"), ("", "1", "2"), ("", "1", "2")
+    )
+]
+MATCHES = st.fixed_dictionaries(
+    {},
+    optional={
+        "path": st.sampled_from([{"type": kind, "value": value} for kind, value in PATHS]),
+        "method": st.sampled_from(["GET", "PUT"]),
+        "headers": st.dictionaries(st.sampled_from("xy"), st.sampled_from("12"), min_size=1).map(
+            lambda headers: [{"name": name, "value": value} for name, value in headers.items()]
+        ),
+    },
+)
+
+
+def matches(match: dict[str, Any], request: dict[str, str]) -> bool:
+    path = match.get("path", {"type": "PathPrefix", "value": "/"})
+    inside = path["type"] == "PathPrefix" and f"{request['path']}/".startswith(
+        path["value"].rstrip("/") + "/"
+    )
+    return (
+        (inside or request["path"] == path["value"])
+        and match.get("method") in (None, request["method"])
+        and all(request[header["name"]] == header["value"] for header in match.get("headers", []))
+    )
+
+
+@given(st.lists(st.lists(MATCHES, min_size=1, max_size=2), min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_the_most_specific_match_is_that_of_the_first_rule(rules: list[list[dict[str, Any]]]) -> None:
+    converted_rules = [RuleMatches([SourcedMatch(SOURCE, match, match) for match in rule]) for rule in rules]
+    keep_order(converted_rules)
+    entries = [
+        (match_rank(entry.match), number, entry.match)
+        for number, rule in enumerate(converted_rules)
+        for entry in (*rule.matches, *rule.added)
+    ]
+    ranked = sorted(entries, key=lambda entry: entry[:2])
+    for request in REQUESTS:
+        first = next((n for n, rule in enumerate(rules) if any(matches(m, request) for m in rule)), None)
+        assert next((number for _, number, match in ranked if matches(match, request)), None) == first
+
+
+async def test_command_writes_files_once_and_strict_fails(run: RunMesh, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text((EXAMPLES / "losses.yaml").read_text())
+    result = await run("convert", "istio", "a.yaml", "-o", "out", "--strict")
+    assert result.code == 1
+    assert "a.yaml:12:3: spec.exportTo is not converted" in result.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        Path(line).name for line in result.out.splitlines()
+    )
+    again = await run("convert", "istio", "a.yaml", "-o", "out")
+    assert (again.code, "already exists: use --force" in again.err) == (2, True)
+    assert (await run("convert", "istio", "a.yaml", "-o", "out", "--force")).code == 0
+    valid = await run("validate", "out")
+    assert (valid.code, valid.err) == (0, "")
+
+
+async def test_command_refuses_what_is_not_yaml(run: RunMesh, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("kind: [")
+    result = await run("convert", "istio", "a.yaml")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("a.yaml:1:")
