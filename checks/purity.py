@@ -22,6 +22,7 @@ PURE = (
     "control_plane/telemetry/topology/",
     "control_plane/telemetry/traces/",
     "control_plane/telemetry/requests/",
+    "control_plane/status/lint/",
     "control_plane/verification/bootstrap.py",
     "control_plane/verification/candidates.py",
     "control_plane/verification/scratch_node.py",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from meshwright.cli.lint import finding_lines
+
 SERVICES_NAMED = 5
 
 
@@ -13,7 +15,8 @@ def change_summary(diff: Mapping[str, Any]) -> list[str]:
     changed = [change for change in diff["changed"] if change["action"] != "unchanged"]
     if not changed:
         return []
-    return [_impact(diff["impact"]), *(line for change in changed for line in _in_words(change)), ""]
+    words = (line for change in changed for line in _in_words(change))
+    return [_impact(diff["impact"]), *words, *finding_lines(diff["findings"]), ""]
 
 
 def _impact(impact: Mapping[str, Any]) -> str:

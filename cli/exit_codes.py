@@ -8,7 +8,8 @@ from meshwright.control_plane.api import errors
 EXIT_CODES = {
     0: "ok",
     errors.FAILED: (
-        "failed, or the token is read-only; for `mesh diff`: something would change; "
+        "failed, or the token is read-only; for `mesh diff`: something would change; for `mesh lint`: "
+        "there is a finding; "
         "for `mesh status --check` and `mesh doctor`: there is a problem"
     ),
     errors.BAD_INPUT: "bad input or usage",

@@ -13,6 +13,7 @@ from meshwright.control_plane.admin.routers.evictions import Evict, EvictionsRou
 from meshwright.control_plane.admin.routers.explain import ExplainRouter
 from meshwright.control_plane.admin.routers.instances import InstancesRouter
 from meshwright.control_plane.admin.routers.jaeger import JaegerRouter
+from meshwright.control_plane.admin.routers.lint import LintRouter
 from meshwright.control_plane.admin.routers.policies import PoliciesRouter
 from meshwright.control_plane.admin.routers.prometheus_sd import PrometheusSdRouter
 from meshwright.control_plane.admin.routers.proxies import ProxiesRouter
@@ -53,6 +54,7 @@ def build_routers(
     return (
         PoliciesRouter(revisions, mesh.preview, denied, verify, topology=mesh.topology),
         RevisionsRouter(revisions, mesh.preview, denied, verify),
+        LintRouter(mesh.preview.lint),
         WaitRouter(revisions, mesh.status, monotonic=time.monotonic, sleep=asyncio.sleep),
         StatusRouter(status),
         InstancesRouter(mesh.instances),

@@ -207,6 +207,11 @@ def revoke_token(id: str) -> ApiCall:
     return ApiCall("POST", _path("tokens", id, "revoke"))
 
 
+def lint() -> ApiCall:
+    """What lint finds in the policies in force → LintReport."""
+    return ApiCall("GET", _path("lint"))
+
+
 # --- services and topology ----------------------------------------------------------------------------
 
 

@@ -44,6 +44,7 @@ from meshwright.control_plane.api.models.commands import (
 )
 from meshwright.control_plane.api.models.events import Event, EventList
 from meshwright.control_plane.api.models.instances import InstanceList, InstanceStatus
+from meshwright.control_plane.api.models.lint import LintReport
 from meshwright.control_plane.api.models.policies import (
     ApplyResponse,
     DiffResponse,
@@ -209,6 +210,10 @@ class Client:
     async def revoke_token(self, id: str) -> None:
         """Revoke a join token."""
         await self._send(calls.revoke_token(id), RevokedToken)
+
+    async def lint(self) -> LintReport:
+        """What lint finds in the policies in force."""
+        return await self._send(calls.lint(), LintReport)
 
     # --- services and topology --------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import zip_longest
 from typing import Protocol
 
+from meshwright.control_plane.api.models.authorization import ObservedCalls
+from meshwright.control_plane.api.models.lint import LintReport
 from meshwright.control_plane.cluster import cluster_pb2 as pb
 from meshwright.control_plane.cluster.methods import PREVIEW_CHANGE
 from meshwright.control_plane.cluster.peer_client import PeerClient
@@ -44,7 +46,7 @@ class ConnectedViewers(Protocol):
 class ChangePreview:
     """Previews a change against what is served, each time in a process of its own (worker.process).
 
-    `gateways` are those that are connected to any control plane.
+    `gateways` are those that are connected to any control plane, `calls` those that were seen here lately.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class ChangePreview:
         proxies: ConnectedViewers,
         peers: PeerClient,
         gateways: Callable[[], GatewayPorts] = dict,
+        calls: Callable[[], ObservedCalls] = lambda: preview.NO_CALLS,
     ) -> None:
+        self._calls = calls
         self._served = served
         self._gateways = gateways
         self._proxies = proxies
@@ -78,10 +82,14 @@ class ChangePreview:
         """
         viewers = self._proxies.viewers()
         planned, elsewhere = await asyncio.gather(
-            run_in_process(preview.plan, self._world(), before, after, viewers),
+            run_in_process(preview.plan, self._world(), before, after, viewers, self._calls()),
             self._affected_elsewhere(before, after),
         )
         return planned, elsewhere.union(self._proxies.affected_proxies(planned.resources))
+
+    async def lint(self) -> LintReport:
+        """What lint finds in the policies in force. Raises LimitExceededError."""
+        return await run_in_process(preview.lint, self._world(), self._calls())
 
     async def dry_run(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]

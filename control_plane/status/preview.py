@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from meshwright.control_plane.api.models.authorization import ObservedCalls
+from meshwright.control_plane.api.models.lint import LintFinding, LintReport
 from meshwright.control_plane.api.models.policies import FieldChange
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.api.yaml.diff import unified_diff
@@ -21,10 +23,13 @@ from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.secret_source import REDACTED, redacted_change
 from meshwright.control_plane.status import conditions
 from meshwright.control_plane.status.field_changes import field_changes
+from meshwright.control_plane.status.lint.findings import added, findings
 from meshwright.control_plane.status.references import GatewayPorts
 
 _SECRETS = {"BasicAuth": "users", "BasicAuthPerRoute": "users", "ApiKeyAuthPerRoute": "credentials"}
 # Messages of Envoy with credentials, and the field that holds them.
+
+NO_CALLS = ObservedCalls(seconds=0.0)
 
 DocumentBody = Mapping[str, Any]
 """A policy document as plain JSON."""
@@ -51,12 +56,13 @@ Viewer = tuple[Identity, Bindings]
 @dataclass(frozen=True, slots=True)
 class ChangePlan:
     """What a change does: unified diffs of YAML, the fields that differ by kind and name of their document,
-    and the resources that differ by viewer."""
+    the resources that differ by viewer, and what lint finds only then."""
 
     document_diff: str = ""
     resource_diff: str = ""
     fields: Mapping[tuple[str, str], tuple[FieldChange, ...]] = field(default_factory=dict)
     resources: Mapping[Viewer, frozenset[ResourceKey]] = field(default_factory=dict)
+    findings: tuple[LintFinding, ...] = ()
 
 
 def changed_resources(
@@ -95,13 +101,32 @@ def misfits(world: World, bodies: Sequence[DocumentBody]) -> tuple[Misfit, ...]:
 
 
 def plan(
-    world: World, before: Sequence[DocumentBody], after: Sequence[DocumentBody], viewers: Iterable[Viewer]
+    world: World,
+    before: Sequence[DocumentBody],
+    after: Sequence[DocumentBody],
+    viewers: Iterable[Viewer],
+    calls: ObservedCalls = NO_CALLS,
 ) -> ChangePlan:
-    """What a change from some documents to others does, to these viewers among others."""
-    old, new = _snapshot(world, before), _snapshot(world, after)
+    """What a change from some documents to others does, to these viewers among others.
+
+    `calls` are those that were seen, by which lint judges.
+    """
+    current, changed = (translate(with_documents(world, bodies)) for bodies in (before, after))
+    old, new = current.snapshot, changed.snapshot
     shown = redacted_change(before, after)
     return ChangePlan(
-        unified_diff(*shown), resource_diff(old, new), field_changes(*shown), _changed_for(old, new, viewers)
+        unified_diff(*shown),
+        resource_diff(old, new),
+        field_changes(*shown),
+        _changed_for(old, new, viewers),
+        added(findings(current, calls), findings(changed, calls)),
+    )
+
+
+def lint(world: World, calls: ObservedCalls) -> LintReport:
+    """What lint finds in the policies of a world."""
+    return LintReport(
+        revision=world.revision, seconds=calls.seconds, findings=findings(translate(world), calls)
     )
 
 

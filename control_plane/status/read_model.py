@@ -56,6 +56,7 @@ from meshwright.control_plane.telemetry.requests.explain_at_revision import (
     RequestEvidence,
     explain_at_revision,
 )
+from meshwright.control_plane.telemetry.requests.recent_count import REMEMBERED_SECONDS
 from meshwright.control_plane.telemetry.requests.refusal_history import RefusalHistory
 from meshwright.control_plane.telemetry.service import TelemetryService
 from meshwright.control_plane.telemetry.topology.health import MeshContext
@@ -107,6 +108,7 @@ class MeshReadModel:
             xds.queue,
             members,
             lambda: status.gateway_ports(self._sync.proxies()),
+            lambda: self.observed_calls(REMEMBERED_SECONDS),
         )
         self.topology: AdaptiveCache[Topology] = AdaptiveCache(
             lambda: telemetry.topology(self._mesh_context()), time.monotonic

@@ -19,6 +19,7 @@ from meshwright.control_plane.admin.routers.evictions import EvictionsRouter
 from meshwright.control_plane.admin.routers.explain import ExplainRouter
 from meshwright.control_plane.admin.routers.instances import InstancesRouter
 from meshwright.control_plane.admin.routers.jaeger import JaegerRouter
+from meshwright.control_plane.admin.routers.lint import LintRouter
 from meshwright.control_plane.admin.routers.policies import PoliciesRouter
 from meshwright.control_plane.admin.routers.prometheus_sd import PrometheusSdRouter
 from meshwright.control_plane.admin.routers.proxies import ProxiesRouter
@@ -37,6 +38,7 @@ from meshwright.control_plane.api.mesh_locator import ApiEndpoint
 from meshwright.control_plane.api.models.authorization import AccessCheck, AccessMatrix, ObservedCalls
 from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.instances import InstanceStatus
+from meshwright.control_plane.api.models.lint import LintFinding, LintReport
 from meshwright.control_plane.api.models.policies import ServicePolicies
 from meshwright.control_plane.api.models.proxies import EvictionResult, ProxyDetail, ProxyStatus
 from meshwright.control_plane.api.models.status import Status
@@ -117,6 +119,7 @@ class FakeMesh:
     status: Status = field(default_factory=lambda: Status(revision=0, store="ok"))
     affected: tuple[str, ...] = ()
     topology: Topology = field(default_factory=Topology)
+    findings: tuple[LintFinding, ...] = ()
     unfitting: tuple[Misfit, ...] = ()
     forgotten: list[str] = field(default_factory=list)
     url: str = ""
@@ -186,8 +189,13 @@ class FakeMesh:
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
     ) -> tuple[ChangePlan, tuple[tuple[str, str], ...]]:
         """The documents, without resources; `affected`, all of orders, for every change."""
-        plan = ChangePlan(unified_diff(before, after), fields=field_changes(before, after))
+        fields = field_changes(before, after)
+        plan = ChangePlan(unified_diff(before, after), fields=fields, findings=self.findings)
         return plan, tuple(("orders", name) for name in self.affected)
+
+    async def lint(self) -> LintReport:
+        """`findings`."""
+        return LintReport(revision=7, seconds=3600, findings=self.findings)
 
     async def dry_run(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
@@ -209,6 +217,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
     return (
         PoliciesRouter(fake.store, preview, topology=lambda: fake.topology),
         RevisionsRouter(fake.store, preview),
+        LintRouter(fake.lint),
         WaitRouter(fake.store, fake.report, monotonic=time.monotonic, sleep=asyncio.sleep),
         StatusRouter(fake.report),
         InstancesRouter(lambda: [instance]),

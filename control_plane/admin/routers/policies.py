@@ -137,6 +137,7 @@ class PoliciesRouter:
             document_diff=plan.document_diff,
             resource_diff=plan.resource_diff,
             warnings=missed,
+            findings=plan.findings,
         )
 
     async def _check_patches(

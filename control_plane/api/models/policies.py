@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from pydantic import ConfigDict, Field
 
 from meshwright.control_plane.api.models.base import ApiModel, StrictModel
+from meshwright.control_plane.api.models.lint import LintFinding
 from meshwright.control_plane.api.models.revisions import DocumentChange
 
 DOCUMENTS_LIMIT = 10_000
@@ -150,6 +151,7 @@ class DiffResponse(ApiModel):
     document_diff: str = ""
     resource_diff: str = ""
     warnings: tuple[str, ...] = ()
+    findings: tuple[LintFinding, ...] = Field((), description="What lint finds then and does not find now.")
 
 
 class DocumentList(ApiModel):

@@ -175,7 +175,7 @@ def test_a_path_token_permits_its_path_only() -> None:
 
 READ_ONLY = frozenset(
     {"status", "instances", "proxies", "wait", "topology", "edge_history", "services", "service_history"}
-    | {"policies", "policies_of_kind", "policy", "history", "revision", "diff", "events", "requests"}
+    | {"policies", "policies_of_kind", "policy", "history", "revision", "diff", "lint", "events", "requests"}
     | {"proxy_stats", "proxy_config", "log_level", "prometheus_targets", "traces", "trace", "explain"}
     | {"service_policies", "restart_status", "check_access", "access_matrix", "observed_calls", "refusals"}
     | {"jaeger_services", "jaeger_operations", "jaeger_traces", "jaeger_trace", "jaeger_dependencies"}
@@ -223,6 +223,7 @@ CALLS: dict[str, ApiCall] = {
     "history": calls.history(),
     "revision": calls.revision(1),
     "diff": calls.diff([SourcedDocument({"kind": "Retry"})]),
+    "lint": calls.lint(),
     "events": calls.events(),
     "requests": calls.requests(),
     "refusals": calls.refusals(),
