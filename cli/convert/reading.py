@@ -10,6 +10,9 @@ from meshwright.control_plane.api.yaml.parser import Position, YamlNode
 
 FieldPath: TypeAlias = tuple[str | int, ...]
 
+MAX_NUMBER = 2**32 - 1
+"""The largest number of a field, as in protobuf's uint32."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Remark:
@@ -93,14 +96,14 @@ class Value:
         return None
 
     def number(self, name: str) -> float | None:
-        """A field that is a number, at least 0."""
+        """A field that is a number from 0 to MAX_NUMBER."""
         child = self.get(name)
         if child is None:
             return None
         value = child.node.value
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER:
             return value
-        child.problem("is not a number of at least 0: it is not converted")
+        child.problem(f"is not a number from 0 to {MAX_NUMBER}: it is not converted")
         return None
 
     def flag(self, name: str) -> bool:

@@ -63,7 +63,8 @@ def _kind(document: Value) -> str:
     value = document.node.value
     if not isinstance(value, Mapping) or not str(value.get("apiVersion")).startswith(GROUP):
         return ""
-    return str(value.get("kind")) if value.get("kind") in KINDS else ""
+    kind = str(value.get("kind"))
+    return kind if kind in KINDS else ""
 
 
 def _convert_document(document: Value, scope: Scope) -> None:

@@ -125,7 +125,7 @@ def redirect_filters(rule: Value) -> list[Document]:
     if scheme := redirect.text("scheme"):
         body["scheme"] = scheme
     host, _, port = redirect.text("authority").partition(":")
-    number = redirect.integer("port") or (int(port) if port.isdigit() else None)
+    number = redirect.integer("port") or (int(port) if port.isdecimal() else None)
     if host:
         body["hostname"] = host
     derived = redirect.get("derivePort")

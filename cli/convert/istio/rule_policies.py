@@ -54,7 +54,7 @@ def _conditions(retries: Value) -> list[str | int]:
     for name in (part.strip() for part in names.split(",") if part.strip()):
         if name in get_args(RetryConditionName):
             result.append(name)
-        elif name.isdigit() and 400 <= int(name) <= 599:
+        elif name.isdecimal() and 400 <= int(name) <= 599:
             result.append(int(name))
         elif name != _STATUSES and (value := retries.get("retryOn")):
             value.problem(f"has {name!r}, which is no condition here: it is left out")

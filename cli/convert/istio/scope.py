@@ -25,6 +25,9 @@ OWN_API = "meshwright.io/v1"
 MESH = "mesh"
 """Istio's word for all sidecars, in lists of gateways."""
 
+MAX_MILLISECONDS = 99_999 * 3_600_000
+"""The longest duration that the Gateway API can write with hours alone."""
+
 _UNITS = {"h": 3_600_000.0, "m": 60_000.0, "s": 1000.0, "ms": 1.0, "us": 1e-3, "µs": 1e-3, "ns": 1e-6}
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:h|ms|m|us|µs|ns|s))+")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?)(h|ms|m|us|µs|ns|s)")
@@ -83,8 +86,8 @@ def read_duration(value: Value | None) -> str | None:
         value.problem(f"is {text!r}, not a duration: it is not converted")
         return None
     milliseconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
-    if round(milliseconds) != milliseconds:
-        value.problem(f"is {text!r}, not a number of whole milliseconds: it is not converted")
+    if milliseconds > MAX_MILLISECONDS or round(milliseconds) != milliseconds:
+        value.problem(f"is {text!r}, not a number of whole milliseconds up to 99999h: it is not converted")
         return None
     return duration.render(timedelta(milliseconds=milliseconds))
 
