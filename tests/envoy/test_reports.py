@@ -212,6 +212,16 @@ def test_proxy_config_is_envoys_dump_without_keys(mesh: Mesh) -> None:
     assert "out/back" in json.dumps(YAML(typ="safe").load(routes))
     clusters = json.loads(mesh.run("proxy", "front-1", "config", "clusters", "-o", "json").stdout)
     assert [config["@type"].rpartition(".")[2] for config in clusters["configs"]] == ["ClustersConfigDump"]
+    columns = [line.split() for line in mesh.run("proxy", "front-1", "endpoints").stdout.splitlines()]
+    assert ["back", f"127.0.0.1:{mesh.ports('back-1')['inbound']}", "healthy", "1"] in columns
+    clusters_of_back = mesh.run("proxy", "front-1", "clusters", "--name", "back").stdout
+    assert ["back", "EDS", "ROUND_ROBIN", "mTLS", "active"] in map(str.split, clusters_of_back.splitlines())
+    assert "out/back" in mesh.run("proxy", "front-1", "routes", "--name", "out/back").stdout
+    gateway = mesh.run("proxy", "ingress", "listeners", "--name", f":{mesh.ingress_port}").stdout
+    assert gateway.splitlines()[1].startswith("ingress ")
+    certificates = json.loads(mesh.run("proxy", "front-1", "certs", "-o", "json").stdout)["items"]
+    subjects = {item["use"]: item["subject"] for item in certificates}
+    assert subjects == {"certificate": "spiffe://mesh.local/service/front", "trusted": "spiffe://mesh.local"}
     endpoints = mesh.run("proxy", "front-1", "config", "endpoints").stdout
     assert str(mesh.ports("back-1")["inbound"]) in endpoints
     listeners = mesh.run("proxy", "ingress", "config", "listeners").stdout
