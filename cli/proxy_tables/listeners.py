@@ -63,6 +63,6 @@ def _destination(chain: Json) -> str:
     if "rds" in config:
         return f"route {config['rds'].get('route_config_name', '')}"
     if "route_config" in config:
-        return f"route {config['route_config'].get('name', '')} (inline)"
+        return f"inline route {config['route_config'].get('name', '')}".rstrip()
     shares = cluster_shares(config)
     return f"cluster {', '.join(shares)}" if shares else str(filters[-1].get("name", ""))

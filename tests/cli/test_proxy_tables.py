@@ -212,7 +212,7 @@ def test_a_listener_has_a_row_for_each_chain_and_shows_what_was_rejected() -> No
         ("metrics", "metrics.sock", "all", "-", "static"),
         ("inbound", "127.0.0.1:15006", "tls SNI a,b", "route in", "active"),
         ("inbound", "127.0.0.1:15006", "peer 127.0.0.0/8", "cluster /app/tcp", "active"),
-        ("inbound", "127.0.0.1:15006", "no other chain", "route refuse (inline)", "active"),
+        ("inbound", "127.0.0.1:15006", "no other chain", "inline route refuse", "active"),
         ("inbound", "127.0.0.1:1", "-", "-", "rejected"),
     ]
     assert shown("listeners", wide=True, text="15006")[2][5:] == ("rbac,tcp", "a1")
