@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from meshwright.cli.durations import format_duration
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import echo, print_data, sanitize
@@ -34,8 +35,8 @@ def lint(output: OutputOption = Output.table, state: StateOption = None) -> None
         for line in finding_lines(report["findings"]):
             echo(sanitize(line))
     else:
-        minutes = report["seconds"] / 60
-        echo(f"no findings: revision {report['revision']}, by the calls of the last {minutes:.0f} minutes")
+        lately = format_duration(round(report["seconds"]))
+        echo(f"no findings: revision {report['revision']}, by the calls of the last {lately}")
     if report["findings"]:
         raise typer.Exit(1)
 

@@ -126,7 +126,7 @@ def plan(
 def lint(world: World, calls: ObservedCalls) -> LintReport:
     """What lint finds in the policies of a world."""
     return LintReport(
-        revision=world.revision, seconds=calls.seconds, findings=findings(translate(world), calls)
+        revision=world.revision, seconds=round(calls.seconds, 1), findings=findings(translate(world), calls)
     )
 
 

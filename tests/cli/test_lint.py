@@ -22,7 +22,7 @@ async def test_lint_prints_findings_and_exits_1(mesh: FakeMesh, run: RunMesh) ->
     nothing = await run("lint")
     assert (nothing.code, nothing.out) == (
         0,
-        "no findings: revision 7, by the calls of the last 60 minutes\n",
+        "no findings: revision 7, by the calls of the last 60m\n",
     )
     mesh.findings = (FINDING,)
     result = await run("lint")

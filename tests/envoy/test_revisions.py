@@ -128,6 +128,7 @@ def test_history_show_diff_and_delete_report_the_changes(mesh: Mesh) -> None:
     difference = mesh.run("diff", "-f", "-", stdin=route("four"), check=False).stdout
     assert any(line.startswith("-") and "three" in line for line in difference.splitlines())
     assert any(line.startswith("+") and "four" in line for line in difference.splitlines())
+    assert difference.startswith("touches "), difference
     assert version(mesh) == "three"
     mesh.delete("HTTPRoute", "front")
     assert mesh.outside("/echo").status_code == 404

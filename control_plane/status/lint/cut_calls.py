@@ -26,6 +26,10 @@ def cut_calls(translation: Translation, calls: ObservedCalls) -> Iterator[LintFi
                 severity="error",
                 policies=tuple(ref for ref, _ in policies),
                 message=f"{call.caller} may not call {call.service}, but did so within the last "
-                f"{calls.seconds / 60:.0f} minutes: {call.requests:.0f} {what}: "
+                f"{_duration(calls.seconds)}: {call.requests:.0f} {what}: "
                 "allow it, or stop the caller first",
             )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
