@@ -163,7 +163,8 @@ async def test_wrong_usage_exits_2_with_a_message(mesh: FakeMesh, run: RunMesh, 
     [
         (
             ["proxy", "a", "log"],
-            "'VIEW': 'log' is not one of 'config', 'stats', 'logs', 'log-level', 'evict'.",
+            "'VIEW': 'log' is not one of 'listeners', 'routes', 'clusters', 'endpoints', 'certs', 'config', "
+            "'stats', 'logs', 'log-level', 'evict'.",
         ),
         (["token", "create", "--ttl", "soon"], "'--ttl': 'soon' is not a duration"),
         (["token", "create", "--ttl", "1000h"], "'--ttl': must be from 1s to 720h"),

@@ -123,7 +123,8 @@ def test_ctrl_c_stops_every_child_of_a_mesh_that_follows_its_sources(tmp_path: P
         running = {descendant.pid for descendant in descendants(mesh.state)}
         assert running >= {*pids.values(), mesh.process.pid}
         other = application_file(tmp_path, [service("front")], name="other")
-        second = mesh_command("up", "-f", str(other), env=mesh.environment)
+        up = partial(mesh_command, "up", "-f", str(other), env=mesh.environment)
+        second = until(lambda: None if "wait until" in (done := up()).stderr else done, "a turn")
         assert second.returncode == 2
         assert "with application lab, not other" in second.stderr and "mesh down" in second.stderr
         assert len(second.stderr.strip().splitlines()) == 1
