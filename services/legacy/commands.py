@@ -9,15 +9,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 
-from meshwright.services.kit.database import open_database
-from meshwright.services.kit.operations import DatabaseUnavailableError
-from meshwright.services.kit.settings import SettingsError, read_settings
+from meshwright.services.kit import command
+from meshwright.services.kit.database import Database
 from meshwright.services.legacy.domain import MEANINGS, ComparisonReport, MigrationPhase, MigrationState
 from meshwright.services.legacy.store import TABLES, LegacyStore
 
@@ -51,9 +50,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="move on, or back, to this phase",
     )
     compare = commands.add_parser("compare", help="compare the quotes of legacy and trading")
-    for command in (migrate, compare):
-        command.add_argument("-o", "--output", choices=("text", "json"), default="text")
-        command.add_argument(
+    for each in (migrate, compare):
+        each.add_argument("-o", "--output", choices=("text", "json"), default="text")
+        each.add_argument(
             "--timeout", type=float, default=60.0, metavar="SECONDS", help="how long to wait (60)"
         )
     return parser.parse_args(arguments)
@@ -62,24 +61,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def execute(options: argparse.Namespace) -> int:
     """Execute a command; returns the exit code."""
     try:
-        return asyncio.run(_execute(options))
+        return command.run("legacy", TABLES, partial(_execute, options))
     except KeyboardInterrupt:
         return 130
-    except (SettingsError, DatabaseUnavailableError, OSError) as error:
-        sys.stderr.write(f"legacy: {error}\n")
-        return 1
 
 
-async def _execute(options: argparse.Namespace) -> int:
-    settings = read_settings("legacy", os.environ, os.getpid())
-    database = await open_database("legacy", settings.database_url, settings.data_dir, TABLES)
-    try:
-        store = LegacyStore(database)
-        if options.command == "compare":
-            return await _compare(store, options)
-        return await _migrate(store, options)
-    finally:
-        await database.close()
+async def _execute(options: argparse.Namespace, database: Database) -> int:
+    store = LegacyStore(database)
+    if options.command == "compare":
+        return await _compare(store, options)
+    return await _migrate(store, options)
 
 
 async def _migrate(store: LegacyStore, options: argparse.Namespace) -> int:

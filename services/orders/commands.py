@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 
-from meshwright.services.kit.database import open_database
-from meshwright.services.kit.operations import DatabaseUnavailableError
-from meshwright.services.kit.settings import SettingsError, read_settings
+from meshwright.services.kit import command
+from meshwright.services.kit.database import Database
 from meshwright.services.orders.saga import Saga
 from meshwright.services.orders.store import OrderStore
 from meshwright.services.orders.tables import TABLES
@@ -44,27 +42,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def execute(options: argparse.Namespace) -> int:
     """Execute a command; returns the exit code."""
-    try:
-        return asyncio.run(_execute(options))
-    except (SettingsError, DatabaseUnavailableError, OSError) as error:
-        sys.stderr.write(f"orders: {error}\n")
-        return 1
+    return command.run("orders", TABLES, partial(_execute, options))
 
 
-async def _execute(options: argparse.Namespace) -> int:
-    settings = read_settings("orders", os.environ, os.getpid())
-    database = await open_database("orders", settings.database_url, settings.data_dir, TABLES)
-    try:
-        store = OrderStore(database)
-        if options.command == "rebuild":
-            sys.stdout.write(f"read model rebuilt: {await store.rebuild()} orders\n")
-            return 0
-        if options.retry:
-            return await _retry(store, options.retry)
-        sys.stdout.write(saga_table(await store.unfinished(LISTED), _now()))
+async def _execute(options: argparse.Namespace, database: Database) -> int:
+    store = OrderStore(database)
+    if options.command == "rebuild":
+        sys.stdout.write(f"read model rebuilt: {await store.rebuild()} orders\n")
         return 0
-    finally:
-        await database.close()
+    if options.retry:
+        return await _retry(store, options.retry)
+    sys.stdout.write(saga_table(await store.unfinished(LISTED), _now()))
+    return 0
 
 
 async def _retry(store: OrderStore, order_id: str) -> int:

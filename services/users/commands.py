@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
-from meshwright.services.kit.database import open_database
-from meshwright.services.kit.operations import DatabaseUnavailableError
-from meshwright.services.kit.settings import SettingsError, read_settings
+from meshwright.services.kit import command
+from meshwright.services.kit.database import Database
 from meshwright.services.users.domain import normal_email
 from meshwright.services.users.store import TABLES, UserStore
 
@@ -36,23 +34,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def execute(options: argparse.Namespace) -> int:
     """Execute a command; returns the exit code."""
-    try:
-        return asyncio.run(_make_admin(options.email))
-    except (SettingsError, DatabaseUnavailableError, OSError) as error:
-        sys.stderr.write(f"users: {error}\n")
+    return command.run("users", TABLES, partial(_make_admin, options.email))
+
+
+async def _make_admin(email: str, database: Database) -> int:
+    store = UserStore(database)
+    if not (user_and_hash := await store.find(normal_email(email))):
+        sys.stderr.write(f"users: nobody has signed up with {email}: sign up first\n")
         return 1
-
-
-async def _make_admin(email: str) -> int:
-    settings = read_settings("users", os.environ, os.getpid())
-    database = await open_database("users", settings.database_url, settings.data_dir, TABLES)
-    try:
-        store = UserStore(database)
-        if not (user_and_hash := await store.find(normal_email(email))):
-            sys.stderr.write(f"users: nobody has signed up with {email}: sign up first\n")
-            return 1
-        await store.set_role(user_and_hash[0].id, "admin", granted=True)
-    finally:
-        await database.close()
+    await store.set_role(user_and_hash[0].id, "admin", granted=True)
     sys.stdout.write(f"{email} is an admin from the next login or refresh on\n")
     return 0
