@@ -133,7 +133,8 @@ class PolicyDetail(Vertical):
         if self._history is not None and self._history_key == key:
             return
         revisions = await session.call(lambda client: client.history(REVISION_LIMIT))
-        if revisions is not None and self._policy is policy:
+        # A poll may have replaced what is known of the same policy meanwhile.
+        if revisions is not None and self._policy is not None and self._policy.key == policy.key:
             self._history = revisions_of(revisions, policy.kind, policy.name)
             self._history_key = key
 
