@@ -161,11 +161,7 @@ async def _change(request: Reconciliation, state: Path, follow: WhileRunning | N
 def _beside(running: AppliedApplication, request: Reconciliation, state: Path) -> Reconciliation:
     """The request, with what it leaves alone in what runs. Raises InputError for another application."""
     applied = request.applied
-    if applied.name != running.name:
-        raise InputError(
-            f"{state}: a mesh is already running here, with application {running.name}, not {applied.name}: "
-            "stop it with `mesh down`, or choose another --state"
-        )
+    running.check_same(applied, state)
     if not applied.only:
         return request
     rest = running.with_running(applied.only)

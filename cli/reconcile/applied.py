@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from meshwright.cli.application import Application, InstanceSpec, instances, with_gateway_ports, workloads
 from meshwright.control_plane.api.private_files import read_private
+from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies.schema import dump
 from meshwright.sidecar.config import Workload
 from meshwright.sidecar.files import write_private
@@ -46,6 +47,14 @@ class AppliedApplication(BaseModel):
     def name(self) -> str:
         """The application's name."""
         return self.application.metadata.name
+
+    def check_same(self, other: AppliedApplication, state: Path) -> None:
+        """Raise InputError unless `other` describes this application too, which runs in `state`."""
+        if other.name != self.name:
+            raise InputError(
+                f"{state}: a mesh is already running here, with application {self.name}, not {other.name}: "
+                "stop it with `mesh down`, or choose another --state"
+            )
 
     @property
     def instances(self) -> tuple[InstanceSpec, ...]:

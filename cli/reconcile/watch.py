@@ -64,7 +64,9 @@ class SourceWatch:
                 reasons[service] = f"{file.name} changed"
         try:
             if changed_file(before[_FILE], after[_FILE]):
-                await self._reconcile(_read_again(applied))
+                again = _read_again(applied)
+                applied.check_same(again, self._state)
+                await self._reconcile(again)
             if reasons:
                 await self._reconcile(load_applied(self._state) or applied, reasons)
         except MeshError as error:
