@@ -70,7 +70,7 @@ debian:
 	fi
 
 test: .venv/.tests debian
-	@$(BIN)/python -m tests.suite -m "not long" -n 5 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m tests.suite -m "not long" -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: DEBIAN += systemd-nspawn:systemd-container mmdebstrap:mmdebstrap runc:runc iptables:iptables \
   pebble:pebble certbot:certbot

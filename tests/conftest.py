@@ -2,8 +2,8 @@
 
 Files that need processes come first, and pure tests fill the gaps. pytest-xdist gives each worker whole
 files in the order of collection (`--no-loadscope-reorder`), so the meshes of a file start once and all
-workers end at about the same time. There are five workers on two cores, because tests with real processes
-wait for more than half of their time.
+workers end at about the same time. There are four workers on two cores, because tests with real processes
+wait for more than a third of their time.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from xdist.scheduler import LoadFileScheduling
 
 from tests import needs
 
-FOLDERS = ("tests/cli/demo/",)
-"""Folders whose tests share a mesh that is expensive to start."""
+WHOLE_EXCHANGE = ("tests/cli/demo/", "tests/deploy/test_compose.py")
+"""What starts every service of the exchange. One worker runs all of it, one mesh after the other: an Envoy
+needs two instances of inotify, and a user has 128 (fs.inotify.max_user_instances).
+"""
 
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
@@ -35,14 +37,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     needs.mark(items)
 
 
-class FileOrFolder(LoadFileScheduling):  # type: ignore[misc]  # has no types
-    """Gives a worker whole files, and of FOLDERS all files."""
+class Files(LoadFileScheduling):  # type: ignore[misc]  # has no types
+    """Gives a worker whole files, and WHOLE_EXCHANGE to one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((folder for folder in FOLDERS if nodeid.startswith(folder)), super()._split_scope(nodeid))
+        return WHOLE_EXCHANGE[0] if nodeid.startswith(WHOLE_EXCHANGE) else super()._split_scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FileOrFolder:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Files:
     """How pytest-xdist spreads the tests."""
-    return FileOrFolder(config, log)
+    return Files(config, log)

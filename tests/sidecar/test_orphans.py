@@ -69,6 +69,11 @@ def test_reap_kills_an_orphan_that_ignores_sigterm(state: Path) -> None:
         orphan.stdout.close()
 
 
+def recorded(state: Path) -> ProcessRecord:
+    """The record of the child; without a pid before it runs."""
+    return ProcessRecord.model_validate_json(record_path(state, "child").read_bytes())
+
+
 async def test_child_of_a_killed_parent_is_reaped_by_its_successor(state: Path) -> None:
     code = (
         "import asyncio; from pathlib import Path; from tests.sidecar.test_supervisor import *\n"
@@ -80,11 +85,11 @@ async def test_child_of_a_killed_parent_is_reaped_by_its_successor(state: Path) 
     parent = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-c", code])
     try:
         await until(lambda: "up" in tail(log_path(state, "child")), "the child runs")
-        await until(record_path(state, "child").exists, "the child is recorded")
+        await until(lambda: recorded(state).pid, "the child is recorded with its pid")
     finally:
         parent.kill()
         parent.wait()
-    record = ProcessRecord.model_validate_json(record_path(state, "child").read_bytes())
+    record = recorded(state)
     assert psutil.pid_exists(record.pid)
     assert [orphan.pid for orphan in await asyncio.to_thread(reap_orphans, state)] == [record.pid]
     await until(lambda: not psutil.pid_exists(record.pid) or has_exited(psutil.Process(record.pid)), "gone")

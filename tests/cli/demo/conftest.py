@@ -11,7 +11,7 @@ from tests.envoy.harness import settings
 from tests.fakes.ports import free_port
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     environment, port = settings(folder / "state"), free_port()
