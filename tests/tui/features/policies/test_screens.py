@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,24 +177,6 @@ async def test_the_whole_mesh_is_rolled_back_to_a_revision(tmp_path: Path) -> No
         await wait_until(pilot, lambda: newest(mesh).revision == 4)
         assert (attempts(mesh), attempts(mesh, "other")) == (2, None)
         assert newest(mesh).message == "rollback to revision 1"
-
-
-async def test_a_poll_during_the_fetch_of_a_history_does_not_lose_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with on_policies(tmp_path) as (pilot, _mesh):
-        assert isinstance(pilot.app.screen, PoliciesScreen)
-        detail, fetch = pilot.app.screen.detail, pilot.app.call
-
-        async def fetch_while_polling(request: Any, **options: Any) -> Any:
-            revisions = await fetch(request, **options)
-            assert detail.policy is not None
-            detail.show(replace(detail.policy))
-            return revisions
-
-        monkeypatch.setattr(pilot.app, "call", fetch_while_polling)
-        await detail.load_history()
-        assert detail.rollback_target() is not None
 
 
 async def test_a_policy_without_an_earlier_revision_is_deleted_after_confirmation(tmp_path: Path) -> None:
