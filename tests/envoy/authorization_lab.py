@@ -82,6 +82,8 @@ class Lab:
 
     def _connect(self, call: Call, port: int, name: str) -> ssl.SSLSocket:
         raw = socket.create_connection(("127.0.0.1", port), 60, source_address=(call.address, 0))
+        # Else the first bytes wait 40 ms for Envoy to acknowledge the end of the handshake.
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self.contexts[call.caller].wrap_socket(raw, server_hostname=name or None)
 
 
