@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from meshwright.control_plane.policies.authorization.in_force import OVERRIDE_HEADERS
 from tests.envoy.envoy_admin import stats
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.mesh_policies import applying, policy_document
@@ -305,8 +306,14 @@ TRICKS = {
     "a byte that is not UTF-8": "GET /admin;\xff HTTP/1.1",
     "absolute form": "GET http://back/admin HTTP/1.1",
     "absolute form of another host": "GET http://other/admin HTTP/1.1",
-    "method override": "POST /x HTTP/1.1\r\nX-HTTP-Method-Override: DELETE",
-    "method override by another header": "POST /x HTTP/1.1\r\nx-method-override: delete",
+    "absolute form without a path": "GET http://back?/admin HTTP/1.1\r\nx-role: banned",
+    "doubled host": "GET /admin HTTP/1.1\r\nHost: other",
+    "no path at all": "OPTIONS * HTTP/1.1\r\nx-role: banned",
+    **{
+        f"method override by {header}": f"POST /x HTTP/1.1\r\n{header}: {method}"
+        for header, method in zip(OVERRIDE_HEADERS, ("DELETE", "delete", "PUT, DELETE"), strict=True)
+    },
+    "doubled method override": "POST /x HTTP/1.1\r\nX-HTTP-Method: PUT\r\nx-http-method: DELETE",
     "method in lower case": "delete /x HTTP/1.1",
     "doubled header": "GET /x HTTP/1.1\r\nx-role: user\r\nX-Role: banned",
     "doubled header, first": "GET /x HTTP/1.1\r\nx-role: banned\r\nX-Role: \xff",
@@ -333,6 +340,10 @@ HTTP2_TRICKS: dict[str, list[tuple[str, str]]] = {
     "doubled header": [*{**GET, ":path": "/x"}.items(), ("x-role", "user"), ("x-role", "banned")],
     "no authority": [(":method", "GET"), (":scheme", "http"), (":path", "/admin"), ("host", "back")],
     "another host": [*GET.items(), ("host", "other")],
+    "two authorities": [*GET.items(), (":authority", "other")],
+    "a made-up pseudo-header": [*GET.items(), (":path-info", "/x")],
+    "a pseudo-header in a header's name": [*{**GET, ":path": "/x"}.items(), (":x-role", "banned")],
+    "another scheme": [*{**GET, ":scheme": "https"}.items()],
     "extended CONNECT": [*{**GET, ":method": "CONNECT", ":protocol": "websocket"}.items()],
     "CONNECT": [(":method", "CONNECT"), (":authority", "back:80"), (":path", "/admin"), (":scheme", "http")],
 }  # fmt: skip
@@ -372,6 +383,8 @@ def test_no_trick_gets_past_a_rule(mesh: Mesh, applied: Any, target: str) -> Non
         assert sent("CONNECT back:80 HTTP/1.1") == 404
         for name in HOST_TRICKS:
             assert sent("GET /x HTTP/1.1", name) == 403, name
+            assert sent(f"GET http://{name}/x HTTP/1.1", "other") == 403, name
+            assert http2_status(port, [*{**GET, ":path": "/x", ":authority": name}.items()]) == 403, name
     else:
         request = "GET /admin HTTP/1.1\r\nHost: back\r\nConnection: close\r\n\r\n"
         tunnel = exchange(port, "CONNECT back:80 HTTP/1.1\r\nHost: back:80\r\n\r\n", request)
