@@ -58,6 +58,7 @@ COMMANDS = {
     "ps": CommandEntry("ps", "ps", "List the instances: state, restarts, age, host and process."),
     "restart": CommandEntry("restart", "restart", "Restart a service, one instance at a time."),
     "rollback": CommandEntry("revisions", "rollback", "Undo the last change, or restore an old revision."),
+    "rollout": CommandEntry("rollout", "app", "Show and steer rollouts of new versions."),
     "run": CommandEntry("run", "run", "Run a process as part of a running mesh."),
     "scale": CommandEntry("reconcile.commands", "scale", "Run another number of instances of a service."),
     "schema": CommandEntry("schema", "schema", "Show the JSON Schema of a kind, or explain it."),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Iterable
 
 from meshwright.control_plane.admin.protocols import RunCommand, StatusSource, Verify
+from meshwright.control_plane.admin.rollout_editor import RolloutEditor
 from meshwright.control_plane.admin.route import Router
 from meshwright.control_plane.admin.routers.authorization import AuthorizationRouter
 from meshwright.control_plane.admin.routers.events import EventsRouter
@@ -20,6 +22,7 @@ from meshwright.control_plane.admin.routers.proxies import ProxiesRouter
 from meshwright.control_plane.admin.routers.refusals import RefusalsRouter
 from meshwright.control_plane.admin.routers.requests import RequestsRouter
 from meshwright.control_plane.admin.routers.revisions import RevisionsRouter
+from meshwright.control_plane.admin.routers.rollouts import RolloutsRouter
 from meshwright.control_plane.admin.routers.services import ServicesRouter
 from meshwright.control_plane.admin.routers.status import StatusRouter
 from meshwright.control_plane.admin.routers.tap import TapRouter
@@ -27,6 +30,7 @@ from meshwright.control_plane.admin.routers.tokens import TokenRegistry, TokensR
 from meshwright.control_plane.admin.routers.topology import TopologyRouter
 from meshwright.control_plane.admin.routers.traces import TracesRouter
 from meshwright.control_plane.admin.routers.wait import WaitRouter
+from meshwright.control_plane.api.models.rollouts import RolloutStatus
 from meshwright.control_plane.events.subscriptions import EventSubscriptions
 from meshwright.control_plane.status.read_model import MeshReadModel
 from meshwright.control_plane.store.revision_repository import RevisionRepository
@@ -47,6 +51,7 @@ def build_routers(
     status: StatusSource,
     patches_allowed: bool,
     verify: Verify,
+    rollouts: Callable[[], Iterable[RolloutStatus]],
 ) -> tuple[Router, ...]:
     """All routers of the admin API."""
     revisions = RevisionRepository(store)
@@ -55,6 +60,7 @@ def build_routers(
         PoliciesRouter(revisions, mesh.preview, denied, verify, topology=mesh.topology),
         RevisionsRouter(revisions, mesh.preview, denied, verify),
         LintRouter(mesh.preview.lint),
+        RolloutsRouter(rollouts, RolloutEditor(revisions, mesh.preview, verify), now=time.time),
         WaitRouter(revisions, mesh.status, monotonic=time.monotonic, sleep=asyncio.sleep),
         StatusRouter(status),
         InstancesRouter(mesh.instances),

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from meshwright.control_plane import background
 from meshwright.control_plane.addresses import admin_url, local_admin_url, write_addresses
 from meshwright.control_plane.admin import server as admin
+from meshwright.control_plane.admin.rollout_editor import RolloutEditor
 from meshwright.control_plane.admin.routers import prometheus_sd
 from meshwright.control_plane.admin.token_files import ensure_read_token, ensure_token
 from meshwright.control_plane.admin_routers import build_routers
@@ -48,13 +49,14 @@ from meshwright.control_plane.host_problems import HostProblems
 from meshwright.control_plane.limits.batches import LimitBatches
 from meshwright.control_plane.limits.service import RateLimitService
 from meshwright.control_plane.reconciler import ConfigReconciler
+from meshwright.control_plane.rollouts.controller import RolloutController
 from meshwright.control_plane.status.assessment import StatusAssessment
 from meshwright.control_plane.status.known_nodes import NameConflicts, NodeOwners
 from meshwright.control_plane.status.prometheus import MeshCollector
 from meshwright.control_plane.status.read_model import MeshReadModel
 from meshwright.control_plane.store.last_revision import LastRevisionFile
-from meshwright.control_plane.store.leases import InstanceKey
 from meshwright.control_plane.store.locate import locate_store
+from meshwright.control_plane.store.revision_repository import RevisionRepository
 from meshwright.control_plane.store.root_claim import RootClaim
 from meshwright.control_plane.telemetry.ingest.sender import SenderCheck
 from meshwright.control_plane.telemetry.service import TelemetryService
@@ -111,6 +113,7 @@ class ControlPlane:
 
         # What the mesh does: telemetry, status, events.
         self._build_mesh_view()
+        self._build_rollouts()
         # Enrolment: a join token and a CSR for the first SVID, by HTTPS.
         self._build_enrolment()
 
@@ -210,6 +213,13 @@ class ControlPlane:
             self.event_watcher.proxy_evicted,
         )
 
+    def _build_rollouts(self) -> None:
+        # Rollouts: each moves on by a revision, as its steps and guards say.
+        preview, history = self.read_model.preview, self.telemetry.windows.history
+        editor = RolloutEditor(RevisionRepository(self.store), preview, self.verifier.verify)
+        report = partial(self.host_problems.report, "rollouts")
+        self.rollouts = RolloutController(lambda: self.reconciler.world, history, editor.move, report)
+
     # --- lifecycle --------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -258,6 +268,7 @@ class ControlPlane:
             "events": self.event_watcher.run,
             "members": lambda: self.members.run(xds, admin),
             "presence": lambda: self.presence.run(xds),
+            "rollouts": self.rollouts.run,
         }
         keep = self.host_problems.keep_running
         tasks = [asyncio.create_task(keep(name, loop)) for name, loop in loops.items()]
@@ -267,23 +278,14 @@ class ControlPlane:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _expire_leases(self) -> None:
-        store, watcher = self.store, self.event_watcher
+        store, watcher, connected = self.store, self.event_watcher, self.read_model.connected_proxies
         await background.expire_leases(
-            store.leases, store.silent_leases, self._which_work, watcher.leases_expired, watcher.agents_silent
+            store.leases,
+            store.silent_leases,
+            lambda instances: self.telemetry.at_work(instances, connected()),
+            watcher.leases_expired,
+            watcher.agents_silent,
         )
-
-    def _which_work(self, instances: Collection[InstanceKey]) -> list[InstanceKey]:
-        """The instances whose own Envoys show that they work: by metrics, or by an xDS stream if idle."""
-        now, trust_domain = time.monotonic(), self._settings.trust_domain
-        connected = self.read_model.connected_proxies()
-        instances_at_work = []
-        for key in instances:
-            working = self.telemetry.windows.works(
-                Identity(trust_domain, "service", key.service), key.instance, now
-            )
-            if working or (working is None and key in connected):
-                instances_at_work.append(key)
-        return instances_at_work
 
     async def _start_xds(self) -> int:
         try:
@@ -304,6 +306,7 @@ class ControlPlane:
             status=self.assessment.status,
             patches_allowed=settings.patches_allowed,
             verify=self.verifier.verify,
+            rollouts=self.rollouts.statuses,
         )
         try:
             return await admin.start(

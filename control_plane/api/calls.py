@@ -117,6 +117,16 @@ def rollback(number: int, options: ChangeOptions = DEFAULT_OPTIONS) -> ApiCall:
     return ApiCall("POST", _path("revisions", str(number), "rollback"), options.to_json())
 
 
+def rollouts() -> ApiCall:
+    """Every rollout → RolloutList."""
+    return ApiCall("GET", f"{PREFIX}/rollouts")
+
+
+def steer_rollout(name: str, action: str, options: ChangeOptions = DEFAULT_OPTIONS) -> ApiCall:
+    """Promote, pause, resume, abort or restart a rollout → ApplyResponse."""
+    return ApiCall("POST", _path("rollouts", name), {"action": action, **options.to_json()})
+
+
 # --- services -----------------------------------------------------------------------------------------
 
 

@@ -55,6 +55,7 @@ from meshwright.control_plane.api.models.proxies import EvictionResult, ProxyDet
 from meshwright.control_plane.api.models.refusals import RefusalList
 from meshwright.control_plane.api.models.requests import Explanation, Request, RequestList
 from meshwright.control_plane.api.models.revisions import RevisionDetail, RevisionInfo, RevisionList
+from meshwright.control_plane.api.models.rollouts import RolloutAction, RolloutList
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.tokens import NewToken, RevokedToken, TokenInfo, TokenList
 from meshwright.control_plane.api.models.topology import (
@@ -214,6 +215,16 @@ class Client:
     async def lint(self) -> LintReport:
         """What lint finds in the policies in force."""
         return await self._send(calls.lint(), LintReport)
+
+    async def rollouts(self) -> RolloutList:
+        """Every rollout with its step and figures."""
+        return await self._send(calls.rollouts(), RolloutList)
+
+    async def steer_rollout(
+        self, name: str, action: RolloutAction, options: calls.ChangeOptions = calls.DEFAULT_OPTIONS
+    ) -> ApplyResponse:
+        """Promote, pause, resume, abort or restart a rollout."""
+        return await self._send(calls.steer_rollout(name, action, options), ApplyResponse)
 
     # --- services and topology --------------------------------------------------------------------
 

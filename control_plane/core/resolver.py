@@ -31,6 +31,7 @@ from meshwright.control_plane.core.ports import (
     subset_cluster,
     with_clusters,
 )
+from meshwright.control_plane.core.rollouts import Rollouts
 from meshwright.control_plane.core.route_resolver import RouteResolver
 from meshwright.control_plane.core.secure_listeners import SecureListenerResolver
 from meshwright.control_plane.core.shared_filters import SharedFilterView
@@ -80,7 +81,7 @@ class Resolver:
         certificates: dict[str, Certificate] = {}
         self.externals = ExternalResolver(self.attachments, certificates)
         self._backends = BackendResolver(subsets, self.externals.services)
-        self._routes = RouteResolver(self.attachments, self._backends)
+        self._routes = RouteResolver(self.attachments, self._backends, Rollouts(documents))
         self._tcp_routes = TcpRouteResolver(self._backends)
         self._secure_listeners = SecureListenerResolver(
             self.attachments, self._routes, self._tcp_routes, certificates

@@ -19,6 +19,7 @@ from meshwright.control_plane.core.backends import BackendResolver
 from meshwright.control_plane.core.hostnames import covers, most_specific, precedence
 from meshwright.control_plane.core.listeners import attach
 from meshwright.control_plane.core.ports import cluster_name, port_numbers, with_clusters
+from meshwright.control_plane.core.rollouts import Rollouts
 from meshwright.control_plane.core.tcp_routes import selects_port
 from meshwright.control_plane.core.views import HostView, ListenerView, RuleView, default_port
 from meshwright.control_plane.core.world import PolicyDocument, Service
@@ -38,14 +39,16 @@ RouteRule = HTTPRouteRule | GRPCRouteRule
 class RouteResolver:
     """The routes of one set of documents, by parent."""
 
-    def __init__(self, attachments: Attachments, backends: BackendResolver) -> None:
+    def __init__(self, attachments: Attachments, backends: BackendResolver, rollouts: Rollouts) -> None:
         self._attachments = attachments
         self._backends = backends
+        self._rollouts = rollouts
         self._routes: dict[tuple[str, str], list[tuple[PolicyDocument, RequestRoute, ParentReference]]]
         self._routes = defaultdict(list)
 
     def add(self, document: PolicyDocument, route: RequestRoute) -> None:
-        """Index a route under each of its parents."""
+        """Index a route under each of its parents, with the weights of its rollouts."""
+        route = self._rollouts.applied(route)
         for parent in route.spec.parent_refs:
             self._routes[parent.kind, parent.name].append((document, route, parent))
 
@@ -144,7 +147,17 @@ class RouteResolver:
             policies = self._route_policies(services, point)
             age = (document.created, route.name, index)
             keeps = isinstance(route, HTTPRoute) and route.keeps_paths
-            yield RuleView(document.ref, rule, age, backends, mirrors, policies, grpc=grpc, keeps_paths=keeps)
+            yield RuleView(
+                document.ref,
+                rule,
+                age,
+                backends,
+                mirrors,
+                policies,
+                grpc=grpc,
+                keeps_paths=keeps,
+                rollouts=self._rollouts.refs(document.ref, rule),
+            )
 
     def _edge_of(self, edge: AttachmentPoint, rule: RouteRule) -> AttachmentPoint:
         """The edge of a rule of a gateway's route: to its first backend."""

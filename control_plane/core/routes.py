@@ -82,7 +82,7 @@ def _dependencies(rule: RuleView) -> Iterator[str]:
 
 def _refs(rule: RuleView) -> tuple[str, ...]:
     route = (rule.route,) if rule.route else ()
-    return tuple(dict.fromkeys((*route, *refs_of(rule.policies))))
+    return tuple(dict.fromkeys((*route, *rule.rollouts, *refs_of(rule.policies))))
 
 
 def _patch(rule: RuleView, route: v3.Route, *, gateway: bool) -> list[v3.Route]:

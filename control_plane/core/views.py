@@ -35,7 +35,7 @@ class RuleView:
     timeouts are deadlines and whose failures are statuses. Of the rules of one host those with the lower
     `tier` come first: it ranks the host names of the routes. `only_ports`: at a gateway without a Gateway
     document, whose port only its node knows, the rule is for these ports. `keeps_paths`: paths that an app
-    may read in two ways are not refused.
+    may read in two ways are not refused. `rollouts` decide the weights.
     """
 
     route: str
@@ -48,6 +48,7 @@ class RuleView:
     tier: tuple[bool, int] = (False, 0)
     only_ports: tuple[int, ...] = ()
     keeps_paths: bool = False
+    rollouts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

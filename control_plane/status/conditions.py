@@ -23,6 +23,7 @@ from meshwright.control_plane.policies.certificate.spec import Certificate
 from meshwright.control_plane.policies.externalservice.spec import ExternalService
 from meshwright.control_plane.policies.gateway.spec import Gateway
 from meshwright.control_plane.policies.httproute.parents import RoutePolicy
+from meshwright.control_plane.policies.rollout.spec import Rollout
 from meshwright.control_plane.policies.subset.spec import Subset
 from meshwright.control_plane.status import gateway_status
 from meshwright.control_plane.status.certificates import NO_CERTIFICATES, NodeCertificates
@@ -114,6 +115,9 @@ def _warnings(references: References, document: PolicyDocument) -> Iterator[Refe
         case Subset() as subset:
             if problem := references.subset(subset):
                 yield problem
+        case Rollout() as canary:
+            attachment, problems = references.rollout(canary)
+            yield from ([attachment] if attachment else problems)
         case ExternalService() as external:
             yield from references.callers(external)
 
@@ -189,6 +193,9 @@ def _accepted_and_resolved(references: References, document: PolicyDocument) -> 
         case Subset() as subset:
             problem = references.subset(subset)
             yield from _in_part([problem], [])
+        case Rollout() as canary:
+            attachment, problems = references.rollout(canary)
+            yield from _in_part([attachment], problems)
         case ExternalService() as external:
             callers = references.callers(external)
             missing = callers if len(callers) == len(external.spec.from_) else []

@@ -6,12 +6,13 @@ Every name, section, port and host name is resolved against the world as it is n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from meshwright.control_plane.core.backends import BackendCluster, BackendResolver
 from meshwright.control_plane.core.listeners import Attached, ListenerPorts, attach, listeners_of
 from meshwright.control_plane.core.ports import port_numbers
+from meshwright.control_plane.core.rollouts import concerns
 from meshwright.control_plane.core.tcp_routes import selects_port
 from meshwright.control_plane.core.world import Service, World
 from meshwright.control_plane.policies.backendtlspolicy.spec import BackendTLSPolicy
@@ -19,10 +20,11 @@ from meshwright.control_plane.policies.base import TargetedPolicy, TargetRef
 from meshwright.control_plane.policies.certificate.spec import Certificate
 from meshwright.control_plane.policies.externalservice.spec import ExternalService
 from meshwright.control_plane.policies.gateway.spec import Gateway, Listener
-from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
+from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute, GRPCRouteRule
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
 from meshwright.control_plane.policies.httproute.parents import ParentReference, RoutePolicy
-from meshwright.control_plane.policies.httproute.spec import HTTPRoute
+from meshwright.control_plane.policies.httproute.spec import HTTPRoute, HTTPRouteRule
+from meshwright.control_plane.policies.rollout.spec import Rollout
 from meshwright.control_plane.policies.subset.spec import Subset
 from meshwright.control_plane.policies.tcproute.spec import TCPRoute
 from meshwright.control_plane.policies.tlsroute.spec import TLSRoute
@@ -219,6 +221,28 @@ class References:
             return None
         missing = self._missing("Service", policy.spec.service)
         return ReferenceProblem("TargetNotFound", f"spec.service: {missing}: {_LATER}")
+
+    def rollout(self, policy: Rollout) -> tuple[ReferenceProblem | None, list[ReferenceProblem]]:
+        """Why a Rollout decides about nothing, if so; and its backends that do not resolve."""
+        spec = policy.spec
+        route = self._routes.get(spec.route.ref)
+        if not isinstance(route, HTTPRoute | GRPCRoute):
+            missing = self._missing(spec.route.kind, spec.route.name)
+            return ReferenceProblem("TargetNotFound", f"spec.route.name: {missing}: {_LATER}"), []
+        rules: Sequence[HTTPRouteRule | GRPCRouteRule] = route.spec.rules
+        if not any(concerns(spec, rule) for rule in rules):
+            backends = f"{spec.stable.kind} {spec.stable.name} or {spec.canary.kind} {spec.canary.name}"
+            where = f" {spec.route.section_name!r}" if spec.route.section_name else ""
+            message = f"no rule{where} of {spec.route.kind} {spec.route.name} has {backends} as a backend"
+            return ReferenceProblem("NoEffect", f"spec.route: {message}: name one in its backendRefs"), []
+        problems = []
+        for field, ref in (("stable", spec.stable), ("canary", spec.canary)):
+            resolved = self._backend(route, ref)
+            if resolved.failure:
+                advice = self._suggestion(ref.kind, ref.name) if resolved.field == "name" else ""
+                message = f"spec.{field}.{resolved.field}: {resolved.message}{advice}: its share gets 500"
+                problems.append(ReferenceProblem(resolved.failure, message))
+        return None, problems
 
     # --- names ------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.api.models.topology import (
@@ -20,6 +20,7 @@ from meshwright.control_plane.core.resolver import Resolver
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies.hooks import TransportMode
+from meshwright.control_plane.store.leases import InstanceKey
 from meshwright.control_plane.telemetry.export.client import OtlpExporter, create_exporter
 from meshwright.control_plane.telemetry.ingest.queue import Signal
 from meshwright.control_plane.telemetry.ingest.sender import ACCEPT_ALL, SenderCheck
@@ -128,6 +129,18 @@ class TelemetryService:
             evicted_gateways=evicted_gateways,
             gateways={proxy.service for proxy in proxies if proxy.role == "gateway"},
         )
+
+    def at_work(
+        self, instances: Iterable[InstanceKey], connected: Container[tuple[str, str]]
+    ) -> list[InstanceKey]:
+        """The instances whose own Envoys show that they work: by metrics, or if idle by being `connected`."""
+        now, trust_domain = time.monotonic(), self._settings.trust_domain
+        result = []
+        for key in instances:
+            working = self.windows.works(Identity(trust_domain, "service", key.service), key.instance, now)
+            if working or (working is None and key in connected):
+                result.append(key)
+        return result
 
     def topology(self, context: MeshContext) -> Topology:
         """The service graph of the current window."""

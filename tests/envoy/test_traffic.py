@@ -6,6 +6,7 @@ All the time, requests go through a sidecar and through the ingress, with the sa
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -194,6 +195,75 @@ def test_policies_of_other_kinds_are_created_and_deleted(mesh: Mesh, traffic: Se
         mesh.apply(f"apiVersion: meshwright.io/v1\nkind: {kind}\nmetadata: {{name: passing}}\nspec: {spec}\n")
     for kind in policies:
         mesh.delete(kind, "passing")
+
+
+def rollout(name: str, canary: str, steps: str, guards: str) -> str:
+    """A Rollout of the route `back`, from v1 to another version."""
+    return f"""
+apiVersion: meshwright.io/v1
+kind: Rollout
+metadata: {{name: {name}}}
+spec:
+  route: {{name: back}}
+  stable: {{group: meshwright.io, kind: Subset, name: v1}}
+  canary: {{group: meshwright.io, kind: Subset, name: {canary}}}
+  testers: [{{name: x-tester, value: "yes"}}]
+  steps: [{steps}]
+  guards: {{{guards}}}
+"""
+
+
+def phase(mesh: Mesh, name: str) -> str:
+    """Where a rollout stands."""
+    shown = json.loads(mesh.run("rollout", "status", name, "-o", "json").stdout)
+    return str(shown["phase"])
+
+
+def test_a_rollout_gives_the_canary_all_requests_step_by_step(mesh: Mesh, traffic: Sequence[Load]) -> None:
+    mesh.apply(route(split(v1=1)))
+    steps = "{mirror: 50, pause: 1s}, {weight: 20, pause: 1s}, {weight: 60, pause: 1s}"
+    document = rollout("to-v2", "v2", steps, "successRate: 99, minRequests: 20, window: 10s")
+    mesh.apply(document)
+    until(lambda: phase(mesh, "to-v2") == "Promoted", "the rollout is promoted", within=180, every=1)
+    history = json.loads(mesh.run("history", "-o", "json").stdout)["items"]
+    moves = [entry["message"] for entry in reversed(history) if entry["author"] == "rollout"]
+    assert moves == [
+        "rollout to-v2: step 1 of 3: copies of 50 % of the requests go to Subset v2",
+        "rollout to-v2: step 2 of 3: 20 % of the requests go to Subset v2",
+        "rollout to-v2: step 3 of 3: 60 % of the requests go to Subset v2",
+        "rollout to-v2: Subset v2 has all requests",
+    ]
+    wait_until_unused(mesh, "back-1")
+    mesh.apply(document)
+    assert shares(mesh, VERSIONS, 500) == close_to(v1=0, v2=100, v3=0)
+    mesh.delete("Rollout", "to-v2")
+
+
+def test_a_rollout_whose_canary_fails_is_aborted(mesh: Mesh, traffic: Sequence[Load]) -> None:
+    """Only testers see the failures, who call from an instance of `back`."""
+    mesh.apply(rollout("to-v3", "v3", "{weight: 1}", "successRate: 99, minRequests: 20, window: 10s"))
+
+    def aborted() -> bool:
+        for _ in range(10):
+            mesh.get("back-2", "http://back/status/500", headers={"x-tester": "yes"})
+        return phase(mesh, "to-v3") == "Aborted"
+
+    until(aborted, "the rollout is aborted", within=120)
+    shown = mesh.run("rollout", "status", "to-v3", "--wait", check=False)
+    assert shown.returncode == 1
+    assert "requests to the canary failed" in shown.stdout
+    wait_until_unused(mesh, "back-3")
+    assert shares(mesh, VERSIONS, 500) == close_to(v1=100, v2=0, v3=0)
+    mesh.run("rollout", "restart", "to-v3")
+    mesh.run("rollout", "pause", "to-v3", "-m", "enough for today")
+    assert phase(mesh, "to-v3") == "Paused"
+    mesh.run("rollback")
+    shown = mesh.run("rollout", "status", "to-v3")
+    assert "paused: restored by a rollback\nwaits for `mesh rollout resume`" in shown.stdout
+    assert [line.split()[:5] for line in mesh.run("rollout", "list").stdout.splitlines()[1:]] == [
+        ["to-v3", "paused", "1", "of", "1"]
+    ]
+    mesh.delete("Rollout", "to-v3")
 
 
 def test_streams_survive_every_change(mesh: Mesh, traffic: Sequence[Load], streams: list[Stream]) -> None:

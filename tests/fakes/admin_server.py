@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meshwright.control_plane.admin import server
-from meshwright.control_plane.admin.protocols import EditPreview
+from meshwright.control_plane.admin.protocols import EditPreview, unverified
+from meshwright.control_plane.admin.rollout_editor import RolloutEditor
 from meshwright.control_plane.admin.route import Route, Router
 from meshwright.control_plane.admin.routers.authorization import AuthorizationRouter
 from meshwright.control_plane.admin.routers.events import EventsRouter
@@ -26,6 +27,7 @@ from meshwright.control_plane.admin.routers.proxies import ProxiesRouter
 from meshwright.control_plane.admin.routers.refusals import RefusalsRouter
 from meshwright.control_plane.admin.routers.requests import RequestsRouter
 from meshwright.control_plane.admin.routers.revisions import RevisionsRouter
+from meshwright.control_plane.admin.routers.rollouts import RolloutsRouter
 from meshwright.control_plane.admin.routers.services import ServicesRouter
 from meshwright.control_plane.admin.routers.status import StatusRouter
 from meshwright.control_plane.admin.routers.tap import TapRouter
@@ -218,6 +220,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         PoliciesRouter(fake.store, preview, topology=lambda: fake.topology),
         RevisionsRouter(fake.store, preview),
         LintRouter(fake.lint),
+        RolloutsRouter(lambda: (), RolloutEditor(fake.store, preview, unverified), now=time.time),
         WaitRouter(fake.store, fake.report, monotonic=time.monotonic, sleep=asyncio.sleep),
         StatusRouter(fake.report),
         InstancesRouter(lambda: [instance]),

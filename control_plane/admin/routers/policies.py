@@ -28,6 +28,7 @@ from meshwright.control_plane.api.models.policies import (
 from meshwright.control_plane.api.models.topology import Topology
 from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
+from meshwright.control_plane.policies.rollout.progress import with_stored_progress
 from meshwright.control_plane.policies.secret_source import with_stored_secrets
 from meshwright.control_plane.policies.validation_messages import suggestion
 from meshwright.control_plane.status.change_impact import change_impact
@@ -96,10 +97,11 @@ class PoliciesRouter:
     async def apply(self, _params: NoParams, body: ApplyRequest) -> ApplyResponse:
         """Create or change documents, all or none.
 
-        One that keeps a secret of the newest revision is based on that: another change must not lose to it.
+        One that keeps a secret or the progress of the newest revision is based on that: another change must
+        not lose to it.
         """
         current = await self._revisions.current()
-        inputs = _with_stored_secrets(body.documents, current)
+        inputs = _as_meant(body.documents, current)
         if inputs != body.documents and body.base is None:
             body = body.model_copy(update={"base": current.info.revision})
         applied = await validate(inputs)
@@ -120,7 +122,7 @@ class PoliciesRouter:
     async def diff(self, _params: NoParams, body: DiffRequest) -> DiffResponse:
         """What an apply would change: proxies and their traffic, documents, Envoy's resources."""
         current = await self._revisions.current()
-        applied = await validate(_with_stored_secrets(body.documents, current))
+        applied = await validate(_as_meant(body.documents, current))
         check_allowed(applied, self._denied_kinds)
         before = current.documents
         after = _merged(before, applied)
@@ -172,13 +174,18 @@ class PoliciesRouter:
         return documents
 
 
-def _with_stored_secrets(
-    inputs: Sequence[DocumentInput], current: PolicyRevision
-) -> tuple[DocumentInput, ...]:
-    """The documents as they are meant: a redacted secret is that of the same document in the mesh."""
+def _as_meant(inputs: Sequence[DocumentInput], current: PolicyRevision) -> tuple[DocumentInput, ...]:
+    """The documents as they are meant, by what the mesh has of the same kind and name.
+
+    A redacted secret is the stored one, and a Rollout stands where it stood.
+    """
     stored = {document.key: document.document for document in current.documents}
     return tuple(
-        sourced.model_copy(update={"document": dict(with_stored_secrets(sourced.document, stored))})
+        sourced.model_copy(
+            update={
+                "document": dict(with_stored_progress(with_stored_secrets(sourced.document, stored), stored))
+            }
+        )
         for sourced in inputs
     )
 

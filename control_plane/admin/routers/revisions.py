@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import Field
 
@@ -13,6 +15,7 @@ from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog, V
 from meshwright.control_plane.admin.route import NoBody, RequestParams, Route
 from meshwright.control_plane.api.models.policies import ApplyResponse, RollbackRequest
 from meshwright.control_plane.api.models.revisions import RevisionDetail, RevisionList
+from meshwright.control_plane.policies.rollout.progress import restored
 
 HISTORY_LIMIT = 1000
 """Revisions in one response."""
@@ -77,8 +80,11 @@ class RevisionsRouter:
         current = await self._revisions.current()
         target = await self._revisions.get(params.revision)
         present = {document.key: document.document for document in current.documents}
-        returning = [item for item in target.documents if present.get(item.key) != item.document]
+        documents = [
+            replace(item, document=restored(item.document, present, time.time())) for item in target.documents
+        ]
+        returning = [item for item in documents if present.get(item.key) != item.document]
         check_allowed(returning, self._denied_kinds)
         message = body.message or f"rollback to revision {params.revision}"
         edit = body.model_copy(update={"message": message})
-        return await self._editor.commit(current, edit, policy_merge.merge((), target.documents))
+        return await self._editor.commit(current, edit, policy_merge.merge((), documents))

@@ -177,7 +177,15 @@ READ_ONLY = frozenset(
     {"status", "instances", "proxies", "wait", "topology", "edge_history", "services", "service_history"}
     | {"policies", "policies_of_kind", "policy", "history", "revision", "diff", "lint", "events", "requests"}
     | {"proxy_stats", "proxy_config", "log_level", "prometheus_targets", "traces", "trace", "explain"}
-    | {"service_policies", "restart_status", "check_access", "access_matrix", "observed_calls", "refusals"}
+    | {
+        "service_policies",
+        "restart_status",
+        "check_access",
+        "access_matrix",
+        "observed_calls",
+        "refusals",
+        "rollouts",
+    }
     | {"jaeger_services", "jaeger_operations", "jaeger_traces", "jaeger_trace", "jaeger_dependencies"}
 )
 """Operations that the read-only token permits."""
@@ -187,6 +195,7 @@ ADMIN_ONLY = frozenset(
         "apply",
         "delete",
         "rollback",
+        "steer_rollout",
         "set_log_level",
         "tap",
         "proxy_logs",
@@ -233,6 +242,8 @@ CALLS: dict[str, ApiCall] = {
     "apply": calls.apply([SourcedDocument({"kind": "Retry"})], calls.ChangeOptions(dry_run=True)),
     "delete": calls.delete([DocumentRef("Retry", "again")]),
     "rollback": calls.rollback(1),
+    "rollouts": calls.rollouts(),
+    "steer_rollout": calls.steer_rollout("orders", "pause"),
     "restart_status": calls.restart_status("orders-1"),
     "begin_restart": calls.begin_restart("orders-1"),
     "set_log_level": calls.set_log_level("orders-1", "debug"),

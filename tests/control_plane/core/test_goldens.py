@@ -139,6 +139,8 @@ def test_example_matches_its_golden_diff(kind: str) -> None:
         context = EXTERNAL
     if kind in ("Certificate", "TLSRoute"):
         context = SECURE_GATEWAY
+    if kind == "Rollout":
+        context += f"---\n{registry.example('HTTPRoute')}"
     if kind == "Gateway":
         context = route("orders", "{backendRefs: [{name: orders}]}", INGRESS)
     before, after = (

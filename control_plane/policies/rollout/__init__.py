@@ -1,0 +1,1 @@
+"""Rollout: moves traffic to a new version step by step, and back if it fails."""

@@ -1,0 +1,1 @@
+"""Rollouts: what moves them, and what they do to routes."""
