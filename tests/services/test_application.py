@@ -169,7 +169,7 @@ def test_each_step_of_the_move_to_trading_replaces_the_route_of_quotes() -> None
     """Each file alone is valid with the other policies, and only the reads and writes of quotes change."""
     others = [(path.name, path.read_bytes()) for path in POLICIES if path.name != "legacy.yaml"]
     backends = []
-    for path in sorted((FOLDER / "policies/quotes").glob("*.yaml")):
+    for path in sorted((FOLDER / "policies/quotes").glob("[1-6]-*.yaml")):
         loaded = load_files([*others, (path.name, path.read_bytes())])
         assert loaded.problems == (), path.name
         [route] = YAML(typ="safe").load_all(path)

@@ -265,10 +265,20 @@ def has_last_quotes(running: Demo, service: str, dealings: Dealings) -> bool:
 def test_quotes_are_at_trading_too_and_back_at_legacy_under_traffic(running: Demo) -> None:
     with dealing(running.url, running.folder / "state" / "data") as dealings:
         migrate(running.folder / "state" / "data", 2)
-        route_quotes(running, "quotes/4-weights-50.yaml")
+        route_quotes(running, "quotes/rollout.yaml")
+        until(lambda: "step 1 of 3" in running.mesh("rollout", "status", "quotes"), "trading gets copies", 60)
+        assert dealings.readers.keys() == {"legacy"}
+        for _ in range(2):
+            running.mesh("rollout", "promote", "quotes")
+        until(
+            lambda: "step 3 of 3: 50 %" in running.mesh("rollout", "status", "quotes"),
+            "half of the reads",
+            60,
+        )
         dealings.more(30)
         assert dealings.readers.keys() == {"legacy", "trading"}, dealings.readers
-        route_quotes(running, "legacy.yaml")
+        running.mesh("rollout", "abort", "quotes")
+        running.mesh("delete", "rollout/quotes", "--wait")
         migrate(running.folder / "state" / "data", 0)
         dealings.more()
         assert dealings.readers.keys() == dealings.writers.keys() == {"legacy"}
