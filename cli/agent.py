@@ -9,13 +9,13 @@ from meshwright.cli.join.grpc_log import silence_grpc
 from meshwright.cli.join.option_groups import option_group
 from meshwright.cli.join.options import (
     AdvertiseOption,
+    AgentInboundPortOption,
     AppEnvOption,
     AppOptions,
     AppPortsOption,
     BindOption,
     ControlPlaneOption,
     GatewayOption,
-    InboundPortOption,
     InstanceOption,
     LabelOption,
     ListenerOption,
@@ -34,6 +34,7 @@ from meshwright.cli.options import StateOption
 from meshwright.control_plane.errors import InputError
 
 DEFAULT_LISTENER = "http=8080"
+DEFAULT_INBOUND = 15006
 
 
 @option_group("app", AppOptions)
@@ -53,7 +54,7 @@ def agent(
     advertise: AdvertiseOption = "",
     bind: BindOption = "",
     outbound_port: OutboundPortOption = 15001,
-    inbound_port: InboundPortOption = 15006,
+    inbound_port: AgentInboundPortOption = None,
     ready_port: ReadyPortOption = 15020,
     otlp_port: OtlpPortOption = 0,
     app_env: AppEnvOption = None,
@@ -87,7 +88,7 @@ def agent(
         token_file=token_file,
         ports=tuple(parse_port(text, protocol.value) for text in port),
         outbound_port=outbound_port,
-        inbound_port=inbound_port,
+        inbound_port=(DEFAULT_INBOUND if service else 0) if inbound_port is None else inbound_port,
         ready_port=ready_port,
         otlp_port=otlp_port,
         app_env_file=app_env.absolute() if app_env else None,

@@ -178,6 +178,7 @@ def build_registration(
     return Registration(
         instance=workload.name,
         service=workload.service,
+        role=workload.role,
         address=address,
         port=inbound,
         ports=tuple(port.service_port for port in workload.ports),

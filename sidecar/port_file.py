@@ -41,6 +41,8 @@ def _fit(ports: WorkloadPorts, workload: Workload, *, tracing: bool) -> bool:
         if ports.gateway.keys() != workload.gateway_ports.keys():
             return False
         configured += [(number, ports.gateway[name]) for name, number in workload.gateway_ports.items()]
+        # Gateways that an older agent started have no such port until they start again.
+        configured += [(workload.inbound_port, ports.inbound)] if ports.inbound else []
     else:
         apps = {port.name: port.app_port for port in workload.ports}
         if ports.apps.keys() != apps.keys() or ports.upstreams.keys() != workload.upstreams.keys():

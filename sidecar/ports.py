@@ -33,6 +33,8 @@ UPSTREAM_NETWORK = 127 << 24 | 10 << 16
 class WorkloadPorts:
     """The ports of one workload: `apps` by port name, `gateway` by listener name.
 
+    `inbound` takes the calls of other sidecars, at a gateway those to hosts outside the mesh.
+
     `upstreams` maps a TCP service to the `ip:port` where the app reaches it. `otlp` takes the app's spans; 0
     when nothing is traced.
     """
@@ -100,7 +102,7 @@ class PortAllocator:
         ready = workload.ready_port or self.allocate()
         if workload.role == "gateway":
             gateway = {name: port or self.allocate() for name, port in workload.gateway_ports.items()}
-            return WorkloadPorts(ready, gateway=gateway)
+            return WorkloadPorts(ready, inbound=workload.inbound_port or self.allocate(), gateway=gateway)
         return WorkloadPorts(
             ready,
             workload.outbound_port or self.allocate(),
@@ -120,7 +122,9 @@ class PortAllocator:
         if workload.role == "gateway":
             listeners = workload.gateway_ports
             return replace(
-                updated, gateway={name: keep(listeners[name], port) for name, port in ports.gateway.items()}
+                updated,
+                inbound=keep(workload.inbound_port, ports.inbound) if ports.inbound else 0,
+                gateway={name: keep(listeners[name], port) for name, port in ports.gateway.items()},
             )
         app_ports = {port.name: port.app_port for port in workload.ports}
         return replace(

@@ -37,7 +37,7 @@ def bootstrap_params(
         ready_port=ports.ready,
         outbound_port=ports.outbound,
         # Nothing can come in without a port, and Envoy rejects a listener without filter chains.
-        inbound_port=ports.inbound if workload.ports else 0,
+        inbound_port=ports.inbound if workload.ports or workload.role == "gateway" else 0,
         upstreams=tuple(ports.upstreams.items()),
         gateway_ports=tuple(ports.gateway.items()) if workload.role == "gateway" else None,
         apps=tuple(

@@ -273,9 +273,9 @@ class Sidecar:
             )
 
     def _register(self) -> None:
-        # Nothing in the mesh calls a gateway, so it has no lease.
-        if self.workload.role == "service":
-            inbound, health = self._proxy.ports.inbound, self._state.health
+        inbound, health = self._proxy.ports.inbound, self._state.health
+        # Sidecars call a gateway for hosts outside. One that an older agent started has no port for them.
+        if inbound:
             self._membership.register(
                 lambda address: build_registration(self.workload, address, inbound, self._condition(health))
             )

@@ -213,6 +213,13 @@ OutboundOption = Annotated[
 ]
 OutboundPortOption = Annotated[int, _sidecar_port("Loopback port for the app's requests (HTTP_PROXY)")]
 InboundPortOption = Annotated[int, _sidecar_port("Port on which other sidecars call the app")]
+AgentInboundPortOption = Annotated[
+    int | None,
+    _sidecar_port(
+        "Port on which other sidecars call the app, or a gateway for hosts outside the mesh "
+        "(default: 15006, a free one for a gateway)"
+    ),
+]
 ReadyPortOption = Annotated[int, _sidecar_port("Port of /ready and /stats/prometheus")]
 AppEnvOption = Annotated[
     Path | None,

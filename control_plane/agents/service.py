@@ -1,8 +1,7 @@
 """The agents' gRPC service, `meshwright.agent.v1.Agent`: leases, drain, SVID renewal, reports, commands.
 
 It is served on the xDS port, so every caller has an SVID, and the SVID alone says who it is. Messages are
-the JSON of models in `control_plane/api/models`. A service may act on its own instances only; a gateway may
-only renew, report, and fetch and complete commands.
+the JSON of models in `control_plane/api/models`. A service or gateway may act on its own instances only.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from meshwright.control_plane.api.models.instances import (
     InstanceRef,
     LeaseGrant,
     Registration,
+    owner_name,
 )
 from meshwright.control_plane.api.models.proxies import ProxyReport
 from meshwright.control_plane.api.spiffe import Identity
@@ -151,23 +151,23 @@ class AgentService:
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     async def _serve_register(self, caller: Caller, registration: Registration, _peer: str) -> LeaseGrant:
-        if registration.service != _service(caller.identity):
-            message = f"{caller.identity.uri} may not register an instance of {registration.service}"
+        if registration.owner != _owner(caller.identity):
+            message = f"{caller.identity.uri} may not register an instance of {registration.owner}"
             raise PermissionDeniedError(message)
         self._seen.record(caller, registration.instance, time.monotonic())
         await self._leases.register(registration)
         return LeaseGrant(ttl=self._lease_ttl)
 
     async def _serve_deregister(self, caller: Caller, request: InstanceDeparture, _peer: str) -> ApiModel:
-        await self._leases.deregister(request.instance, _service(caller.identity), request.failure)
+        await self._leases.deregister(request.instance, _owner(caller.identity), request.failure)
         return ApiModel()
 
     async def _serve_drain(self, caller: Caller, request: InstanceRef, _peer: str) -> DrainResult:
-        service = _service(caller.identity)
-        await self._leases.set_draining(request.instance, service)
+        owner = _owner(caller.identity)
+        await self._leases.set_draining(request.instance, owner)
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT):
-                return await self._drain(service, request.instance)
+                return await self._drain(owner, request.instance)
         except TimeoutError:
             return DrainResult(drained=False)
 
@@ -222,10 +222,11 @@ class AgentService:
         raise AssertionError("abort raises")
 
 
-def _service(caller: Identity) -> str:
-    if caller.role != "service":
-        raise PermissionDeniedError(f"{caller.uri} is not a service and has no instances")
-    return caller.name
+def _owner(caller: Identity) -> str:
+    """Whose instances the caller may act on, as Registration.owner has it."""
+    if caller.role == "control-plane":
+        raise PermissionDeniedError(f"{caller.uri} is neither a service nor a gateway and has no instances")
+    return owner_name(caller.name, caller.role)
 
 
 def _parse(request_type: type[RequestT], body: bytes, max_bytes: int) -> RequestT:

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from meshwright.control_plane.api.models.instances import Port, Registration
+from meshwright.control_plane.api.models.instances import Port, Registration, owner_name
 from meshwright.control_plane.core.world import Departure, Instance, PolicyDocument, Service, World
 from meshwright.control_plane.policies.base import Policy
 from meshwright.control_plane.policies.registry import kinds
 
 NO_DEPARTURES: Mapping[str, Departure] = {}
+
+_GATEWAY = owner_name("", "gateway")
+"""How the owner of a gateway's instances begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,16 @@ class Assembler:
         """The world of `revision`. A document of an unknown kind is skipped and reported in `problems`."""
         current = self._parse(documents)
         previous = self._world
+        instances = self._by_owner(registrations)
         self._world = World(
             revision,
-            self._services(ports, registrations, departures),
+            self._services(ports, instances, departures),
             previous.documents if previous.documents == current else current,
+            gateway_instances={
+                owner.removeprefix(_GATEWAY): members
+                for owner, members in sorted(instances.items())
+                if owner.startswith(_GATEWAY)
+            },
             trust_domain=self._trust_domain,
             external_allowed=self._external_allowed,
             patches_allowed=self._patches_allowed,
@@ -76,22 +85,28 @@ class Assembler:
         self.problems = tuple(problems)
         return tuple(sorted(documents.values(), key=lambda document: document.ref))
 
-    def _services(
-        self,
-        ports: Mapping[str, tuple[Port, ...]],
-        registrations: Iterable[Registration],
-        departures: Mapping[str, Departure],
-    ) -> Mapping[str, Service]:
-        by_service: dict[str, list[Instance]] = defaultdict(list)
+    def _by_owner(self, registrations: Iterable[Registration]) -> Mapping[str, tuple[Instance, ...]]:
+        """The instances of each service and `gateway/name`, sorted by name."""
+        by_owner: dict[str, list[Instance]] = defaultdict(list)
         instances: dict[Registration, Instance] = {}
         for registration in registrations:
             instance = self._instances.get(registration) or _instance(registration)
             instances[registration] = instance
-            by_service[registration.service].append(instance)
+            by_owner[registration.owner].append(instance)
         self._instances = instances
+        return {
+            owner: tuple(sorted(members, key=lambda item: item.name)) for owner, members in by_owner.items()
+        }
+
+    def _services(
+        self,
+        ports: Mapping[str, tuple[Port, ...]],
+        instances: Mapping[str, tuple[Instance, ...]],
+        departures: Mapping[str, Departure],
+    ) -> Mapping[str, Service]:
         services = {}
         for name, service_ports in sorted(ports.items()):
-            members = tuple(sorted(by_service[name], key=lambda item: item.name))
+            members = instances.get(name, ())
             departure = None if members else departures.get(name)
             service = Service(name, service_ports, members, departure)
             previous = self._world.services.get(name)

@@ -109,6 +109,7 @@ class World:
 
     `gateways` exist even without a Gateway document. `external_allowed`: sidecars pass on calls to hosts
     outside the mesh, unless their application says otherwise. `patches_allowed`: EnvoyPatch is in force.
+    `gateway_instances`: the proxies of each gateway that take calls of sidecars to hosts outside.
     """
 
     revision: int
@@ -118,3 +119,13 @@ class World:
     trust_domain: str = "mesh.local"
     external_allowed: bool = True
     patches_allowed: bool = True
+    gateway_instances: Mapping[str, tuple[Instance, ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+
+    def instances_of(self, owner: str) -> tuple[Instance, ...]:
+        """Those of a service, or of `gateway/name`."""
+        role, _, name = owner.rpartition("/")
+        if role:
+            return self.gateway_instances.get(name, ())
+        return self.services[name].instances if name in self.services else ()

@@ -10,7 +10,7 @@ INSTANCES_LIMIT = 2000
 REGISTER = script(
     "register",
     f"""
--- ARGV: service/instance, service, registration, ports of the service, ttl (ms)
+-- ARGV: service/instance, service, registration, ports of the service ('' for a gateway), ttl (ms)
 -- returns: '' unchanged, '1' changed, 'full' when the service has too many instances
 -- Instances are only counted in a mesh with so many that one service could have too many.
 local current = redis.call('HGET', 'mesh:registrations', ARGV[1])
@@ -25,7 +25,7 @@ redis.call('ZADD', 'mesh:leases', text(now() + tonumber(ARGV[5])), ARGV[1])
 redis.call('HDEL', 'mesh:leases:silent', ARGV[1])
 if current == ARGV[3] then return '' end
 redis.call('HSET', 'mesh:registrations', ARGV[1], ARGV[3])
-redis.call('HSET', 'mesh:services', ARGV[2], ARGV[4])
+if ARGV[4] ~= '' then redis.call('HSET', 'mesh:services', ARGV[2], ARGV[4]) end
 if not current then
   redis.call('ZREM', 'mesh:idle', ARGV[2])
   redis.call('HDEL', 'mesh:lost', ARGV[2])

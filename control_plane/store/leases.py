@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from meshwright.control_plane.api.models.instances import Port, Registration
+from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core.world import Departure
 from meshwright.control_plane.errors import InputError, NotFoundError, PermissionDeniedError, StoreError
 from meshwright.control_plane.store import lease_scripts, lua
@@ -34,14 +35,22 @@ IDLE_TTL = 3600.0
 
 
 class InstanceKey(NamedTuple):
-    """Names an instance: services have name spaces of their own."""
+    """Names an instance: services and gateways have name spaces of their own.
+
+    `service` is that of Registration.owner: `orders`, or `gateway/egress`.
+    """
 
     service: str
     instance: str
 
     def __str__(self) -> str:
-        """The key in the store; neither name contains a slash."""
+        """The key in the store; the instance's name contains no slash."""
         return f"{self.service}/{self.instance}"
+
+    def identity(self, trust_domain: str) -> Identity:
+        """That of the instance's proxy."""
+        role, _, name = self.service.rpartition("/")
+        return Identity(trust_domain, "gateway" if role else "service", name)
 
 
 def serialize(registration: Registration) -> str:
@@ -97,6 +106,8 @@ def parse_services(
     """
     live: dict[str, dict[str, Port]] = {}
     for registration in registrations:
+        if registration.role == "gateway":
+            continue
         ports = live.setdefault(registration.service, {})
         for port in registration.ports:
             ports.setdefault(port.name, port)
@@ -159,10 +170,10 @@ class Leases:
         """
         reply = await self._connection.run_script(
             lease_scripts.REGISTER,
-            str(InstanceKey(registration.service, registration.instance)),
-            registration.service,
+            str(InstanceKey(registration.owner, registration.instance)),
+            registration.owner,
             serialize(registration),
-            serialize_ports(registration.ports),
+            serialize_ports(registration.ports) if registration.role == "service" else "",
             round(self.ttl * 1000),
         )
         if reply == "full":

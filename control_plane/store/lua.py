@@ -6,7 +6,7 @@ mesh:root                     sha256 of the root certificate
 mesh:revision                 the newest revision's number
 mesh:revision:<n>             hash: author, message, time (ms), changed, documents (JSON), commit
 mesh:document:<sha256>        canonical JSON of one document
-mesh:registrations            hash: service/instance → Registration (JSON)
+mesh:registrations            hash: service/instance, gateway/name/instance → Registration (JSON)
 mesh:leases                   sorted set: service/instance → deadline (ms by the store's clock)
 mesh:leases:silent            hash: service/instance → time (ms) since which its agent is missed
 mesh:services                 hash: service → its ports (JSON); kept after the last instance has gone

@@ -137,8 +137,9 @@ class TelemetryService:
         now, trust_domain = time.monotonic(), self._settings.trust_domain
         result = []
         for key in instances:
-            working = self.windows.works(Identity(trust_domain, "service", key.service), key.instance, now)
-            if working or (working is None and key in connected):
+            owner = key.identity(trust_domain)
+            working = self.windows.works(owner, key.instance, now)
+            if working or (working is None and (owner.name, key.instance) in connected):
                 result.append(key)
         return result
 

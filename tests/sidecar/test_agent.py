@@ -213,7 +213,7 @@ async def test_gateways_stop_before_services(state: Path, control_plane: FakeCon
     with capture_logs() as logs:
         async with running_agent(config(state, control_plane.addresses, service, ingress)) as agent:
             await until_ready(agent)
-            assert "ingress-1" not in control_plane.leases.instances
+            assert control_plane.leases.instances["ingress-1"].owner == "gateway/ingress"
     phases = [f"{line['workload']} {line['phase']}" for line in logs if line["event"] == "phase changed"]
     assert phases.index("ingress-1 stopped") < phases.index("orders-1 draining")
 

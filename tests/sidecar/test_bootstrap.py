@@ -52,7 +52,7 @@ def test_node_has_its_name_and_ports() -> None:
     }
     gateway = replace(ORDERS, gateway_ports=(("http", 8080),), apps=())
     bindings = build_bootstrap(gateway)["node"]["metadata"]["bindings"]
-    assert bindings == {"address": "127.0.0.1", "gateway": {"http": 8080}}
+    assert bindings == {"address": "127.0.0.1", "gateway": {"http": 8080}, "inbound": 15006}
 
 
 def test_node_has_a_locality_if_the_zone_is_known() -> None:

@@ -59,16 +59,28 @@ class Registration(InstanceCondition):
 
     `address` and `port` are the sidecar's inbound listener as other nodes reach it. `instance` is unique only
     within its service. `health_path` is the declared health path of its app, at the first http port; empty
-    if there is none.
+    if there is none. With the role `gateway`, `service` is a gateway's name, and `port` where it accepts the
+    calls of sidecars to hosts outside the mesh.
     """
 
     instance: Name
     service: Name
+    role: Literal["service", "gateway"] = "service"
     address: IpAddress
     port: int = Field(ge=1, le=65535)
     ports: tuple[Port, ...] = Field((Port(),), max_length=16)
     labels: tuple[tuple[LabelKey, LabelValue], ...] = Field((), max_length=32)
     health_path: str = Field("", max_length=1024, pattern=r"^(/[!-~]*)?$")
+
+    @property
+    def owner(self) -> str:
+        """Whose instance it is: `orders`, or `gateway/egress`."""
+        return owner_name(self.service, self.role)
+
+
+def owner_name(name: str, role: Literal["service", "gateway"]) -> str:
+    """What owns instances: a service by its name alone, or a gateway. No name contains a slash."""
+    return name if role == "service" else f"gateway/{name}"
 
 
 class LeaseGrant(ApiModel):

@@ -226,12 +226,15 @@ async def test_address_that_envoy_cannot_use_is_refused_with_the_reason(mesh: Me
     assert mesh.leases.instances == {}
 
 
-async def test_gateway_can_renew_but_not_register(mesh: Mesh) -> None:
+async def test_gateway_can_renew_and_register_only_itself(mesh: Mesh) -> None:
     async with mesh.caller(INGRESS) as call:
-        for method, message in (("Register", REGISTRATION), ("Drain", InstanceRef(instance="orders-1"))):
-            await fails(grpc.StatusCode.PERMISSION_DENIED, "is not a service", call(method, message))
+        denied = grpc.StatusCode.PERMISSION_DENIED
+        await fails(denied, "may not register an instance of orders", call("Register", REGISTRATION))
+        await fails(grpc.StatusCode.NOT_FOUND, "orders-1", call("Drain", InstanceRef(instance="orders-1")))
         same_name = REGISTRATION.model_copy(update={"service": "ingress"})
-        await fails(grpc.StatusCode.PERMISSION_DENIED, "is not a service", call("Register", same_name))
+        await fails(denied, "may not register an instance of ingress", call("Register", same_name))
+        await call("Register", same_name.model_copy(update={"role": "gateway", "ports": ()}))
+        assert [entry.owner for entry in mesh.leases.instances.values()] == ["gateway/ingress"]
         key = new_key()
         signed = SignResponse.model_validate_json(
             await call("Renew", SignRequest(csr=csr(key, [INGRESS.uri])))
