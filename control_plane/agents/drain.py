@@ -22,40 +22,33 @@ class AckTracker(Protocol):
 
 
 async def wait_until_drained(
-    service: str,
+    owner: str,
     instance: str,
     served: Callable[[], Translation | None],
     acks: AckTracker,
     sleep: Callable[[float], Awaitable[None]],
 ) -> DrainResult:
-    """Wait until every sidecar that calls `service` has ACKed that its instance drains.
+    """Wait until every sidecar that calls an instance has ACKed that it drains.
 
-    `served` returns the current translation; `sleep` sleeps for seconds.
+    `owner` is that of its Registration, a service or `gateway/name`. `served` is the current translation;
+    `sleep` sleeps for seconds.
     """
     translation = served()
-    while not translation or not _is_draining(translation.world, service, instance):
+    while not translation or not _is_draining(translation.world, owner, instance):
         await sleep(POLL_INTERVAL)
         translation = served()
-    for name in _clusters_of(translation, service, instance):
-        resource = translation.snapshot.shared[EDS, name]
-        await acks.wait_acked(EDS, name, resource.version)
+    if _instances(translation.world, owner, instance):
+        for name in translation.clusters_of(owner):
+            resource = translation.snapshot.shared[EDS, name]
+            await acks.wait_acked(EDS, name, resource.version)
     return DrainResult(drained=True)
 
 
-def _is_draining(world: World, service: str, name: str) -> bool:
+def _is_draining(world: World, owner: str, name: str) -> bool:
     """Whether no sidecar is to send the instance new requests."""
-    return all(instance.health == "draining" for instance in _instances(world, service, name))
+    return all(instance.health == "draining" for instance in _instances(world, owner, name))
 
 
-def _instances(world: World, service: str, name: str) -> tuple[Instance, ...]:
+def _instances(world: World, owner: str, name: str) -> tuple[Instance, ...]:
     """The instance, if it exists."""
-    instances = world.services[service].instances if service in world.services else ()
-    return tuple(instance for instance in instances if instance.name == name)
-
-
-def _clusters_of(translation: Translation, service: str, name: str) -> tuple[str, ...]:
-    """The clusters of the instance's service; none if there is no such instance."""
-    if not _instances(translation.world, service, name):
-        return ()
-    endpoint_sets = translation.resolver.endpoint_sets(translation.world.services[service])
-    return tuple(cluster for cluster, _ in endpoint_sets)
+    return tuple(instance for instance in world.instances_of(owner) if instance.name == name)

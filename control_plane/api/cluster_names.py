@@ -3,7 +3,8 @@
 A service's cluster is `orders`; `orders:grpc` is its named port, `orders/v2` its Subset, `orders:grpc/v2`
 both. Clusters of the bootstrap begin with `/`, which no service name contains, so that a service called
 `admin` cannot collide with Envoy's admin interface. Those of an ExternalService do too: `/external/cards`,
-`/external/cards:443`.
+`/external/cards:443`. Through the gateway egress they are reached by `egress/external/cards` and
+`egress:443/external/cards`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ NODE_PATTERN = rf"({EXTERNAL_NODE}/)?{NAME_PATTERN}"
 TCP_PORT = "tcp-"
 """How the port of an ExternalService's cluster begins, if it carries connections instead of requests."""
 
+TLS_PORT = "tls-"
+"""The same where the callers themselves open TLS, and a gateway passes their connections on."""
+
 
 class ClusterName(NamedTuple):
     """The parts of a service cluster's name; `service` is empty for a cluster of the bootstrap.
@@ -69,6 +73,17 @@ def parse_cluster_name(name: str) -> ClusterName:
 def external_cluster(name: str, port: str = "") -> str:
     """The cluster of a port of an ExternalService; without a port that of the one that bare names mean."""
     return f"{EXTERNAL}/{name}:{port}" if port else f"{EXTERNAL}/{name}"
+
+
+def egress_cluster(gateway: str, cluster: str) -> str:
+    """By which callers reach `cluster`, that of a port of an ExternalService, through a gateway."""
+    node, _, port = cluster.removeprefix("/").partition(":")
+    return f"{gateway}:{port}/{node}" if port else f"{gateway}/{node}"
+
+
+def carries_connections(name: ClusterName) -> bool:
+    """Whether a cluster that leads outside has connections instead of requests."""
+    return name.port.startswith((TCP_PORT, TLS_PORT))
 
 
 def external_node(name: str) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.ports import (
+    called_external_cluster,
     cluster_name,
-    external_cluster_name,
     port_numbers,
     subset_cluster,
 )
@@ -115,7 +115,7 @@ class BackendResolver:
         if not external.spec.is_fixed:
             message = f"ExternalService {ref.name} has several hosts: a route needs one with one exact host"
             return BackendCluster("", "UnsupportedValue", "name", message)
-        return BackendCluster(external_cluster_name(external, port))
+        return BackendCluster(called_external_cluster(external, port))
 
 
 def _port(service: Service, number: int | None, first: str) -> Port | None:

@@ -36,10 +36,11 @@ _CLUSTER_NAME, _ENDPOINTS, _LOCALITY, _LB_ENDPOINTS, _PRIORITY = 1, 2, 1, 2, 5
 
 
 @lru_cache(maxsize=65536)
-def _endpoint(address: str, port: int, health: str, weight: int, trial: bool) -> bytes:
+def _endpoint(address: str, port: int, health: str, weight: int, *, trial: bool, hostname: str) -> bytes:
     socket = v3.SocketAddress(address=address, port_value=port)
     message = v3.LbEndpoint(
-        endpoint=v3.Endpoint(address=v3.Address(socket_address=socket)), health_status=HEALTH_STATUS[health]
+        endpoint=v3.Endpoint(address=v3.Address(socket_address=socket), hostname=hostname),
+        health_status=HEALTH_STATUS[health],
     )
     if trial:
         set_check_address(message.endpoint, address, port)
@@ -72,7 +73,11 @@ def zones(instances: Iterable[Instance]) -> tuple[str, ...]:
 
 
 def assignment(
-    cluster: str, instances: Iterable[Instance], view: LoadBalancingView = UNWEIGHTED, zone: str = ""
+    cluster: str,
+    instances: Iterable[Instance],
+    view: LoadBalancingView = UNWEIGHTED,
+    zone: str = "",
+    hostname: str = "",
 ) -> Resource:
     """The endpoints of one cluster; an empty assignment for none, since Envoy ignores a removed one.
 
@@ -81,6 +86,8 @@ def assignment(
 
     Without any healthy instance those that only fail their health check count as healthy: a check may be
     wrong, and a refusal never helps. Envoy's panic routing would do the same for ejected hosts, so it is off.
+
+    `hostname`: the host that a route rewrites requests to, if it asks for that of the endpoint.
     """
     members = tuple(instances)
     last_resort = view.weights.last_resort and all(item.health != "healthy" for item in members)
@@ -89,7 +96,10 @@ def assignment(
         weight = _weight(instance, view.weights)
         group = instance.zone if zone else ""
         health = "healthy" if last_resort and instance.last_resort else instance.health
-        groups[group].append(_endpoint(instance.address, instance.port, health, weight, view.trial))
+        endpoint = _endpoint(
+            instance.address, instance.port, health, weight, trial=view.trial, hostname=hostname
+        )
+        groups[group].append(endpoint)
     body = length_delimited(_CLUSTER_NAME, cluster.encode())
     for group, endpoints in sorted(groups.items()):
         joined = b"".join(endpoints)

@@ -143,6 +143,11 @@ def _adapt_checks(message: v3.Cluster, view: ExternalClusterView) -> None:
             probe.codec_client_type = HTTP1
         elif check.HasField("grpc_health_check"):
             check.grpc_health_check.authority = view.spec.host_name or view.spec.targets[0]
+    eject_by_time(message, view)
+
+
+def eject_by_time(message: v3.Cluster, view: ExternalClusterView) -> None:
+    """Let ejected hosts return after the policy's time, where no health check readmits them."""
     if view.ejected_for is not None and not message.health_checks:
         message.outlier_detection.base_ejection_time.FromTimedelta(view.ejected_for)
         message.outlier_detection.max_ejection_time.FromTimedelta(view.ejected_for)

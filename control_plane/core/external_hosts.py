@@ -78,6 +78,7 @@ def _host(view: ExternalHostView) -> tuple[v3.VirtualHost, tuple[str, ...], tupl
         # Such a route leaves the mesh, as those of gateways enter it: there is no other sidecar to ask.
         built = routes.build_routes(view.host, gateway=True)
         message.routes.extend((*built.routes, connect_tunnel.tunnel()))
+        _wait_for_gateway(view, message.routes)
         clusters = tuple(name for name in built.clusters if name != view.cluster)
         refs = built.policies
     else:
@@ -88,6 +89,14 @@ def _host(view: ExternalHostView) -> tuple[v3.VirtualHost, tuple[str, ...], tupl
         message.typed_per_filter_config[name].CopyFrom(config)
     local_replies.mark(message, view.cluster)
     return message, clusters, refs
+
+
+def _wait_for_gateway(view: ExternalHostView, built: Iterable[v3.Route]) -> None:
+    """Let requests wait for a gateway that has not yet heard of the host, unless a Retry decides."""
+    if view.via and not any(isinstance(hooks, retry.RetryHooks) for hooks in hooks_of(_policies(view))):
+        for route in built:
+            route.route.ClearField("retry_policy")
+            retry.set_default(route, retry.PATIENT)
 
 
 def _policies(view: ExternalHostView) -> tuple[EffectivePolicy, ...]:
@@ -105,7 +114,7 @@ def _tunnels(view: ExternalHostView) -> list[v3.Route]:
         route=connect_tunnel.terminating_action(view.cluster),
     )
     route.metadata.filter_metadata[METADATA_KEY].update({"policies": [view.ref]})
-    retry.set_default(route)
+    retry.set_default(route, retry.PATIENT if view.via else retry.DEFAULT)
     built = [route]
     for hooks in hooks_of(_policies(view)):
         built = [split for patched in built for split in hooks.patch_gateway_route(patched)]

@@ -6,15 +6,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
+from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.node_certificates import CertificateFiles
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.core import tls
 from meshwright.control_plane.core.attachment import (
     AttachmentPoint,
     Attachments,
     EffectivePolicy,
     implementing,
 )
-from meshwright.control_plane.core.ports import external_cluster_name, external_domains
+from meshwright.control_plane.core.ports import (
+    called_external_cluster,
+    external_cluster_name,
+    external_domains,
+)
 from meshwright.control_plane.core.views import (
+    EgressClusterView,
+    EgressView,
     ExternalClusterView,
     ExternalHostView,
     ExternalView,
@@ -28,12 +37,28 @@ from meshwright.control_plane.policies.externalservice.spec import HTTP_PORT, Ex
 from meshwright.control_plane.policies.httproute.envoy import ResolvedBackend
 from meshwright.control_plane.policies.httproute.spec import HTTPBackendRef, HTTPRouteRule
 
+AT_THE_GATEWAY = ("BackendTLSPolicy", "HealthCheck", "LoadBalancer")
+"""Kinds about the addresses of a host, which only the gateway knows that calls go through."""
+
+NO_GATEWAYS: Mapping[str, str] = {}
+
 
 class ExternalResolver:
-    """The ExternalServices of one set of documents. `certificates` by name."""
+    """The ExternalServices of one set of documents. `certificates` by name.
 
-    def __init__(self, attachments: Attachments, certificates: Mapping[str, Certificate]) -> None:
+    `left`: the gateways that calls went through by the documents before, by ExternalService.
+    """
+
+    def __init__(
+        self,
+        attachments: Attachments,
+        certificates: Mapping[str, Certificate],
+        trust_domain: str,
+        left: Mapping[str, str] = NO_GATEWAYS,
+    ) -> None:
         self._attachments = attachments
+        self._trust_domain = trust_domain
+        self._left = left
         self._certificates = certificates
         self._documents: list[tuple[PolicyDocument, ExternalService]] = []
         self.services: dict[str, ExternalService] = {}
@@ -60,6 +85,68 @@ class ExternalResolver:
             for port in service.spec.ports
         )
 
+    def egress_clusters(self, caller: str) -> tuple[EgressClusterView, ...]:
+        """The clusters by which `caller` reaches the gateways on the way outside."""
+        return tuple(
+            EgressClusterView(
+                called_external_cluster(service, port),
+                Identity(self._trust_domain, "gateway", via.name).uri,
+                _sni(service, port),
+                _cluster(service, port, self._at_caller(service, caller)),
+            )
+            for service in self.services.values()
+            if (via := service.spec.via)
+            for port in service.spec.ports
+        )
+
+    def egress(self, gateway: str) -> tuple[EgressView, ...]:
+        """What goes through a gateway.
+
+        One that calls no longer go through keeps its way for requests until the documents change again:
+        sidecars hear of the change at different moments.
+        """
+        return tuple(
+            EgressView(
+                cluster_names.egress_cluster(gateway, external_cluster_name(service, port)),
+                service.ref,
+                _sni(service, port),
+                port,
+                external_cluster_name(service, port),
+                service.spec.from_,
+            )
+            for service in self.services.values()
+            for port in service.spec.ports
+            if self.gateway_of(service) == gateway or (port.is_http and self._has_left(service, gateway))
+        )
+
+    def _has_left(self, service: ExternalService, gateway: str) -> bool:
+        return service.spec.is_fixed and self._left.get(service.name) == gateway
+
+    def egress_sets(self, gateway: str) -> tuple[tuple[str, str], ...]:
+        """The clusters whose endpoints are a gateway's instances, each with the name of the host outside."""
+        return tuple(
+            (called_external_cluster(service, port), service.spec.host_name)
+            for service in self.services.values()
+            if self.gateway_of(service) == gateway
+            for port in service.spec.ports
+        )
+
+    @cached_property
+    def egress_gateways(self) -> Mapping[str, str]:
+        """The gateways that calls go through, by ExternalService."""
+        gateways = {name: self.gateway_of(service) for name, service in self.services.items()}
+        return {name: gateway for name, gateway in gateways.items() if gateway}
+
+    @property
+    def gateways(self) -> frozenset[str]:
+        """The gateways that calls go through, or did before."""
+        return frozenset((*self.egress_gateways.values(), *self._left.values()))
+
+    @staticmethod
+    def gateway_of(service: ExternalService) -> str:
+        """The gateway that calls of a host go through; empty if there is none."""
+        return service.spec.via.name if service.spec.via else ""
+
     def views(self, caller: str) -> tuple[ExternalView, ...]:
         """What `caller` may call outside, the oldest document first.
 
@@ -79,6 +166,12 @@ class ExternalResolver:
 
     def _effective(self, service: ExternalService, caller: str) -> tuple[EffectivePolicy, ...]:
         return self._attachments.effective_at(AttachmentPoint(external=service.name, caller=caller))
+
+    def _at_caller(self, service: ExternalService, caller: str) -> tuple[EffectivePolicy, ...]:
+        """What is in force where a caller's sidecar reaches the gateway."""
+        return tuple(
+            policy for policy in self._effective(service, caller) if policy.kind not in AT_THE_GATEWAY
+        )
 
     def _with_certificates(self, policies: Iterable[EffectivePolicy]) -> tuple[EffectivePolicy, ...]:
         """The policies, each with the files of the Certificates that it names."""
@@ -116,14 +209,14 @@ def _upstream(service: ExternalService) -> Iterator[tuple[str, UpstreamView]]:
     """What callers may declare as an upstream: the first tcp port of `db` as `db`."""
     ports = [port for port in service.spec.ports if port.protocol == "tcp"]
     if ports and service.spec.is_fixed:
-        cluster = external_cluster_name(service, ports[0])
+        cluster = called_external_cluster(service, ports[0])
         yield service.name, UpstreamView(((cluster, 1),), (service.ref,))
 
 
 def _host(
     service: ExternalService, port: ExternalPort, policies: tuple[EffectivePolicy, ...]
 ) -> ExternalHostView:
-    spec, cluster = service.spec, external_cluster_name(service, port)
+    spec, cluster = service.spec, called_external_cluster(service, port)
     ref = HTTPBackendRef(group="meshwright.io", kind="ExternalService", name=service.name, port=port.port)
     rule = RuleView(
         service.ref,
@@ -135,9 +228,17 @@ def _host(
         grpc=port.protocol == "grpc",
     )
     number = 0 if port.port == HTTP_PORT else port.port
-    host = HostView(cluster.removeprefix("/"), external_domains(spec, port), (rule,), port=number)
+    name = external_cluster_name(service, port).removeprefix("/")
+    host = HostView(name, external_domains(spec, port), (rule,), port=number)
     networks = tuple(address for address in spec.addresses if "/" in address)
-    return ExternalHostView(service.ref, host, port, cluster, networks, guarded=not spec.is_fixed)
+    return ExternalHostView(
+        service.ref, host, port, cluster, networks, guarded=not spec.is_fixed, via=spec.via is not None
+    )
+
+
+def _sni(service: ExternalService, port: ExternalPort) -> str:
+    """The SNI by which a gateway selects a port; no service has a name with a dot."""
+    return tls.sni(f"{service.name}.external", str(port.port))
 
 
 def _cluster(

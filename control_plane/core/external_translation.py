@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from meshwright.control_plane.core import external_clusters, external_hosts
+from meshwright.control_plane.core import egress, external_clusters, external_hosts
 from meshwright.control_plane.core.external_hosts import OutsideHosts
 from meshwright.control_plane.core.external_resolver import ExternalResolver
 from meshwright.control_plane.core.resource import Resource
@@ -61,7 +61,8 @@ def _hosts(
 def _clusters(
     resolver: ExternalResolver, caller: str, last: Mapping[str, Resource], problems: list[str]
 ) -> Mapping[str, Resource]:
-    views = ((view.name, partial(external_clusters.cluster, view)) for view in resolver.clusters(caller))
+    views = [(view.name, partial(external_clusters.cluster, view)) for view in resolver.clusters(caller)]
+    views += [(view.name, partial(egress.cluster, view)) for view in resolver.egress_clusters(caller)]
     return _built(views, last, problems, "cluster {} keeps its last configuration")
 
 

@@ -16,6 +16,7 @@ from meshwright.control_plane.core import (
     authority,
     connection_filters,
     edge,
+    egress,
     routes,
     secure_gateway,
     shared_filters,
@@ -48,13 +49,17 @@ def listeners(
     tracing: bool = False,
     request_log: bool = False,
     span_log: bool = False,
+    egress_port: int = 0,
 ) -> tuple[Resource, ...]:
     """The listeners of one proxy; `ports` says where the node binds them, by listener name."""
     settings = replace(view.settings, tracing=tracing, request_log=request_log, span_log=span_log)
-    return tuple(
+    listeners = [
         _listener(view, settings, listener, address, bound_port(listener, ports))
         for listener in view.listeners
-    )
+    ]
+    if view.egress:
+        listeners.append(egress.listener(view, settings, address, egress_port))
+    return tuple(listeners)
 
 
 def _listener(
@@ -74,6 +79,9 @@ def resource_keys(view: GatewayView) -> set[tuple[str, str]]:
         name = listener_name(view.name, listener.name)
         keys |= {(LDS, name), (RDS, name)}
         keys |= {(RDS, secure_gateway.section_name(view.name, secure)) for secure in listener.secure}
+    if view.egress:
+        keys.add((LDS, egress.LISTENER))
+        keys |= {(RDS, entry.name) for entry in view.egress if entry.port.is_http}
     return keys
 
 
@@ -116,7 +124,11 @@ def filters(view: GatewayView) -> tuple[Resource, ...]:
         for secure in listener.secure
         if not secure.takes_requests
     ]
-    return (*shared_filters.resources("ingress", view.filters), *connection_filters.resources(tuple(points)))
+    return (
+        *shared_filters.resources("ingress", view.filters),
+        *connection_filters.resources(tuple(points)),
+        *map(egress.callers, view.egress),
+    )
 
 
 def _secure_listener(
@@ -156,7 +168,8 @@ def _http_listener(
 
 
 def route_configurations(view: GatewayView, ports: Mapping[str, int]) -> tuple[Resource, ...]:
-    """One route configuration per HTTP or HTTPS listener; unknown hosts and paths get 404.
+    """One route configuration per HTTP or HTTPS listener, where unknown hosts and paths get 404, and one for
+    each port outside that the gateway leads to.
 
     `ports` as for `listeners`.
     """
@@ -171,6 +184,7 @@ def route_configurations(view: GatewayView, ports: Mapping[str, int]) -> tuple[R
         if not listener.secure and not listener.tcp:
             name = listener_name(view.name, listener.name)
             resources.append(_route_configuration(name, listener.hosts, port))
+    resources += [egress.routes(entry) for entry in view.egress if entry.port.is_http]
     return tuple(resources)
 
 

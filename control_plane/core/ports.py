@@ -59,11 +59,23 @@ def default_external_port(spec: ExternalServiceSpec) -> ExternalPort | None:
 
 
 def external_cluster_name(external: ExternalService, port: ExternalPort) -> str:
-    """`/external/cards`, `/external/cards:443` for a port other than the default one, `:tcp-5432` for tcp."""
+    """`/external/cards`, `/external/cards:443` for a port other than the default one, `:tcp-5432` for tcp.
+
+    `:tls-443` where a gateway passes on the callers' TLS, which it counts as connections.
+    """
     if port == default_external_port(external.spec):
         return cluster_names.external_cluster(external.name)
     prefix = cluster_names.TCP_PORT if port.protocol == "tcp" else ""
+    if external.spec.via and port.protocol in ("https", "tls"):
+        prefix = cluster_names.TLS_PORT
     return cluster_names.external_cluster(external.name, f"{prefix}{port.port}")
+
+
+def called_external_cluster(external: ExternalService, port: ExternalPort) -> str:
+    """The cluster of callers, which leads outside or to a gateway."""
+    cluster = external_cluster_name(external, port)
+    via = external.spec.via
+    return cluster_names.egress_cluster(via.name, cluster) if via else cluster
 
 
 def external_domains(spec: ExternalServiceSpec, port: ExternalPort) -> tuple[str, ...]:

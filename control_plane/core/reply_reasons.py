@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from meshwright.control_plane.api import header_limits
+from meshwright.control_plane.api import cluster_names, header_limits
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies import hook_registry
 from meshwright.control_plane.policies.hooks import ListenerDirection
@@ -88,10 +88,20 @@ REASONS = (
 )
 """The first entry that matches applies."""
 
+NO_EGRESS = Reason(
+    ("no_healthy_upstream",),
+    "no instance of the gateway that leads to this host is available",
+    only_if=f"has(xds.cluster_name) && xds.cluster_name.contains('/{cluster_names.EXTERNAL_NODE}/')"
+    " && !xds.cluster_name.startsWith('/')",
+    body="mesh: %LOCAL_REPLY_BODY%: %UPSTREAM_CLUSTER% (%RESPONSE_CODE_DETAILS%)",
+)
+"""By the form of the names of such clusters, `egress/external/cards`."""
+
 OUTBOUND_REASONS = (
     Reason(("route_not_found",), "the mesh has no such service, or no rule of its routes matches"),
+    NO_EGRESS,
 )
-INGRESS_REASONS = (Reason(("route_not_found",), "no route of this gateway matches host and path"),)
+INGRESS_REASONS = (Reason(("route_not_found",), "no route of this gateway matches host and path"), NO_EGRESS)
 
 DIRECT_RESPONSES = {
     "external-denied": "the host is outside the mesh, and such calls are denied (outbound: deny)",

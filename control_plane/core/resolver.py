@@ -22,7 +22,7 @@ from meshwright.control_plane.core.attachment import (
     refs_of,
 )
 from meshwright.control_plane.core.backends import BackendResolver, Services
-from meshwright.control_plane.core.external_resolver import ExternalResolver
+from meshwright.control_plane.core.external_resolver import NO_GATEWAYS, ExternalResolver
 from meshwright.control_plane.core.listeners import listeners_of, served
 from meshwright.control_plane.core.ports import (
     cluster_name,
@@ -71,15 +71,23 @@ from meshwright.control_plane.policies.tlsroute.spec import TLSRoute
 
 
 class Resolver:
-    """Computes the views of one set of documents; `services` may be any later state of the services."""
+    """Computes the views of one set of documents; `services` may be any later state of the services.
 
-    def __init__(self, documents: tuple[PolicyDocument, ...], trust_domain: str) -> None:
+    `last`: that of the documents before.
+    """
+
+    def __init__(
+        self, documents: tuple[PolicyDocument, ...], trust_domain: str, last: Resolver | None = None
+    ) -> None:
         self.attachments = Attachments(documents)
         self._trust_domain = trust_domain
         self._gateways: dict[str, Gateway] = {}
         subsets: dict[str, Subset] = {}
         certificates: dict[str, Certificate] = {}
-        self.externals = ExternalResolver(self.attachments, certificates)
+        left = last.externals.egress_gateways if last else NO_GATEWAYS
+        self.externals: ExternalResolver = ExternalResolver(
+            self.attachments, certificates, trust_domain, left
+        )
         self._backends = BackendResolver(subsets, self.externals.services)
         self._routes = RouteResolver(self.attachments, self._backends, Rollouts(documents))
         self._tcp_routes = TcpRouteResolver(self._backends)
@@ -179,7 +187,8 @@ class Resolver:
                 views.append(secure)
         settings = self.listener_settings(gateway=name)
         places = [rule.policies for view in views for host in view.all_hosts for rule in host.rules]
-        gateway = GatewayView(name, settings, tuple(views), filters=self._shared_filters("ingress", places))
+        filters, egress = self._shared_filters("ingress", places), self.externals.egress(name)
+        gateway = GatewayView(name, settings, tuple(views), filters=filters, egress=egress)
         if document is None:
             return gateway
         return replace(gateway, document=document.ref, edge=edge_settings(document.spec))
@@ -205,8 +214,9 @@ class Resolver:
         return tuple(cluster for _, cluster in sorted(clusters.items()))
 
     def gateways(self) -> frozenset[str]:
-        """Every gateway that a document describes or attaches a route to."""
-        return frozenset(self._gateways) | self._routes.gateways() | self._tcp_routes.gateways()
+        """Every gateway that a document describes, attaches a route to, or sends calls through."""
+        routed = self._routes.gateways() | self._tcp_routes.gateways()
+        return routed.union(self._gateways, self.externals.gateways)
 
     def upstreams(self, services: Services) -> Mapping[str, UpstreamView]:
         """Every tcp port that a caller may declare: the first one of `db` as `db`, each as `db:name`."""

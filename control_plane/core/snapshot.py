@@ -59,6 +59,8 @@ NO_SETTINGS = ListenerSettings("")
 class Bindings:
     """What one node reports about itself: where it binds its listeners, its zone, where telemetry goes.
 
+    At a gateway `inbound` takes the calls of sidecars to hosts outside the mesh.
+
     `tracing`: it has a collector for spans. `request_log`: the control plane takes its request log.
     `span_log`: the control plane takes its spans, and makes those that its proxy only logs. `edge`: a
     gateway's settings from its application file. `outside`: what a sidecar does with calls to hosts that are
@@ -369,7 +371,9 @@ def _sidecar_resources(
 def _gateway_resources(
     view: GatewayView, bindings: Bindings
 ) -> tuple[Mapping[str, ResourcesByName], ResourcesByName]:
-    view = replace(view, edge=bindings.edge.overridden_by(view.edge))
+    # A gateway that an older agent started has no port for the calls of sidecars.
+    egress = view.egress if bindings.inbound else ()
+    view = replace(view, edge=bindings.edge.overridden_by(view.edge), egress=egress)
     listeners = gateway.listeners(
         view,
         bindings.address,
@@ -377,6 +381,7 @@ def _gateway_resources(
         tracing=bindings.tracing,
         request_log=bindings.request_log,
         span_log=bindings.span_log,
+        egress_port=bindings.inbound,
     )
     filters = gateway.filters(view)
     static_clusters = _by_name([clusters.blackhole()])

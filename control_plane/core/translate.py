@@ -6,10 +6,11 @@ last configuration, and the snapshot's `problems` report the failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from meshwright.control_plane.api.models.instances import owner_name
 from meshwright.control_plane.core import endpoints, gateway, inbound, outbound, patches
 from meshwright.control_plane.core.external_translation import (
     NO_EXTERNALS,
@@ -20,7 +21,7 @@ from meshwright.control_plane.core.resolver import Resolver
 from meshwright.control_plane.core.resource import CDS, VHDS, Resource, encode
 from meshwright.control_plane.core.snapshot import LOOPBACK, ResourceKey, ResourceTable, Snapshot
 from meshwright.control_plane.core.views import DestinationView, GatewayView, NodeView, UpstreamView
-from meshwright.control_plane.core.world import Service, World
+from meshwright.control_plane.core.world import Instance, Service, World
 
 DestinationKey = tuple[str, str]
 """(service, caller); an empty caller stands for all without a variant of their own."""
@@ -60,11 +61,18 @@ class Translation:
     assignments: Mapping[str, EndpointAssignments]
     snapshot: Snapshot
 
+    def clusters_of(self, owner: str) -> tuple[str, ...]:
+        """The clusters whose endpoints are the instances of a service, or of `gateway/name`."""
+        return tuple(resource.name for resource in self.assignments.get(owner, {}).get(("", ""), ()))
+
 
 def translate(world: World, last: Translation | None = None) -> Translation:
     """The snapshot of `world`; `last` is the previous translation, for reuse."""
     same_documents = last is not None and last.world.documents == world.documents
-    resolver = last.resolver if last and same_documents else Resolver(world.documents, world.trust_domain)
+    if last and same_documents:
+        resolver = last.resolver
+    else:
+        resolver = Resolver(world.documents, world.trust_domain, last.resolver if last else None)
     same_topology = last is not None and same_documents and _topology(last.world) == _topology(world)
     views = last.views if last and same_topology else _build_views(world, resolver, last)
     assignments = _assignments(world, resolver, last if same_documents else None)
@@ -162,7 +170,26 @@ def _assignments(
             assignments[name] = last.assignments[name]
         else:
             assignments[name] = _service_assignments(service, resolver)
+    for gateway_name in sorted(set(resolver.externals.egress_gateways.values())):
+        owner = owner_name(gateway_name, "gateway")
+        instances = world.gateway_instances.get(gateway_name, ())
+        if last and last.world.gateway_instances.get(gateway_name, ()) == instances:
+            assignments[owner] = last.assignments[owner]
+        else:
+            assignments[owner] = _egress_assignments(gateway_name, instances, resolver)
     return assignments
+
+
+def _egress_assignments(
+    gateway_name: str, instances: Iterable[Instance], resolver: Resolver
+) -> EndpointAssignments:
+    usable = [item for item in instances if not endpoints.problem(item.address, item.port)]
+    return {
+        ("", ""): tuple(
+            endpoints.assignment(cluster, usable, hostname=host)
+            for cluster, host in resolver.externals.egress_sets(gateway_name)
+        )
+    }
 
 
 def _unusable_instances(world: World) -> tuple[str, ...]:

@@ -109,11 +109,40 @@ class ExternalClusterView:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressClusterView:
+    """How callers reach a port of an ExternalService through a gateway, which has `identity` (a SPIFFE ID).
+
+    `sni` selects the port there. `outside`: the cluster without the gateway, with the caller's policies.
+    """
+
+    name: str
+    identity: str
+    sni: str
+    outside: ExternalClusterView
+
+
+@dataclass(frozen=True, slots=True)
+class EgressView:
+    """A port of the ExternalService `ref` at the gateway that its calls go through.
+
+    `name` is that of its filter chain and routes, `cluster` leads outside. `callers` are the services and
+    gateways that may; empty: all.
+    """
+
+    name: str
+    ref: str
+    sni: str
+    port: ExternalPort
+    cluster: str
+    callers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ExternalHostView:
     """The virtual host of one port of an ExternalService, and `networks`, whose addresses no domain names.
 
     `guarded`: the hosts are resolved as they are called, and must not be the sidecar's own loopback. A port
-    that is not HTTP carries connections, by CONNECT, to `cluster`.
+    that is not HTTP carries connections, by CONNECT, to `cluster`. `via`: the cluster leads to a gateway.
     """
 
     ref: str
@@ -122,6 +151,7 @@ class ExternalHostView:
     cluster: str
     networks: tuple[str, ...] = ()
     guarded: bool = False
+    via: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +296,8 @@ class ListenerView:
 class GatewayView:
     """What a gateway's proxies depend on.
 
-    `document` is `Gateway/name`; empty when there is none. `edge` is what it sets about clients.
+    `document` is `Gateway/name`; empty when there is none. `edge` is what it sets about clients. `egress`:
+    calls to hosts outside that go through it.
     """
 
     name: str
@@ -275,6 +306,7 @@ class GatewayView:
     document: str = ""
     edge: EdgeSettings = NO_EDGE_SETTINGS
     filters: tuple[SharedFilterView, ...] = ()
+    egress: tuple[EgressView, ...] = ()
 
 
 def default_port(ports: tuple[Port, ...]) -> Port | None:

@@ -120,6 +120,7 @@ def _warnings(references: References, document: PolicyDocument) -> Iterator[Refe
             yield from ([attachment] if attachment else problems)
         case ExternalService() as external:
             yield from references.callers(external)
+            yield from references.via(external)
 
 
 def _status(
@@ -199,7 +200,11 @@ def _accepted_and_resolved(references: References, document: PolicyDocument) -> 
         case ExternalService() as external:
             callers = references.callers(external)
             missing = callers if len(callers) == len(external.spec.from_) else []
-            problems = [*callers, *_certificate_problems(references, external.ref)]
+            problems = [
+                *callers,
+                *references.via(external),
+                *_certificate_problems(references, external.ref),
+            ]
             yield from _in_part([missing[0] if missing else None], problems)
         case Certificate() as certificate:
             yield from _in_part([None], _certificate_problems(references, certificate.ref))

@@ -202,6 +202,15 @@ class References:
         problems = self.certificates.authorities(policy)
         return [ReferenceProblem(item.reason, f"{item.field}: {item.message}") for item in problems]
 
+    def via(self, external: ExternalService) -> list[ReferenceProblem]:
+        """The gateway that calls go through, if there is none of its name."""
+        via = external.spec.via
+        if via is None or via.name in self._names["Gateway"]:
+            return []
+        suggested = _did_you_mean(closest_match(via.name, sorted(self._names["Gateway"])))
+        message = f"spec.via.name: there is no Gateway {via.name} yet{suggested}: calls fail until there is"
+        return [ReferenceProblem("GatewayNotFound", message)]
+
     def callers(self, policy: TargetedPolicy | ExternalService) -> list[ReferenceProblem]:
         """The names in `from` that nobody in the mesh has."""
         callers = self._names["Service"] | self._names["Gateway"]

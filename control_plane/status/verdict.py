@@ -15,6 +15,7 @@ from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.topology import ServiceSummary
 from meshwright.control_plane.api.models.verdict import MeshProblem, ProblemSeverity, Verdict
 from meshwright.control_plane.core.world import World
+from meshwright.control_plane.policies.externalservice.spec import ExternalService
 from meshwright.control_plane.policies.faultinjection.spec import FaultInjection, FaultInjectionSpec
 from meshwright.control_plane.policies.httproute.parents import RoutePolicy
 from meshwright.control_plane.status.certificates import UNUSABLE
@@ -278,13 +279,18 @@ def _unfinished(facts: VerdictInput) -> Iterator[MeshProblem]:
         for ref in document.policy.spec.parent_refs
         if ref.kind == "Gateway"
     }
+    egress = {
+        document.policy.spec.via.name
+        for document in facts.world.documents
+        if isinstance(document.policy, ExternalService) and document.policy.spec.via
+    }
     connected = {
         proxy.service
         for proxy in facts.status.proxies
         if proxy.role == "gateway" and proxy.state != "disconnected"
     }
     for gateway in sorted(connected):
-        if gateway not in routed:
+        if gateway not in routed | egress:
             hint = f"apply an HTTPRoute with parentRefs: [{{kind: Gateway, name: {gateway}}}]"
             yield MeshProblem(
                 severity="warning",
@@ -293,12 +299,12 @@ def _unfinished(facts: VerdictInput) -> Iterator[MeshProblem]:
                 message="has no route, every request gets 404",
                 cause=hint,
             )
-    for gateway in sorted(routed - connected):
+    for gateway in sorted((routed | egress) - connected):
         yield MeshProblem(
             severity="warning",
             kind="setup",
             subject=f"gateway {gateway}",
-            message="has routes and no connected proxy",
+            message=f"{'has routes' if gateway in routed else 'leads outside'} and no connected proxy",
         )
 
 

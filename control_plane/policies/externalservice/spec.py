@@ -65,6 +65,16 @@ class ExternalEndpoint(Spec):
     port: PortNumber | None = Field(None, description="Its port. Omitted: the port's targetPort.")
 
 
+class EgressGateway(Spec):
+    """The gateway that calls go through."""
+
+    group: Literal["", "gateway.networking.k8s.io"] = Field(
+        "gateway.networking.k8s.io", description="The Gateway API's group."
+    )
+    kind: Literal["Gateway"] = Field("Gateway", description="Always Gateway.")
+    name: Name = Field(description="The gateway, with a Gateway document or without.")
+
+
 class ExternalServiceSpec(Spec):
     """Hosts, ports, how to reach them, and who may."""
 
@@ -98,6 +108,12 @@ class ExternalServiceSpec(Spec):
     )
     tls: ExternalTLS | None = Field(
         None, description="Proxies open TLS to the http, grpc and tcp ports. Omitted: connections are plain."
+    )
+    via: EgressGateway | None = Field(
+        None,
+        description="Calls go to this gateway by mutual TLS, and it opens the connections outside: DNS, TLS "
+        "and client certificates are its own. While it has no instance, calls fail. Omitted: each caller's "
+        "sidecar opens them.",
     )
     from_: tuple[Name, ...] = Field(
         (),
@@ -154,6 +170,8 @@ class ExternalServiceSpec(Spec):
         for field, value in (("resolution", self.resolution), ("resolvers", self.resolvers)):
             if value and value != "dns":
                 raise ValueError(f"{field} {advice}")
+        if self.via:
+            raise ValueError(f"via {advice}")
         if any(entry.target_port not in (None, entry.port) for entry in self.ports):
             raise ValueError(f"targetPort {advice}")
 
@@ -204,7 +222,7 @@ class ExternalServiceMetadata(Metadata):
 class ExternalService(Policy):
     """Hosts outside the mesh: the topology shows them by this name, and policies may target them.
 
-    Calls to them leave from the caller's sidecar, by a cluster of their own, with TLS if it is asked for. Of
+    Calls to them leave from the caller's sidecar, or from the gateway `via`, with TLS if it is asked for. Of
     two documents with the same host and port the older one applies. With `outbound: deny` a service reaches
     nothing outside but what such documents declare. Policies for the Mesh do not include outside hosts.
     """

@@ -10,6 +10,7 @@ Conditions on connections apply to the one between the callee's sidecar and its 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 
 from meshwright.control_plane.envoy import v3
@@ -46,10 +47,21 @@ DEFAULT = RetrySpec.model_construct(
 """What is retried without a Retry: failures before anything was sent, which is safe for every request."""
 
 
-def set_default(route: v3.Route) -> None:
+def set_default(route: v3.Route, spec: RetrySpec = DEFAULT) -> None:
     """Retry on another instance what was never sent, where no Retry applies."""
     if route.HasField("route") and not route.route.HasField("retry_policy"):
-        _set_retry_policy(DEFAULT, route, DEFAULT.on)
+        _set_retry_policy(spec, route, spec.on)
+
+
+PATIENT = DEFAULT.model_copy(
+    update={
+        "attempts": 10,
+        "backoff": RetryBackoff(base=timedelta(milliseconds=100), max=timedelta(seconds=1)),
+    }
+)
+"""The same where the callee may hear of the route after the caller, as a gateway that leads outside does.
+
+The tries are spread over four seconds on average."""
 
 
 class RetryHooks(Hooks[RetrySpec]):

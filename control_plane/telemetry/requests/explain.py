@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from meshwright.control_plane.api.cluster_names import is_external_node
+from meshwright.control_plane.api.cluster_names import is_external_node, parse_cluster_name
 from meshwright.control_plane.api.models.requests import Cause, Explanation, Request, ResponsiblePolicy
 from meshwright.control_plane.api.models.traces import ResponseFlag, Trace
 from meshwright.control_plane.core.reply_reasons import FORWARDED, direct_response, reason
@@ -155,6 +155,8 @@ def _flag_cause(request: Request, flag: ResponseFlag, policies: PolicyAttributio
         message = message.replace("the instance", f"the app of {request.service}")
     elif flag.flag == "UH" and is_external_node(request.callee):
         message = "no address of the host is usable: DNS has none, or all of them are ejected or fail probes"
+    elif flag.flag == "UH" and is_external_node(parse_cluster_name(request.upstream).subset):
+        message = f"no instance of gateway {request.callee} is available, and calls to the host go through it"
     if request.transport_failure:
         message = f"{message}: {request.transport_failure}"
     if flag.flag == "URX":

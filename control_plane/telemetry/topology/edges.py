@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from meshwright.control_plane.api.cluster_names import (
     EXTERNAL,
     EXTERNAL_NODE,
-    TCP_PORT,
+    carries_connections,
     is_external_node,
     parse_cluster_name,
 )
@@ -115,13 +115,14 @@ class EdgeTable:
 def destination_of(cluster: str, services: Mapping[str, Service]) -> tuple[str, Protocol] | None:
     """The service behind a cluster and the protocol of its port; None if the mesh has no such service.
 
-    Hosts outside the mesh are one destination, except those of an ExternalService.
+    Hosts outside the mesh are one destination, except those of an ExternalService. Of those that a gateway
+    leads to, the gateway is the destination.
     """
     if cluster == EXTERNAL:
         return EXTERNAL_NODE, "http"
     name = parse_cluster_name(cluster)
-    if is_external_node(name.service):
-        return name.service, "tcp" if name.port.startswith(TCP_PORT) else "http"
+    if is_external_node(name.service) or is_external_node(name.subset):
+        return name.service, "tcp" if carries_connections(name) else "http"
     service = services.get(name.service)
     if service is None:
         return None

@@ -59,7 +59,8 @@ def build_service_table(
         name: credible_callers(callers, context.inbound_results.get(name)) for name, callers in claims.items()
     }
     for (caller, destination), edge in edges.edges.items():
-        if caller in credible[destination]:
+        # A gateway is shown by what it sends. Calls that it receives of the mesh are sent on.
+        if caller in credible[destination] and (destination in services or is_external_node(destination)):
             traffic.setdefault(destination, []).append((destination, edge))
         if caller not in services:
             traffic.setdefault(caller, []).append((destination, edge))

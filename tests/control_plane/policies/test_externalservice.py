@@ -219,3 +219,60 @@ def test_policies_that_need_addresses_say_so_where_there_are_none() -> None:
     assert states["HealthCheck"][0] == "no-effect"
     assert "give it endpoints" in states["HealthCheck"][1]
     assert states["Timeout"][0] == "unused"
+
+
+# --- through a gateway --------------------------------------------------------------------------------
+
+VIA = "via: {name: egress}"
+
+
+def test_hosts_without_one_list_of_addresses_take_no_gateway() -> None:
+    with pytest.raises(ValidationError, match="via needs endpoints"):
+        ExternalServiceSpec.model_validate({"hosts": ["*.example.com"], "via": {"name": "egress"}})
+
+
+def test_callers_reach_the_gateway_by_mutual_tls_and_the_gateway_the_host() -> None:
+    snapshot = snapshot_of(
+        document(f"hosts: [api.example], tls: {{}}, {VIA}"),
+        mesh("CircuitBreaker", "limits", "maxRequests: 5, consecutiveFailures: 3, openFor: 9s", CARDS),
+        mesh("HealthCheck", "probe", "tcp: {}", CARDS),
+        mesh("LoadBalancer", "ring", "algorithm: RingHash, hashOn: {header: a}", CARDS),
+    )
+    caller, gateway = cluster(snapshot, "egress/external/cards"), cluster(snapshot)
+    tls = v3.UpstreamTlsContext.FromString(caller.transport_socket.typed_config.value)
+    assert (caller.type, tls.sni) == (v3.Cluster.EDS, "80.cards.external.mesh")
+    names = tls.common_tls_context.combined_validation_context.default_validation_context
+    assert [name.matcher.exact for name in names.match_typed_subject_alt_names] == [
+        "spiffe://mesh.local/gateway/egress"
+    ]
+    assert caller.circuit_breakers.thresholds[0].max_requests.value == 5
+    assert caller.outlier_detection.base_ejection_time.ToSeconds() == 9
+    assert not caller.health_checks
+    assert not caller.HasField("load_balancing_policy")
+    assert gateway.type == v3.Cluster.STRICT_DNS
+    assert gateway.health_checks
+    assert gateway.HasField("load_balancing_policy")
+    assert not snapshot.dangling_references()
+
+
+def test_a_gateway_that_was_left_serves_requests_until_the_next_change() -> None:
+    old, new = (
+        exchange(document(f"hosts: [api.example]{via}")) for via in (f", {VIA}", ", via: {name: other}")
+    )
+    before = translate(old)
+    after = translate(new, before)
+    assert [view.port.port for view in before.snapshot.gateways["egress"].egress] == [80, 443]
+    assert [view.port.port for view in after.snapshot.gateways["egress"].egress] == [80]
+    assert [view.port.port for view in after.snapshot.gateways["other"].egress] == [80, 443]
+    assert not after.snapshot.dangling_references()
+    later = exchange(
+        document("hosts: [api.example], via: {name: other}") + mesh("Timeout", "t", "request: 1s")
+    )
+    assert "egress" not in translate(later, after).snapshot.gateways
+
+
+def test_a_gateway_that_nobody_knows_is_a_condition() -> None:
+    world_of = exchange(document("hosts: [api.example], via: {name: egres}"))
+    (status,) = policy_statuses(world_of, {}, {"egress": {}})
+    reasons = {condition.reason: condition.message for condition in status.conditions}
+    assert "there is no Gateway egres yet (did you mean egress?)" in reasons["GatewayNotFound"]
