@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from meshwright.services.analytics.commands import execute, parse
-from meshwright.services.kit.launch import launch
+from meshwright.services.hosting.launch import launch
 
 if __name__ == "__main__":
     if parse(sys.argv[1:]).command is None:

@@ -10,10 +10,10 @@ from pydantic import Field
 from meshwright.services.analytics import daily, domain
 from meshwright.services.analytics.daily_store import DailyStore
 from meshwright.services.analytics.store import TABLES, BarStore, TooManySymbolsError
-from meshwright.services.kit import market, rpc
+from meshwright.services.events.broker import open_broker
+from meshwright.services.events.consumer import EventSubscription, subscribe
+from meshwright.services.events.event import ServiceEvent
 from meshwright.services.kit.callers import STAFF
-from meshwright.services.kit.events import EventSubscription, open_broker, subscribe
-from meshwright.services.kit.messages import ServiceEvent
 from meshwright.services.kit.operations import (
     BodyModel,
     HttpError,
@@ -23,7 +23,9 @@ from meshwright.services.kit.operations import (
     OperationResponse,
     QueryModel,
 )
-from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.kit.service import Runtime, ServiceDefinition
+from meshwright.services.rpc import market
+from meshwright.services.rpc import server as rpc
 
 
 class BarResponse(BodyModel):

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from redis.exceptions import RedisError
 
 from meshwright.services.analytics.daily import FIGURES, GROUP
-from meshwright.services.kit.events import connect, replay
+from meshwright.services.events.broker import connect
+from meshwright.services.events.consumer import replay
 from meshwright.services.kit.settings import SettingsError, read_settings
 
 EPILOG = """examples:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
-from meshwright.services.kit.messages import ServiceEvent
+from meshwright.services.events.event import ServiceEvent
 
 GROUP = "analytics"
 FIGURES = {

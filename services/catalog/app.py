@@ -25,7 +25,7 @@ from meshwright.services.kit.operations import (
     QueryModel,
     WholeNumber,
 )
-from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.kit.service import Runtime, ServiceDefinition
 
 BASE = "/api/catalog/products"
 log = structlog.get_logger()

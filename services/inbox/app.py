@@ -22,7 +22,7 @@ from meshwright.services.kit.operations import (
     OperationResponse,
     QueryModel,
 )
-from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.kit.service import Runtime, ServiceDefinition
 from meshwright.services.kit.settings import whole_number
 
 MAX_MAILS = 1000

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import structlog
 from pydantic import Field
 
+from meshwright.services.events.broker import open_broker
+from meshwright.services.events.consumer import EventHandler, EventSubscription, subscribe
+from meshwright.services.events.event import ServiceEvent
 from meshwright.services.inventory import domain
 from meshwright.services.inventory.store import EXPIRED_AT_ONCE, TABLES, ReservationStep, StockStore
-from meshwright.services.kit.background import background, repeat
 from meshwright.services.kit.callers import ADMIN
-from meshwright.services.kit.events import EventHandler, EventSubscription, open_broker, subscribe
-from meshwright.services.kit.messages import ServiceEvent
 from meshwright.services.kit.operations import (
     BodyModel,
     HttpError,
@@ -24,7 +24,7 @@ from meshwright.services.kit.operations import (
     QueryModel,
     WholeNumber,
 )
-from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.kit.service import Runtime, ServiceDefinition
 from meshwright.services.kit.settings import whole_number
 
 EXPIRY_SECONDS = 5.0
@@ -195,9 +195,7 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
             log.info("reservations expired", count=expired)
         return expired == EXPIRED_AT_ONCE
 
-    await runtime.exit_stack.enter_async_context(
-        background(repeat("expire reservations", EXPIRY_SECONDS, expire))
-    )
+    await runtime.repeat("expire reservations", EXPIRY_SECONDS, expire)
     if redis := open_broker(runtime):
         handler = _release_cancelled(store)
         await subscribe(runtime, redis, EventSubscription("inventory", ("order.cancelled",), handler))

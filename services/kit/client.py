@@ -6,15 +6,18 @@ passes on the trace, the Idempotency-Key and the caller of the request that is b
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
+import structlog
 from opentelemetry.instrumentation.aiohttp_client import create_trace_config
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from meshwright.services.kit.callers import headers_of_caller
 from meshwright.services.kit.operations import ErrorBody
@@ -25,6 +28,10 @@ CALL_TIMEOUT_SECONDS = 60.0
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 """Bytes of a response."""
 
+PART_SECONDS = 1.0
+"""Seconds that a page waits for a part: a person is waiting for the page."""
+
+log = structlog.get_logger()
 idempotency_key: ContextVar[str] = ContextVar("idempotency_key", default="")
 """The Idempotency-Key of the request that is being served."""
 
@@ -51,6 +58,15 @@ class ServiceResponse:
             return ErrorBody.model_validate(self.body).error.code
         except ValueError:
             return ""
+
+
+class PartModel(BaseModel):
+    """The fields that a page needs of another service's response, by its names. It ignores others."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+PartT = TypeVar("PartT", bound=PartModel)
 
 
 class ServiceClient:
@@ -87,6 +103,21 @@ class ServiceClient:
             return ServiceResponse(response.status, json.loads(content) if content else None)
         except ValueError:
             return ServiceResponse(response.status, None)
+
+    async def part(self, service: str, path: str, model: type[PartT]) -> PartT | None:
+        """A part of a page, from another service; None when there is no valid response in time."""
+        try:
+            async with asyncio.timeout(PART_SECONDS):
+                response = await self.call("GET", service, path)
+            if response.status == 200:
+                return model.model_validate(response.body)
+            reason = f"status {response.status}"
+        except TimeoutError:
+            reason = f"no response within {PART_SECONDS:g} s"
+        except (ServiceUnavailableError, ValidationError) as error:
+            reason = str(error)
+        log.warning("part of the page missing", upstream=service, error=reason)
+        return None
 
 
 async def _read_limited(response: aiohttp.ClientResponse) -> bytes:

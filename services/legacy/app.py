@@ -14,11 +14,14 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 from pydantic import BaseModel, ValidationError
 
-from meshwright.services.kit.background import background, repeat
 from meshwright.services.kit.callers import STAFF
 from meshwright.services.kit.client import ServiceClient, ServiceResponse, ServiceUnavailableError
 from meshwright.services.kit.operations import HttpError, Operation, OperationRequest, OperationResponse
-from meshwright.services.kit.quotes import (
+from meshwright.services.kit.service import Runtime, ServiceDefinition
+from meshwright.services.legacy.domain import MigrationPhase
+from meshwright.services.legacy.migration import POLL_SECONDS, Migration
+from meshwright.services.legacy.store import TABLES, FrozenError, LegacyStore, TradingOwnsError
+from meshwright.services.quotes.quote import (
     DealerQuote,
     QuoteResponse,
     SetQuoteRequest,
@@ -27,10 +30,6 @@ from meshwright.services.kit.quotes import (
     quote_response,
     unknown_symbol,
 )
-from meshwright.services.kit.server import Runtime, ServiceDefinition
-from meshwright.services.legacy.domain import MigrationPhase
-from meshwright.services.legacy.migration import POLL_SECONDS, Migration
-from meshwright.services.legacy.store import TABLES, FrozenError, LegacyStore, TradingOwnsError
 
 PATH = "/api/quotes/{symbol}"
 
@@ -145,11 +144,9 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     """Open the store, and move quotes when that is asked for."""
     store = LegacyStore(runtime.database)
     await store.seed(time.time_ns() // 1_000_000)
-    registry = runtime.metrics.registry
+    registry = runtime.registry
     migration = Migration(store, runtime.client, runtime.settings.instance, registry)
-    await runtime.exit_stack.enter_async_context(
-        background(repeat("migration", POLL_SECONDS, migration.work))
-    )
+    await runtime.repeat("migration", POLL_SECONDS, migration.work)
     return LegacyApi(store, runtime.client, migration, registry).operations()
 
 

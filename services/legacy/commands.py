@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 
-from meshwright.services.kit import command
+from meshwright.services.hosting import command
 from meshwright.services.kit.database import Database
 from meshwright.services.legacy.domain import MEANINGS, ComparisonReport, MigrationPhase, MigrationState
 from meshwright.services.legacy.store import TABLES, LegacyStore

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Literal
 
 from meshwright.services.kit.operations import BodyModel
-from meshwright.services.kit.quotes import DealerQuote
+from meshwright.services.quotes.quote import DealerQuote
 
 SEED_PRICES: Mapping[str, int] = {"EUR-USD": 108, "XAG-USD": 3_240, "XAU-USD": 241_500, "XPT-USD": 97_800}
 """The pairs of a new exchange and their prices in minor units."""

@@ -14,10 +14,10 @@ import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
 from meshwright.services.kit.client import ServiceClient, ServiceUnavailableError
-from meshwright.services.kit.quotes import MAX_QUOTES, DealerQuote, QuotesPage
 from meshwright.services.legacy import domain
 from meshwright.services.legacy.domain import ComparisonReport, Difference, MigrationPhase, MigrationState
 from meshwright.services.legacy.store import LegacyStore
+from meshwright.services.quotes.quote import MAX_QUOTES, DealerQuote, QuotesPage
 
 POLL_SECONDS = 0.5
 """Seconds between looks for work."""

@@ -26,8 +26,6 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshwright.services.kit.database import Database
-from meshwright.services.kit.quote_table import QuoteTable
-from meshwright.services.kit.quotes import DealerQuote, next_quote
 from meshwright.services.legacy.domain import (
     ComparisonReport,
     Gate,
@@ -35,6 +33,8 @@ from meshwright.services.legacy.domain import (
     MigrationState,
     seed_quotes,
 )
+from meshwright.services.quotes.quote import DealerQuote, next_quote
+from meshwright.services.quotes.table import QuoteTable
 
 TABLES = MetaData()
 quotes = QuoteTable(TABLES)

@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from meshwright.services.kit.client import ServiceClient
+from meshwright.services.kit.client import PartModel, ServiceClient
 from meshwright.services.kit.operations import BodyModel, Operation, OperationRequest, OperationResponse
-from meshwright.services.kit.parts import PartModel, fetch_part
-from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.kit.service import Runtime, ServiceDefinition
 
 SCREEN_PRODUCTS = 3
 """Names of products on the screen."""
@@ -92,11 +91,11 @@ class MobileApi:
         client, user_id = self._client, request.caller.user_id
         newest = f"/api/catalog/products/recent?limit={SCREEN_PRODUCTS}"
         user, products, orders, portfolio, notices = await asyncio.gather(
-            fetch_part(client, "users", f"/api/users/{user_id}", PhoneUser),
-            fetch_part(client, "catalog", newest, PhoneProducts),
-            fetch_part(client, "orders", f"/api/orders/user/{user_id}", PhoneOrders),
-            fetch_part(client, "nfts", "/api/portfolio", PhonePortfolio),
-            fetch_part(client, "notifications", f"/api/notifications/user/{user_id}?limit=1", PhoneNotices),
+            client.part("users", f"/api/users/{user_id}", PhoneUser),
+            client.part("catalog", newest, PhoneProducts),
+            client.part("orders", f"/api/orders/user/{user_id}", PhoneOrders),
+            client.part("nfts", "/api/portfolio", PhonePortfolio),
+            client.part("notifications", f"/api/notifications/user/{user_id}?limit=1", PhoneNotices),
         )
         screen = {
             "name": user and user.name,

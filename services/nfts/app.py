@@ -23,7 +23,7 @@ from meshwright.services.kit.operations import (
     QueryModel,
     WholeNumber,
 )
-from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.kit.service import Runtime, ServiceDefinition
 from meshwright.services.nfts import domain
 from meshwright.services.nfts.store import TABLES, NftStore
 from meshwright.services.nfts.user_directory import UserDirectory

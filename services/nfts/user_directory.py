@@ -8,8 +8,8 @@ from typing import Self
 import grpc
 from opentelemetry.propagate import inject
 
-from meshwright.services.kit import users
 from meshwright.services.kit.client import ServiceUnavailableError
+from meshwright.services.rpc import users
 
 CALL_SECONDS = 10.0
 """The last resort for a call that the mesh fails to end."""

@@ -15,16 +15,14 @@ import aiosmtplib
 import structlog
 from pydantic import Field
 
-from meshwright.services.kit.background import background, repeat
-from meshwright.services.kit.events import (
+from meshwright.services.events.broker import open_broker
+from meshwright.services.events.consumer import (
     AWAY_SECONDS,
     MEASURE_SECONDS,
     EventSubscription,
-    open_broker,
     subscribe,
 )
-from meshwright.services.kit.jobs import JobWorker
-from meshwright.services.kit.messages import ServiceEvent
+from meshwright.services.events.event import ServiceEvent
 from meshwright.services.kit.operations import (
     BodyModel,
     HttpError,
@@ -33,10 +31,11 @@ from meshwright.services.kit.operations import (
     OperationResponse,
     QueryModel,
 )
-from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.kit.service import Runtime, ServiceDefinition
 from meshwright.services.kit.settings import SettingsError
 from meshwright.services.kit.spans import client_span
 from meshwright.services.notifications import domain
+from meshwright.services.notifications.jobs import JobWorker
 from meshwright.services.notifications.store import TABLES, NotificationStore
 
 SMTP_SECONDS = 10.0
@@ -162,13 +161,10 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     api = NotificationsApi(NotificationStore(runtime.database), sender)
     if redis := open_broker(runtime):
         await subscribe(runtime, redis, EventSubscription("notifications", ("user.created",), api.welcome))
-        instance, registry = runtime.settings.instance, runtime.metrics.registry
+        instance, registry = runtime.settings.instance, runtime.registry
         worker = JobWorker(redis, domain.QUEUE, instance, api.do_job, registry)
-        for work in (
-            repeat("do jobs", AWAY_SECONDS, worker.run_once),
-            repeat("measure the queue", MEASURE_SECONDS, worker.measure),
-        ):
-            await runtime.exit_stack.enter_async_context(background(work))
+        await runtime.repeat("do jobs", AWAY_SECONDS, worker.run_once)
+        await runtime.repeat("measure the queue", MEASURE_SECONDS, worker.measure)
     return api.operations()
 
 

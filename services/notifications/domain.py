@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from meshwright.services.kit.messages import ServiceEvent
+from meshwright.services.events.event import ServiceEvent
 from meshwright.services.kit.operations import Id
 
 QUEUE = "notification-queue"

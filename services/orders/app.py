@@ -13,18 +13,17 @@ from collections.abc import Iterable, Sequence
 import structlog
 from opentelemetry import trace
 
-from meshwright.services.kit.background import background, repeat
+from meshwright.services.events.broker import open_broker
+from meshwright.services.events.outbox import publish_outbox
 from meshwright.services.kit.callers import STAFF
 from meshwright.services.kit.client import ServiceClient, ServiceUnavailableError
-from meshwright.services.kit.events import open_broker
 from meshwright.services.kit.operations import (
     HttpError,
     Operation,
     OperationRequest,
     OperationResponse,
 )
-from meshwright.services.kit.outbox import publish_outbox
-from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.kit.service import Runtime, ServiceDefinition
 from meshwright.services.orders import domain
 from meshwright.services.orders.bodies import (
     OrderItem,
@@ -218,10 +217,8 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     store = OrderStore(runtime.database)
     if await store.is_stale():
         log.warning("read model rebuilt", orders=await store.rebuild())
-    runner = SagaRunner(store, runtime.client, settings, runtime.metrics.registry)
-    await runtime.exit_stack.enter_async_context(
-        background(repeat("resume sagas", RESUME_SECONDS, runner.resume))
-    )
+    runner = SagaRunner(store, runtime.client, settings, runtime.registry)
+    await runtime.repeat("resume sagas", RESUME_SECONDS, runner.resume)
     if redis := open_broker(runtime):
         await publish_outbox(runtime, redis, outbox)
     orders = OrdersApi(store, runtime.client, runner)

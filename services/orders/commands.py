@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from meshwright.services.kit import command
+from meshwright.services.hosting import command
 from meshwright.services.kit.database import Database
 from meshwright.services.orders.saga import Saga
 from meshwright.services.orders.store import OrderStore

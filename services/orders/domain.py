@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from meshwright.services.kit.messages import ServiceEvent
+from meshwright.services.events.event import ServiceEvent
 
 OrderStatus = Literal["pending", "confirmed", "shipped", "cancelled"]
 MAX_QUANTITY = 10_000

@@ -18,8 +18,8 @@ from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshwright.services.events.outbox import add_event, add_job
 from meshwright.services.kit.database import Database
-from meshwright.services.kit.outbox import add_event, add_job
 from meshwright.services.orders import cart_store
 from meshwright.services.orders.domain import (
     NOTIFICATIONS,

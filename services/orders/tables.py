@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Column, Index, Integer, MetaData, String, Table
 
-from meshwright.services.kit.outbox import outbox_table
+from meshwright.services.events.outbox import outbox_table
 
 TABLES = MetaData()
 events = Table(

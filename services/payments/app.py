@@ -19,7 +19,7 @@ from meshwright.services.kit.operations import (
     OperationResponse,
     WholeNumber,
 )
-from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.kit.service import Runtime, ServiceDefinition
 from meshwright.services.payments import domain
 from meshwright.services.payments.store import TABLES, PaymentStep, PaymentStore
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from meshwright.services.kit.client import ServiceClient
+from meshwright.services.kit.client import PartModel, ServiceClient
 from meshwright.services.kit.operations import (
     BodyModel,
     Id,
@@ -13,8 +13,7 @@ from meshwright.services.kit.operations import (
     OperationRequest,
     OperationResponse,
 )
-from meshwright.services.kit.parts import PartModel, fetch_part
-from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.kit.service import Runtime, ServiceDefinition
 from meshwright.services.storefront import page
 from meshwright.services.storefront.overview import OverviewApi
 
@@ -96,10 +95,8 @@ class StorefrontApi:
         """All parts concurrently: the page takes as long as the slowest, up to PART_SECONDS."""
         client, user = self._client, request.caller.user_id
         orders, products = await asyncio.gather(
-            fetch_part(client, "orders", f"/api/orders/user/{user}?limit={PAGE_ITEMS}", UserOrders),
-            fetch_part(
-                self._client, "catalog", f"/api/catalog/products/recent?limit={PAGE_ITEMS}", RecentProducts
-            ),
+            client.part("orders", f"/api/orders/user/{user}?limit={PAGE_ITEMS}", UserOrders),
+            self._client.part("catalog", f"/api/catalog/products/recent?limit={PAGE_ITEMS}", RecentProducts),
         )
         parts = {"orders": orders, "recentProducts": products}
         return OperationResponse(

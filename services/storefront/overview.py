@@ -14,9 +14,8 @@ from typing import Any, Generic, Literal, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from meshwright.services.kit.client import ServiceClient
+from meshwright.services.kit.client import PartModel, ServiceClient
 from meshwright.services.kit.operations import BodyModel, Operation, OperationRequest, OperationResponse
-from meshwright.services.kit.parts import PartModel, fetch_part
 from meshwright.services.storefront.domain import join
 
 DESCRIBED = (
@@ -119,7 +118,7 @@ class OverviewApi:
 
     async def _ask(self) -> tuple[dict[str, bool], float]:
         """Which of the needed services are ready."""
-        calls = (fetch_part(self._client, name, "/health/ready", ReadyService) for name in NEEDED)
+        calls = (self._client.part(name, "/health/ready", ReadyService) for name in NEEDED)
         answers = await asyncio.gather(*calls)
         ready = {name: answer is not None for name, answer in zip(NEEDED, answers, strict=True)}
         return ready, AVAILABILITY_SECONDS
@@ -128,7 +127,7 @@ class OverviewApi:
         return web.json_response(await self._document.get())
 
     async def _join(self) -> tuple[dict[str, Any], float]:
-        calls = (fetch_part(self._client, name, "/openapi.json", ServiceDocument) for name in DESCRIBED)
+        calls = (self._client.part(name, "/openapi.json", ServiceDocument) for name in DESCRIBED)
         documents = dict(zip(DESCRIBED, await asyncio.gather(*calls), strict=True))
         joint = join(
             {name: document.model_dump() for name, document in documents.items() if document}, self._version

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshwright.services.kit.launch import launch
+from meshwright.services.hosting.launch import launch
 
 if __name__ == "__main__":
     launch("meshwright.services.trading.app")

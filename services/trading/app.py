@@ -11,7 +11,7 @@ from opentelemetry import trace
 
 from meshwright.services.kit.background import background
 from meshwright.services.kit.operations import DatabaseUnavailableError, Operation
-from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.kit.service import Runtime, ServiceDefinition
 from meshwright.services.trading import domain
 from meshwright.services.trading.quote_store import QuoteStore
 from meshwright.services.trading.quotes import QuotesApi
@@ -62,7 +62,7 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     """Start the market."""
     settings = domain.read_market_settings(runtime.environ)
     store = TickStore(runtime.database)
-    sender = TickSender(settings.analytics, runtime.metrics.registry)
+    sender = TickSender(settings.analytics, runtime.registry)
     await runtime.exit_stack.enter_async_context(sender)
     generator = TickGenerator(settings, store, sender)
     await runtime.exit_stack.enter_async_context(background(generator.run()))

@@ -12,8 +12,8 @@ from sqlalchemy import Column, String, Table, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshwright.services.kit.database import Database
-from meshwright.services.kit.quote_table import QuoteTable
-from meshwright.services.kit.quotes import DealerQuote, next_quote
+from meshwright.services.quotes.quote import DealerQuote, next_quote
+from meshwright.services.quotes.table import QuoteTable
 from meshwright.services.trading.store import TABLES
 
 Owner = Literal["legacy", "trading"]

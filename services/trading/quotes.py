@@ -16,7 +16,7 @@ from meshwright.services.kit.operations import (
     OperationResponse,
     QueryModel,
 )
-from meshwright.services.kit.quotes import (
+from meshwright.services.quotes.quote import (
     MAX_QUOTES,
     DealerQuote,
     QuoteResponse,

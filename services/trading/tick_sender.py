@@ -15,8 +15,8 @@ from opentelemetry import trace
 from opentelemetry.propagate import inject
 from prometheus_client import CollectorRegistry, Counter
 
-from meshwright.services.kit import market
 from meshwright.services.kit.spans import record_failure
+from meshwright.services.rpc import market
 from meshwright.services.trading.domain import Tick
 
 SEND_TIMEOUT_SECONDS = 5.0

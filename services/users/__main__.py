@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from meshwright.services.kit.launch import launch
+from meshwright.services.hosting.launch import launch
 from meshwright.services.users.commands import execute, parse
 
 if __name__ == "__main__":

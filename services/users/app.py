@@ -14,12 +14,10 @@ from typing import Annotated, Any
 import structlog
 from pydantic import Field, StringConstraints, ValidationError
 
-from meshwright.services.kit import rpc
-from meshwright.services.kit import users as directory
-from meshwright.services.kit.background import background, repeat
+from meshwright.services.events.broker import open_broker
+from meshwright.services.events.outbox import publish_outbox
 from meshwright.services.kit.callers import ADMIN
 from meshwright.services.kit.client import ServiceClient, ServiceUnavailableError
-from meshwright.services.kit.events import open_broker
 from meshwright.services.kit.operations import (
     BodyModel,
     HttpError,
@@ -30,8 +28,9 @@ from meshwright.services.kit.operations import (
     PlainText,
     QueryModel,
 )
-from meshwright.services.kit.outbox import publish_outbox
-from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.kit.service import Runtime, ServiceDefinition
+from meshwright.services.rpc import server as rpc
+from meshwright.services.rpc import users as directory
 from meshwright.services.users import domain, tokens
 from meshwright.services.users.key_store import KeyStore
 from meshwright.services.users.passwords import hash_password, verify_password
@@ -333,7 +332,7 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
         await keys.rotate(_now())
         return False
 
-    await runtime.exit_stack.enter_async_context(background(repeat("rotate keys", KEYS_SECONDS, rotate)))
+    await runtime.repeat("rotate keys", KEYS_SECONDS, rotate)
     if redis := open_broker(runtime):
         await publish_outbox(runtime, redis, outbox)
     api = UsersApi(UserStore(runtime.database), keys, runtime.client)

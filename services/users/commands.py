@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from meshwright.services.kit import command
+from meshwright.services.hosting import command
 from meshwright.services.kit.database import Database
 from meshwright.services.users.domain import normal_email
 from meshwright.services.users.store import TABLES, UserStore

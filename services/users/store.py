@@ -23,9 +23,9 @@ from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshwright.services.events.event import ServiceEvent
+from meshwright.services.events.outbox import add_event, outbox_table
 from meshwright.services.kit.database import Database
-from meshwright.services.kit.messages import ServiceEvent
-from meshwright.services.kit.outbox import add_event, outbox_table
 from meshwright.services.users.domain import SESSION_SECONDS, Role, User
 
 TABLES = MetaData()

@@ -9,8 +9,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from meshwright.services.hosting.server import serving
 from meshwright.services.kit.client import ServiceClient, open_client
-from meshwright.services.kit.server import ServiceDefinition, serving
+from meshwright.services.kit.service import ServiceDefinition
 from meshwright.services.kit.settings import read_settings
 from tests.services.forward_proxy import running_forward_proxy
 

@@ -12,9 +12,9 @@ import pytest
 
 from meshwright.services.analytics import daily
 from meshwright.services.catalog.app import SERVICE as CATALOG
+from meshwright.services.events.event import ServiceEvent, from_fields, to_fields
 from meshwright.services.inventory.app import SERVICE as INVENTORY
 from meshwright.services.inventory.app import CancelledOrder
-from meshwright.services.kit.messages import ServiceEvent, from_fields, to_fields
 from meshwright.services.notifications import domain as notifications
 from meshwright.services.orders.app import SERVICE as ORDERS
 from meshwright.services.payments.app import SERVICE as PAYMENTS

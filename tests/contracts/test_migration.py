@@ -17,12 +17,12 @@ from prometheus_client import CollectorRegistry
 from meshwright.services.kit.callers import headers_of_caller
 from meshwright.services.kit.database import open_database
 from meshwright.services.kit.operations import HttpError, OperationRequest
-from meshwright.services.kit.quotes import SetQuoteRequest
 from meshwright.services.legacy import migration as migration_module
 from meshwright.services.legacy.app import LegacyApi
 from meshwright.services.legacy.domain import MigrationPhase
 from meshwright.services.legacy.migration import Migration
 from meshwright.services.legacy.store import TABLES, LegacyStore
+from meshwright.services.quotes.quote import SetQuoteRequest
 from meshwright.services.trading.app import SERVICE as TRADING
 from tests.contracts.conftest import Exchange
 from tests.services.processes import STAFF, TIMEOUT

@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from ruamel.yaml import YAML
 
 from meshwright.control_plane.status.prometheus import MeshCollector, MeshMetrics
-from meshwright.services.kit.metrics import ServiceMetrics
+from meshwright.services.hosting.metrics import ServiceMetrics
 from meshwright.sidecar.bootstrap.telemetry import INCLUDED_STATS
 from meshwright.sidecar.metrics import workload_metrics
 from meshwright.sidecar.status import WorkloadStatus

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from meshwright.services.kit.events import connect
+from meshwright.services.events.broker import connect
 from tests.services.forward_proxy import running_forward_proxy
 from tests.services.processes import TIMEOUT, Broker, Shop
 

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwright.services.analytics.domain import Bar, PriceTick, add_tick, validation_error
-from meshwright.services.kit import market, users
+from meshwright.services.rpc import market, users
 
 MINUTE = 28_000_000 * 60_000
 PRICES = st.integers(1, 50).map(float)
 TICKS = st.lists(
     st.builds(PriceTick, st.just("BTC"), PRICES, st.integers(MINUTE, MINUTE + 59_999)), min_size=1
 )
-KIT = Path(__file__).resolve().parents[2] / "services" / "kit"
-PROTO = (KIT / "market.proto").read_text()
+RPC = Path(__file__).resolve().parents[2] / "services" / "rpc"
+PROTO = (RPC / "market.proto").read_text()
 
 
 def bar_of(ticks: list[PriceTick]) -> Bar:
@@ -83,7 +83,7 @@ def test_invalid_tick_is_rejected_with_its_field(tick: PriceTick, field: str) ->
     ],
 )
 def test_messages_equal_those_of_the_proto_file(module: ModuleType, name: str) -> None:
-    proto = (KIT / f"{module.__name__.rpartition('.')[2]}.proto").read_text()
+    proto = (RPC / f"{module.__name__.rpartition('.')[2]}.proto").read_text()
     body = re.search(rf"message {name} {{(.*?)}}", proto, re.DOTALL)
     assert body is not None
     declared = set(re.findall(r"^\s*(\w+) (\w+) = (\d+);", body[1], re.MULTILINE))

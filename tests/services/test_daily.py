@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshwright.services.analytics.daily import DailyAddition, addition
-from meshwright.services.kit.messages import ServiceEvent, from_fields, to_fields
+from meshwright.services.events.event import ServiceEvent, from_fields, to_fields
 
 DAY = 1_767_225_600_000
 """2026-01-01 00:00 UTC."""

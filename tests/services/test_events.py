@@ -10,9 +10,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from meshwright.services.events.consumer import DEAD_LETTERS, EventConsumer, EventSubscription, replay
+from meshwright.services.events.event import ServiceEvent, to_fields
 from meshwright.services.kit.background import background, repeat
-from meshwright.services.kit.events import DEAD_LETTERS, EventConsumer, EventSubscription, replay
-from meshwright.services.kit.messages import ServiceEvent, to_fields
 from tests.services.exchange_state import is_quiet, query, settled
 from tests.services.processes import Broker, Shop, until
 

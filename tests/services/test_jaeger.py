@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from meshwright.services.kit import jaeger
+from meshwright.services.hosting import jaeger
 from tests.services.processes import Shop, until
 
 

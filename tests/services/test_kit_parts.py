@@ -9,8 +9,8 @@ import pytest
 from openapi_spec_validator import validate
 from pydantic import Field
 
-from meshwright.services.kit import openapi
-from meshwright.services.kit.metrics import BUCKETS, ServiceMetrics
+from meshwright.services.hosting import openapi
+from meshwright.services.hosting.metrics import ServiceMetrics
 from meshwright.services.kit.operations import (
     BodyModel,
     Operation,
@@ -18,6 +18,7 @@ from meshwright.services.kit.operations import (
     OperationResponse,
     QueryModel,
 )
+from meshwright.services.kit.service import BUCKETS
 from meshwright.services.kit.settings import SettingsError, read_settings
 
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwright.services.kit.quotes import DealerQuote, is_pair, next_quote
 from meshwright.services.legacy.commands import parse, report_text
 from meshwright.services.legacy.domain import (
     MEANINGS,
@@ -18,6 +17,7 @@ from meshwright.services.legacy.domain import (
     compare,
     report,
 )
+from meshwright.services.quotes.quote import DealerQuote, is_pair, next_quote
 
 
 def quote(symbol: str, version: int = 1, price: int = 5) -> DealerQuote:

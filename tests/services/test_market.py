@@ -14,7 +14,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
-from meshwright.services.kit import market
+from meshwright.services.rpc import market
 from tests.fakes.ports import free_port
 from tests.services.processes import TIMEOUT, ServiceProcess, Shop, until
 

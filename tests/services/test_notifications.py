@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from meshwright.services.kit.jobs import JobWorker
-from meshwright.services.kit.messages import ServiceEvent
+from meshwright.services.events.event import ServiceEvent
 from meshwright.services.notifications import domain
+from meshwright.services.notifications.jobs import JobWorker
 from tests.fakes.ports import free_port
 from tests.services.exchange_state import query
 from tests.services.processes import Broker, ServiceProcess, Shop, caller, until

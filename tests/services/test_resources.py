@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from meshwright.services.kit.resources import open_resources
+from meshwright.services.hosting.resources import open_resources
 
 
 async def test_resources_are_closed_last_first() -> None:

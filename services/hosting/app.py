@@ -11,12 +11,12 @@ from aiohttp import web
 from opentelemetry import trace
 from pydantic import BaseModel, ValidationError
 
-from meshwright.services.kit import openapi
+from meshwright.services.hosting import openapi
+from meshwright.services.hosting.health import HealthEndpoints
+from meshwright.services.hosting.metrics import ServiceMetrics
 from meshwright.services.kit.callers import Requester, caller_headers, headers_of_caller, read_caller
 from meshwright.services.kit.client import ServiceUnavailableError, idempotency_key
-from meshwright.services.kit.health import HealthEndpoints
 from meshwright.services.kit.ids import ID_PATTERN
-from meshwright.services.kit.metrics import ServiceMetrics
 from meshwright.services.kit.operations import (
     DatabaseUnavailableError,
     ErrorBody,

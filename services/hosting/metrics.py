@@ -14,8 +14,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Upper bounds in seconds. The service level objectives use 0.1, 0.5, 1, 2, 5 and 10."""
+from meshwright.services.kit.service import BUCKETS
 
 LABELS = ("method", "route", "status_code")
 

@@ -19,10 +19,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from meshwright.services.kit.background import background, repeat
-from meshwright.services.kit.messages import ServiceEvent, from_fields
-from meshwright.services.kit.server import Runtime
-from meshwright.services.kit.spans import client_span, record_failure
+from meshwright.services.events.event import ServiceEvent, from_fields
+from meshwright.services.kit.service import Runtime
+from meshwright.services.kit.spans import record_failure
 
 DEAD_LETTERS = "dead-letters"
 MAX_EVENTS = 100_000
@@ -42,48 +41,12 @@ AWAY_SECONDS = 1.0
 MEASURE_SECONDS = 5.0
 """Seconds between measurements of the backlog."""
 
-SOCKET_SECONDS = 5.0
-"""Seconds until a broker that does not respond counts as away. Longer than BLOCK_MS."""
-
 log = structlog.get_logger()
-tracer = trace.get_tracer("meshwright.services.kit.events")
+tracer = trace.get_tracer("meshwright.services.events.consumer")
 
 
 EventHandler = Callable[[ServiceEvent], Awaitable[None]]
 """Raises ValueError for an event that it will never understand."""
-
-
-class TracedRedis(Redis):
-    """A client whose commands have spans. Their arguments are left out: they hold people's data."""
-
-    async def execute_command(self, *arguments: Any, **options: Any) -> Any:
-        """Execute a command."""
-        command = str(arguments[0])
-        with client_span(command, {"db.system.name": "redis", "db.operation.name": command}):
-            return await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
-
-
-def connect(url: str) -> Redis:
-    """A client of the broker, which connects when it is used."""
-    client: Redis = TracedRedis.from_url(
-        url, decode_responses=True, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
-    )
-    return client
-
-
-def open_broker(runtime: Runtime) -> Redis | None:
-    """The service's client of the broker, which /health checks too; None without a broker."""
-    if not (url := runtime.settings.broker_url):
-        log.warning("no broker: set REDIS_URL")
-        return None
-    client = connect(url)
-
-    async def ping() -> None:
-        await client.ping()
-
-    runtime.checks["redis"] = ping
-    runtime.exit_stack.push_async_callback(client.aclose)
-    return client
 
 
 async def replay(redis: Redis, group: str, names: Sequence[str]) -> int:
@@ -98,7 +61,7 @@ async def replay(redis: Redis, group: str, names: Sequence[str]) -> int:
 
 async def subscribe(runtime: Runtime, redis: Redis, subscription: EventSubscription) -> None:
     """Handle events in the background, for as long as the service runs. /health says how far behind it is."""
-    registry = runtime.metrics.registry
+    registry = runtime.registry
     consumer = EventConsumer(redis, subscription, runtime.settings.instance, registry)
     backlog = Gauge("events_backlog", "Events that are not handled yet.", ("name",), registry=registry)
     letters = Gauge("dead_letters", "Events that nobody can handle.", registry=registry)
@@ -113,11 +76,8 @@ async def subscribe(runtime: Runtime, redis: Redis, subscription: EventSubscript
         return {"backlog": await read_backlog(redis, subscription)}
 
     runtime.checks["broker"] = check
-    for work in (
-        repeat("handle events", AWAY_SECONDS, consumer.run_once),
-        repeat("measure the backlog", MEASURE_SECONDS, measure),
-    ):
-        await runtime.exit_stack.enter_async_context(background(work))
+    await runtime.repeat("handle events", AWAY_SECONDS, consumer.run_once)
+    await runtime.repeat("measure the backlog", MEASURE_SECONDS, measure)
 
 
 async def read_backlog(redis: Redis, subscription: EventSubscription) -> dict[str, int]:

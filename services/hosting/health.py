@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from meshwright.services.kit.service import HealthCheck
 from meshwright.services.kit.settings import ServiceSettings
 
 CHECK_SECONDS = 2.0
@@ -22,9 +23,6 @@ CHECK_SECONDS = 2.0
 
 MAX_RSS_BYTES = 1 << 30
 """Bytes of memory that no service of a healthy exchange needs."""
-
-HealthCheck = Callable[[], Awaitable[Mapping[str, Any] | None]]
-"""Raises when something is wrong. May return figures for the report."""
 
 
 class HealthEndpoints:

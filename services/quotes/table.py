@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, MetaData, String, Table, delete, inse
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshwright.services.kit.quotes import DealerQuote
+from meshwright.services.quotes.quote import DealerQuote
 
 
 class QuoteTable:

@@ -19,9 +19,8 @@ from grpc_health.v1._async import HealthServicer
 from opentelemetry import propagate, trace
 from prometheus_client import Histogram
 
-from meshwright.services.kit.metrics import BUCKETS
 from meshwright.services.kit.operations import DatabaseUnavailableError, HttpError
-from meshwright.services.kit.server import Runtime
+from meshwright.services.kit.service import BUCKETS, Runtime
 from meshwright.services.kit.spans import record_failure
 
 MAX_REQUEST_BYTES = 64 * 1024
@@ -62,7 +61,7 @@ async def serve_rpcs(runtime: Runtime, methods: Iterable[RpcMethod]) -> AsyncIte
         "Duration of gRPC calls.",
         ("method", "code"),
         buckets=BUCKETS,
-        registry=runtime.metrics.registry,
+        registry=runtime.registry,
     )
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", MAX_REQUEST_BYTES), ("grpc.so_reuseport", 0)]

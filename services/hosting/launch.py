@@ -15,7 +15,7 @@ def launch(module: str) -> None:
     """Run the `SERVICE` of a module until SIGTERM or SIGINT; exits as `server.run` does."""
     gc.disable()
     service = import_module(module).SERVICE
-    run = import_module("meshwright.services.kit.server").run
+    run = import_module("meshwright.services.hosting.server").run
     gc.freeze()
     gc.enable()
     run(service)

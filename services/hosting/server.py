@@ -10,27 +10,21 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import structlog
 from aiohttp import web
 
-from meshwright.services.kit import logs, tracing
-from meshwright.services.kit.app import create_app
-from meshwright.services.kit.client import ServiceClient, open_client
-from meshwright.services.kit.health import HealthCheck, HealthEndpoints
-from meshwright.services.kit.metrics import ServiceMetrics
+from meshwright.services.hosting import logs, tracing
+from meshwright.services.hosting.app import create_app
+from meshwright.services.hosting.health import HealthEndpoints
+from meshwright.services.hosting.metrics import ServiceMetrics
+from meshwright.services.hosting.resources import open_resources
+from meshwright.services.kit.client import open_client
 from meshwright.services.kit.operations import DatabaseUnavailableError, Operation
-from meshwright.services.kit.resources import open_resources
+from meshwright.services.kit.service import Runtime, ServiceDefinition
 from meshwright.services.kit.settings import ServiceSettings, SettingsError, read_settings
-
-if TYPE_CHECKING:
-    from sqlalchemy import MetaData
-
-    from meshwright.services.kit.database import Database
 
 KEEPALIVE_SECONDS = 3700.0
 """Idle connections live longer here than in a proxy (Envoy closes them after an hour). So the proxy never
@@ -38,44 +32,6 @@ sends a request on a connection that is closing."""
 
 BACKLOG = 1024
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """What a service works with.
-
-    Resources beside HTTP go on `exit_stack`. It closes them, last first, after the HTTP server and before the
-    database. `checks` are shown by /health only: readiness is about the service's own database. `routes` are
-    those that are no operations of the API, such as pages.
-    """
-
-    settings: ServiceSettings
-    environ: Mapping[str, str]
-    client: ServiceClient
-    metrics: ServiceMetrics
-    exit_stack: AsyncExitStack
-    database_or_none: Database | None
-    checks: dict[str, HealthCheck] = field(default_factory=dict)
-    routes: list[web.RouteDef] = field(default_factory=list)
-
-    @property
-    def database(self) -> Database:
-        """The database of a service that has tables."""
-        if self.database_or_none is None:
-            raise RuntimeError(f"{self.settings.service} has no tables and so no database")
-        return self.database_or_none
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceDefinition:
-    """A service: its name, its tables (None: no database), and what builds its operations.
-
-    `build_operations` runs once the database is open and may raise SettingsError.
-    """
-
-    name: str
-    tables: MetaData | None
-    build_operations: Callable[[Runtime], Awaitable[Sequence[Operation]]]
 
 
 def run(service: ServiceDefinition) -> None:
@@ -143,17 +99,17 @@ async def serving(
             exit_stack.push_async_callback(database.close)
         client = await exit_stack.enter_async_context(open_client())
         metrics = ServiceMetrics(settings.service)
-        runtime = Runtime(settings, environ, client, metrics, exit_stack, database)
+        runtime = Runtime(settings, environ, client, metrics.registry, exit_stack, database)
         operations = await service.build_operations(runtime)
-        async with _serving_http(runtime, operations) as served:
+        async with _serving_http(runtime, metrics, operations) as served:
             yield served
 
 
 @asynccontextmanager
 async def _serving_http(
-    runtime: Runtime, operations: Sequence[Operation]
+    runtime: Runtime, metrics: ServiceMetrics, operations: Sequence[Operation]
 ) -> AsyncIterator[tuple[int, HealthEndpoints]]:
-    settings, metrics, database = runtime.settings, runtime.metrics, runtime.database_or_none
+    settings, database = runtime.settings, runtime.database_or_none
     health = HealthEndpoints(settings, {"database": database.check} if database else {}, runtime.checks)
     runner = web.AppRunner(
         create_app(settings, operations, health, metrics, runtime.routes),

@@ -30,18 +30,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshwright.services.kit.background import background, repeat
+from meshwright.services.events.consumer import MAX_EVENTS
+from meshwright.services.events.event import ServiceEvent, to_fields
 from meshwright.services.kit.database import Database
-from meshwright.services.kit.events import MAX_EVENTS
-from meshwright.services.kit.jobs import TRACEPARENT
-from meshwright.services.kit.messages import ServiceEvent, to_fields
-from meshwright.services.kit.server import Runtime
+from meshwright.services.kit.service import Runtime
 
 BATCH = 100
 PUBLISH_SECONDS = 0.5
 """Seconds between searches for events, and between attempts to reach a broker that is away."""
 
-tracer = trace.get_tracer("meshwright.services.kit.outbox")
+tracer = trace.get_tracer("meshwright.services.events.outbox")
 
 CLAIM_MS = 10_000
 """Milliseconds that a publisher has for a batch before another replica takes it over."""
@@ -85,9 +83,7 @@ def _traceparent() -> str:
 async def publish_outbox(runtime: Runtime, redis: Redis, outbox: Table) -> None:
     """Publish the events of an outbox in the background, for as long as the service runs."""
     publisher = OutboxPublisher(runtime.database, outbox, redis)
-    await runtime.exit_stack.enter_async_context(
-        background(repeat("publish events", PUBLISH_SECONDS, publisher.publish))
-    )
+    await runtime.repeat("publish events", PUBLISH_SECONDS, publisher.publish)
 
 
 def _publication(row: Any) -> AbstractContextManager[Any]:
@@ -117,7 +113,7 @@ class OutboxPublisher:
             for row in batch:
                 with _publication(row):
                     if row.kind == "job":
-                        job = {**row.data, TRACEPARENT: _traceparent()}
+                        job = {**row.data, "traceparent": _traceparent()}
                         pipeline.lpush(row.name, json.dumps(job))
                         continue
                     fields: Any = to_fields(ServiceEvent(row.name, row.event_id, row.data), _traceparent())

@@ -32,7 +32,7 @@ OWN_FIELDS = frozenset({TRACEPARENT, ATTEMPTS})
 """Fields of a job that are the queue's: whose trace it belongs to, and how often it has failed."""
 
 log = structlog.get_logger()
-tracer = trace.get_tracer("meshwright.services.kit.jobs")
+tracer = trace.get_tracer("meshwright.services.notifications.jobs")
 
 JobHandler = Callable[[Mapping[str, Any]], Awaitable[None]]
 """Does a job, which may have been done before. Raises ValueError for one that it will never understand."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshwright.services.kit.protos import build_messages
+from meshwright.services.rpc.messages import build_messages
 
 SERVICE = "users.UserService"
 METHOD = "GetUser"

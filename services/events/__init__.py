@@ -1,0 +1,1 @@
+"""Events between services: an outbox in the transaction of a change, Redis Streams, and their consumers."""

@@ -1,0 +1,1 @@
+"""gRPC between services: a server beside the HTTP API, and the messages."""
