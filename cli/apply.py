@@ -53,8 +53,9 @@ def apply(
 ) -> None:
     """Create or update policies from files, all or none, as one revision.
 
-    With --prune, the files are all policies that have the labels: others that the mesh has are deleted, and
-    each policy in the files must have the labels, so that it can be pruned later.
+    With --prune and --label, the files are all policies that have the labels: others that the mesh has are
+    deleted, and each policy in the files must have the labels, so that it can be pruned later. With --prune
+    and --expect-revision, the files are all policies of the mesh, as `mesh export` writes them.
 
     \b
     Exit codes: 0 applied · 2 bad input · 3 unreachable · 4 --wait timed out ·
@@ -67,12 +68,13 @@ def apply(
       mesh apply -f policies/ --wait
       cat retry.yaml | mesh apply -f - --dry-run
       mesh apply -f policies/ --prune --label team=shop --dry-run
+      mesh apply -f exported/ --prune --expect-revision 12
     """
     from meshwright.cli.documents import check_labels, located, read_documents, sourced
 
-    labels = parse_labels(label, prune=prune)
+    labels = parse_labels(label, prune=prune, expected=base)
     loaded = read_documents(files, skip_unknown=skip_unknown, verbose=verbose)
-    check_labels(loaded, labels)
+    check_labels(loaded, labels or {})
     options = change_options(base, message, dry_run=dry_run, verify=not no_verify)
     with located(loaded):
         result = call_api(calls.apply(sourced(loaded), options, prune=labels), state)
@@ -81,13 +83,20 @@ def apply(
         wait_for_revision(result, timeout, state)
 
 
-def parse_labels(texts: Sequence[str], *, prune: bool) -> dict[str, str]:
-    """The labels of --prune; raises InputError for one without the other, which would delete too much."""
-    if prune != bool(texts):
+def parse_labels(texts: Sequence[str], *, prune: bool, expected: int | None) -> dict[str, str] | None:
+    """The labels of --prune, none for every policy; None without --prune.
+
+    Raises InputError for --prune without labels that does not say which revision the files are about: it
+    would delete what others have added since.
+    """
+    if not prune:
+        if texts:
+            raise InputError("--label is for --prune: see `mesh apply --help`")
+        return None
+    if not texts and expected is None:
         raise InputError(
-            "--prune needs --label KEY=VALUE, which says what is to be deleted if the files do not have it"
-            if prune
-            else "--label is for --prune: see `mesh apply --help`"
+            "--prune needs --label KEY=VALUE, which says what is to be deleted if the files do not have it; "
+            "or --expect-revision REV, if the files are all policies of that revision (`mesh export`)"
         )
     labels = {}
     for text in texts:

@@ -1,8 +1,11 @@
-"""`mesh grafana|prometheus|systemd export DIR`: write the configuration files in this package."""
+"""`mesh grafana|prometheus|systemd export DIR`: write the configuration files in this package.
+
+`mesh export`, which writes policies, is gitops/export.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -123,19 +126,38 @@ def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]
 
 def _export(files: dict[str, Traversable], directory: Path, *, force: bool, output: Output) -> None:
     """Write all files or, if some exist and `force` is not set, none; print their paths."""
-    targets = {directory / path: source for path, source in sorted(files.items())}
-    existing = [target for target in targets if target.exists()]
-    if existing and not force:
-        lines = [f"{target}: already exists: use --force to overwrite it" for target in existing]
+    contents = {directory / path: source.read_bytes() for path, source in sorted(files.items())}
+    if not force:
+        check_absent(contents)
+    write_files(contents)
+    if output is Output.table:
+        echo("\n".join(map(str, contents)))
+    else:
+        print_data({"files": [str(target) for target in contents]}, output)
+
+
+def check_absent(contents: Mapping[Path, bytes]) -> None:
+    """Raise InputError, a line for each, if files exist whose content is another."""
+    existing = [path for path, content in contents.items() if path.exists() and _read(path) != content]
+    if existing:
+        lines = [f"{path}: already exists: use --force to overwrite it" for path in existing]
         raise InputError("\n".join(lines))
-    for target, source in targets.items():
+
+
+def _read(path: Path) -> bytes | None:
+    """The content of a file; None if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files and the folders that they need; raises CommandError."""
+    for target, content in contents.items():
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
+            target.write_bytes(content)
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
             raise CommandError(errors.FAILED, f"{target}: cannot be written: {reason}") from None
-    if output is Output.table:
-        echo("\n".join(str(target) for target in targets))
-    else:
-        print_data({"files": [str(target) for target in targets]}, output)

@@ -42,6 +42,7 @@ COMMANDS = {
     "down": CommandEntry("down", "down", "Stop the mesh that `mesh up` started."),
     "edit": CommandEntry("edit", "edit", "Edit a policy in your editor, and apply it."),
     "events": CommandEntry("events", "events", "Show recent events, and with -f new ones."),
+    "export": CommandEntry("gitops.export", "export", "Write all policies to a folder, a file for each."),
     "forget": CommandEntry("forget", "forget", "Remove a service that has no instances."),
     "get": CommandEntry("get", "get", "Show the current policies."),
     "grafana": CommandEntry("export", "grafana", "Export the Grafana dashboards."),

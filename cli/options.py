@@ -51,7 +51,10 @@ VerboseOption = Annotated[
 ]
 PruneOption = Annotated[
     bool,
-    typer.Option("--prune", help="Delete policies with all of --label that are not in the files."),
+    typer.Option(
+        "--prune",
+        help="Delete what is not in the files: policies with all of --label, or with --expect-revision any.",
+    ),
 ]
 LabelOption = Annotated[
     list[str],
@@ -77,7 +80,10 @@ TimeoutOption = Annotated[
 BaseOption = Annotated[
     int | None,
     typer.Option(
-        "--base", min=0, metavar="REV", help="Fail with exit code 6 unless REV is the newest revision."
+        "--expect-revision",
+        min=0,
+        metavar="REV",
+        help="Fail with exit code 6 unless REV is the newest revision.",
     ),
 ]
 DryRunOption = Annotated[

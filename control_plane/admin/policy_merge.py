@@ -26,13 +26,15 @@ def merge(
 
 
 def prune(
-    current: Sequence[RevisionDocument], labels: Mapping[str, str], applied: Iterable[RevisionDocument]
+    current: Sequence[RevisionDocument],
+    labels: Mapping[str, str] | None,
+    applied: Iterable[RevisionDocument],
 ) -> tuple[RevisionDocument, ...]:
-    """`current` without what has all of these labels and is not applied; all of it without a label."""
+    """`current` without what has all of these labels and is not applied; all of it if `labels` is None."""
+    if labels is None:
+        return tuple(current)
     keys = {document.key for document in applied}
-    return tuple(
-        item for item in current if not labels or item.key in keys or not _has_labels(item.document, labels)
-    )
+    return tuple(item for item in current if item.key in keys or not _has_labels(item.document, labels))
 
 
 def _has_labels(document: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

@@ -78,10 +78,13 @@ def apply(
     *,
     prune: Mapping[str, str] | None = None,
 ) -> ApiCall:
-    """Create or change documents, and delete others with the labels `prune`, all or none → ApplyResponse."""
+    """Create or change documents, and delete others with the labels `prune`, all or none → ApplyResponse.
+
+    Labels that are empty, not None, delete all others, which needs the `base` of `options`.
+    """
     body = {"documents": [document.to_json() for document in documents], **options.to_json()}
-    if prune:
-        body["prune"] = dict(prune)
+    if prune is not None:
+        body |= {"prune": dict(prune), "pruneAll": not prune}
     return ApiCall("POST", f"{PREFIX}/apply", body)
 
 

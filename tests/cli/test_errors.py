@@ -291,10 +291,10 @@ async def test_a_concurrent_change_exits_6_with_a_base_and_is_built_upon_without
     mesh.store.conflict_next = True
     assert (await run("apply", "-f", "-", text=retry())).code == 0
     assert [revision.info.message for revision in mesh.store.revisions][1] == "quicker"
-    stale = await run("apply", "-f", "-", "--base", "0", text=retry())
+    stale = await run("apply", "-f", "-", "--expect-revision", "0", text=retry())
     assert (stale.code, stale.out, len(mesh.store.revisions)) == (6, "", 3)
     assert "revision 0 is no longer the newest (2 is)" in stale.err
-    assert (await run("apply", "-f", "-", "--base", "2", text=retry())).code == 0
+    assert (await run("apply", "-f", "-", "--expect-revision", "2", text=retry())).code == 0
 
 
 async def test_an_unavailable_store_exits_1(mesh: FakeMesh, run: RunMesh) -> None:

@@ -90,7 +90,7 @@ def test_a_rollback_restores_identical_resources(mesh: Mesh) -> None:
 
 def test_of_two_concurrent_applies_one_succeeds_and_the_other_is_a_conflict(mesh: Mesh) -> None:
     base = mesh.status()["revision"]
-    command = [sys.executable, "-m", "meshwright.cli", "apply", "-f", "-", "--base", str(base)]
+    command = [sys.executable, "-m", "meshwright.cli", "apply", "-f", "-", "--expect-revision", str(base)]
     processes = [
         subprocess.Popen(
             command,

@@ -27,7 +27,7 @@ from meshwright.control_plane.api.models.policies import (
 )
 from meshwright.control_plane.api.models.topology import Topology
 from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
-from meshwright.control_plane.errors import NotFoundError
+from meshwright.control_plane.errors import InputError, NotFoundError
 from meshwright.control_plane.policies.rollout.progress import with_stored_progress
 from meshwright.control_plane.policies.secret_source import with_stored_secrets
 from meshwright.control_plane.policies.validation_messages import suggestion
@@ -100,6 +100,8 @@ class PoliciesRouter:
         One that keeps a secret or the progress of the newest revision is based on that: another change must
         not lose to it.
         """
+        if body.prune_all and body.base is None:
+            raise InputError("pruneAll: needs base, the revision whose documents these replace")
         current = await self._revisions.current()
         inputs = _as_meant(body.documents, current)
         if inputs != body.documents and body.base is None:
@@ -108,7 +110,7 @@ class PoliciesRouter:
         check_allowed(applied, self._denied_kinds)
 
         def after(before: Sequence[RevisionDocument]) -> tuple[RevisionDocument, ...]:
-            return _merged(before, applied, body.prune)
+            return _merged(before, applied, {} if body.prune_all else body.prune or None)
 
         missing = await self._check_patches(applied, after(current.documents))
         response = await self._editor.commit_to_newest(body, after, applied)
@@ -195,12 +197,12 @@ def _merged(
     applied: Sequence[RevisionDocument],
     pruned: Mapping[str, str] | None = None,
 ) -> tuple[RevisionDocument, ...]:
-    """The documents after an apply, of which others with the labels `pruned` are not any more.
+    """The documents after an apply; others that have all labels `pruned` are gone, unless it is None.
 
     Raises DocumentsError if these are not of one namespace.
     """
     check_namespace(before, applied)
-    return policy_merge.merge(policy_merge.prune(before, pruned or {}, applied), applied)
+    return policy_merge.merge(policy_merge.prune(before, pruned, applied), applied)
 
 
 def _documents(revision: PolicyRevision, kind: str = "", name: str = "") -> DocumentList:

@@ -78,6 +78,7 @@ class ApplyRequest(EditRequest):
         max_length=64,
         description="Delete the other documents that have all of these labels. Empty: none.",
     )
+    prune_all: bool = Field(False, description="Delete all other documents, which needs `base`.")
 
 
 class DeleteRequest(EditRequest):

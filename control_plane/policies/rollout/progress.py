@@ -122,6 +122,11 @@ def restored(
     return at(document, replace(progress, phase="Paused", since=now, reason="restored by a rollback"))
 
 
+def without_progress(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document of a Rollout as its author wrote it; any other as it is."""
+    return _with_annotations(document, {}) if document.get("kind") == "Rollout" else document
+
+
 def _is_same(spec: Mapping[str, Any], previous: Mapping[str, Any]) -> bool:
     """Whether two specs are about one rollout; what is left out and an empty value mean the same."""
 

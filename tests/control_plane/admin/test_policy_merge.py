@@ -35,7 +35,8 @@ def test_prune_deletes_what_has_all_labels_and_is_not_applied() -> None:
     applied, old, other = labelled("x", team="a"), labelled("y", team="a", tier="1"), labelled("z", team="b")
     assert prune((A, applied, old, other), {"team": "a"}, [applied]) == (A, applied, other)
     assert prune((applied, old), {"team": "a", "tier": "1"}, []) == (applied,)
-    assert prune((A, old), {}, []) == (A, old)
+    assert prune((A, old), None, []) == (A, old)
+    assert prune((A, applied, old), {}, [applied]) == (applied,), "every document has no label"
 
 
 def test_remove_names_every_missing_document() -> None:

@@ -1,0 +1,1 @@
+"""Policies in a folder or a repository: exported, and followed."""
