@@ -26,12 +26,16 @@ def edge_breakers(
     trials: dict[tuple[str, str], tuple[int, int]] = {}
     for report in reports:
         for cluster in report.clusters:
-            edge = (report.service, parse_cluster_name(cluster.cluster).service)
+            name = parse_cluster_name(cluster.cluster)
+            edge = (report.service, name.service)
             if cluster.passed or cluster.failed:
                 passed, failed = trials.get(edge, (0, 0))
                 trials[edge] = passed + cluster.passed, failed + cluster.failed
             if edge not in worst:
-                worst[edge] = cluster if _is_protected(attachments, services, edge) else None
+                # On the edge to a gateway that leads outside, policies for the host outside are in force.
+                called = name.subset if is_external_node(name.subset) else name.service
+                is_protected = _is_protected(attachments, services, report.service, called)
+                worst[edge] = cluster if is_protected else None
                 continue
             current = worst[edge]
             if current is not None and _severity(cluster) > _severity(current):
@@ -56,8 +60,7 @@ def breaker_state(cluster: ClusterReport) -> BreakerState:
     return "half-open" if cluster.half_open else "closed"
 
 
-def _is_protected(attachments: Attachments, services: Collection[str], edge: tuple[str, str]) -> bool:
-    caller, callee = edge
+def _is_protected(attachments: Attachments, services: Collection[str], caller: str, callee: str) -> bool:
     if callee not in services and not is_external_node(callee):
         return False
     point = edge_point(callee, caller)

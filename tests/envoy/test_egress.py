@@ -85,7 +85,7 @@ def test_calls_go_through_the_gateway_and_never_past_it(mesh: Mesh, outside: Out
     assert "nobody/external/cards" in refused.body
     until(lambda: "there is no Gateway nobody yet" in api(mesh, "/api/v1/status").text, "the condition")
     why = f"/api/v1/why/{refused.request_id}"
-    until(lambda: "no instance of gateway nobody" in api(mesh, why).text, "the reason")
+    until(lambda: "no instance of gateway nobody, which leads" in api(mesh, why).text, "the reason")
     assert len(outside.requests) == seen
     mesh.delete("Timeout", "cards")
 

@@ -156,7 +156,8 @@ def _flag_cause(request: Request, flag: ResponseFlag, policies: PolicyAttributio
     elif flag.flag == "UH" and is_external_node(request.callee):
         message = "no address of the host is usable: DNS has none, or all of them are ejected or fail probes"
     elif flag.flag == "UH" and is_external_node(parse_cluster_name(request.upstream).subset):
-        message = f"no instance of gateway {request.callee} is available, and calls to the host go through it"
+        why = "none runs, or all are ejected after failures"
+        message = f"no instance of gateway {request.callee}, which leads to the host, is usable: {why}"
     if request.transport_failure:
         message = f"{message}: {request.transport_failure}"
     if flag.flag == "URX":

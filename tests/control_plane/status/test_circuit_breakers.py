@@ -112,3 +112,10 @@ def test_edge_has_the_state_of_its_worst_sidecar_and_cluster() -> None:
     ]
     (limited,) = breakers_of(policy(BACK), report("front", healthy, port))
     assert (limited.state, limited.limited, limited.hosts) == ("open", True, 3)
+
+
+def test_edge_to_a_gateway_has_the_breaker_of_the_host_outside() -> None:
+    cluster = ClusterReport(cluster="egress/external/cards", hosts=1, ejected=1)
+    for target, expected in ((BACK, []), ({"kind": "ExternalService", "name": "cards"}, ["open"])):
+        breakers = breakers_of(policy(target), report("front", cluster))
+        assert [breaker.state for breaker in breakers if breaker.to == "egress"] == expected
