@@ -294,7 +294,7 @@ class Store:
         if not problems:
             self._data_problem = None
             return
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        more = f", and so for {len(problems) - 1} other values" if len(problems) > 1 else ""
         since = self._data_problem.since if self._data_problem else time.time()
         text = f"the store at {self._connection.address}: {problems[0]}{more}"
         if self._data_problem is None:

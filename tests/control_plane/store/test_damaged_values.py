@@ -65,7 +65,7 @@ async def test_damaged_registration_is_reported_until_it_is_repaired(
     assert state.services.keys() == {"orders"}
     assert (store.health.status, store.is_damaged) == ("degraded", True)
     assert "cannot be read" in store.health.reason
-    assert "(and 2 more)" in store.health.reason
+    assert "and so for 2 other values" in store.health.reason
     client.hdel(lua.REGISTRATIONS, "zz/zz", "yy/yy")
     client.hdel("mesh:services", "zz")
     await store.snapshot()
