@@ -7,7 +7,7 @@ document and printing a schema stay fast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -64,6 +64,16 @@ class TargetRef(Spec):
     section_name: OptionalObjectName = Field(
         "", description="A rule of a route, by name; for some kinds a listener of a Gateway."
     )
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _no_connections(cls, kind: object) -> object:
+        if kind in ("TCPRoute", "TLSRoute"):
+            raise ValueError(
+                f"{kind} is no target: a policy for its connections targets the Service, or the listener of "
+                "the Gateway (kind: Gateway, sectionName)"
+            )
+        return kind
 
 
 class Policy(BaseModel):
@@ -147,6 +157,10 @@ class TargetedSpec(Spec):
             if ref.section_name and ref.kind == "Gateway" and not cls.gateway_sections:
                 raise ValueError("a policy applies to all listeners of a Gateway: target routes instead")
         return refs
+
+    def port_names(self) -> Iterator[tuple[str, str]]:
+        """Names of services' ports that the spec uses, each with its field."""
+        yield from ()
 
     def inapplicable_reason(self, target: TargetRef) -> str:  # noqa: ARG002  kinds override it
         """Why a field has no effect on this target. Empty when every field works."""

@@ -112,6 +112,7 @@ def _warnings(references: References, document: PolicyDocument) -> Iterator[Refe
             yield from (problem for problem in references.targets(policy) if problem)
             yield from references.callers(policy)
             yield from references.authorities(policy)
+            yield from references.ports(policy)
         case Subset() as subset:
             if problem := references.subset(subset):
                 yield problem
@@ -189,7 +190,12 @@ def _accepted_and_resolved(references: References, document: PolicyDocument) -> 
                 return
             yield from _in_part(
                 references.targets(policy),
-                [*callers, *references.authorities(policy), *_inapplicable(policy)],
+                [
+                    *callers,
+                    *references.authorities(policy),
+                    *references.ports(policy),
+                    *_inapplicable(policy),
+                ],
             )
         case Subset() as subset:
             problem = references.subset(subset)

@@ -211,6 +211,22 @@ class References:
         message = f"spec.via.name: there is no Gateway {via.name} yet{suggested}: calls fail until there is"
         return [ReferenceProblem("GatewayNotFound", message)]
 
+    def ports(self, policy: TargetedPolicy) -> Iterator[ReferenceProblem]:
+        """The names of ports that no service has to which a policy is attached."""
+        targets = policy.spec.target_refs
+        names = {ref.name for ref in targets if ref.kind == "Service"}
+        if any(ref.kind == "Mesh" for ref in targets):
+            names = set(self._world.services)
+        services = [service for name, service in self._world.services.items() if name in names]
+        ports = sorted({port.name for service in services for port in service.ports})
+        for field, name in policy.spec.port_names() if ports else ():
+            if name not in ports:
+                suggested = _did_you_mean(closest_match(name, ports)) or f" (there is {', '.join(ports)})"
+                owner = f"Service {services[0].name}" if len(services) == 1 else "none of the services"
+                has = "has no" if len(services) == 1 else "has a"
+                message = f"spec.{field}: {owner} {has} port named {name!r}{suggested}: it matches nothing"
+                yield ReferenceProblem("PortNotFound", message)
+
     def callers(self, policy: TargetedPolicy | ExternalService) -> list[ReferenceProblem]:
         """The names in `from` that nobody in the mesh has."""
         callers = self._names["Service"] | self._names["Gateway"]

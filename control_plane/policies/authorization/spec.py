@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -82,6 +83,14 @@ class AuthorizationSpec(TargetedSpec):
     def named_rules(self) -> tuple[tuple[AuthorizationRule, str], ...]:
         """Each rule with its name, or its number."""
         return tuple((rule, rule.name or str(index)) for index, rule in enumerate(self.rules))
+
+    def port_names(self) -> Iterator[tuple[str, str]]:
+        """The ports of what is called."""
+        for number, rule in enumerate(self.rules):
+            for index, call in enumerate(rule.to):
+                for field, names in (("ports", call.ports), ("notPorts", call.not_ports)):
+                    for name in names:
+                        yield f"rules[{number}].to[{index}].{field}", name
 
     def inapplicable_reason(self, target: TargetRef) -> str:
         """What cannot match at a target."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -68,6 +69,11 @@ class HealthCheckSpec(TargetedSpec):
         le=100,
         description="Consecutive successful probes after which the instance gets requests again.",
     )
+
+    def port_names(self) -> Iterator[tuple[str, str]]:
+        """The port to probe."""
+        if self.port is not None:
+            yield "port", self.port
 
     @model_validator(mode="after")
     def _exactly_one_probe(self) -> Self:

@@ -41,6 +41,7 @@ def verdict(*specs: AuthorizationSpec, **call: Any) -> AccessDecision:
     [
         ({}, "no rules"),
         ({"rules": [{}], "from": ["orders"]}, r"use rules\[\].from"),
+        ({"rules": [{}], "targetRefs": [{"kind": "TCPRoute", "name": "db"}]}, "TCPRoute is no target"),
         ({"rules": [{}], "default": "deny"}, "policy of the Mesh"),
         ({"rules": [{"name": "a"}, {"name": "a"}]}, "twice"),
         ({"rules": [{"name": "1"}, {}]}, "twice"),

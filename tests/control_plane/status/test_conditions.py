@@ -54,6 +54,15 @@ def conditions(text: str, name: str, rollout: RolloutCount | None = None) -> dic
             + mesh("Timeout", "x", "request: 1s", "{kind: HTTPRoute, name: fron}"),
             "HTTPRoute fron yet (did you mean front?)",
         ),
+        (
+            mesh("Authorization", "x", "rules: [{action: deny, to: [{ports: [htp]}]}]", CATALOG),
+            "Authorization/x: spec.rules[0].to[0].ports: Service catalog has no port named 'htp' "
+            "(did you mean http?): it matches nothing",
+        ),
+        (
+            mesh("HealthCheck", "x", "tcp: {}, port: admin"),
+            "spec.port: none of the services has a port named 'admin' (there is grpc, http): it matches",
+        ),
         (UNRESOLVED, "there is no Service nobody yet: the policy takes effect when there is"),
     ],
 )  # fmt: skip
