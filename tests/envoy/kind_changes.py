@@ -86,6 +86,23 @@ def _split_route(kind: str, service: str) -> Change:
     return Change(on, over, _subset(service))
 
 
+def _rollout() -> Change:
+    """A route of the gateway whose traffic moves to a Subset; the first step waits for a promotion."""
+    canary = "{group: meshwright.io, kind: Subset, name: back-v1}"
+    route = _route(
+        "HTTPRoute",
+        "rolled",
+        "{name: ingress}",
+        f"{{matches: [{{path: {{value: /delay}}}}], backendRefs: [{{name: back}}, {canary}]}}",
+    )
+    on, over = (
+        "---\napiVersion: meshwright.io/v1\nkind: Rollout\nmetadata: {name: rolled}\n"
+        f"spec: {{route: {{name: rolled}}, stable: {{name: back}}, canary: {canary}, steps: {steps}}}\n"
+        for steps in ("[{weight: 10}]", "[{weight: 50}, {weight: 90}]")
+    )
+    return Change(on, over, _subset("back") + route)
+
+
 def _gateway(*listeners: str) -> str:
     return (
         "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: ingress}\n"
@@ -253,6 +270,7 @@ def _routes() -> dict[str, Change]:
     return {
         "GRPCRoute": _split_route("GRPCRoute", "echo"),
         "HTTPRoute": _split_route("HTTPRoute", "back"),
+        "Rollout": _rollout(),
         "Subset": Change(
             _subset("back"), _subset("back", "version: v2"), _split_route("HTTPRoute", "back").on
         ),
