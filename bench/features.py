@@ -142,6 +142,7 @@ def features(telemetry_port: int) -> dict[str, Change]:
     single |= {
         "log of attempts": _together(receiver, _router(managers)),
         "routes": _routes(node),
+        "route of probes": _probe_route(node),
         "clusters": _clusters(node),
         "statistics": _together(
             receiver, _from_bootstrap(("stats_config", "stats_sinks", "stats_flush_interval"))
@@ -260,6 +261,22 @@ def _routes(node: NodeSnapshot) -> Change:
 
     def change(side: Side, bootstrap: Json) -> None:
         _route(bootstrap).update({key: value for key, value in actions[side].items() if key != "cluster"})
+
+    return change
+
+
+def _probe_route(node: NodeSnapshot) -> Change:
+    """The route that answers probes of authorization, before the one to the app."""
+    callee = node.get(RDS, "in")
+    assert callee is not None
+    routes = codec.to_dict(body(callee))["virtual_hosts"][0]["routes"]
+    probe = next(route for route in routes if route["name"].endswith("-probe"))
+    fields = ("name", "match", "metadata", "direct_response", "response_headers_to_add")
+
+    def change(side: Side, bootstrap: Json) -> None:
+        if side == "server":
+            host = _manager(bootstrap)["route_config"]["virtual_hosts"][0]
+            host["routes"].insert(0, {field: probe[field] for field in fields if field in probe})
 
     return change
 
