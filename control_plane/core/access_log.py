@@ -87,6 +87,9 @@ HANDSHAKE_FIELDS = {
 }
 """The attributes of a record of a refused handshake. `peer` is what the certificate says, unproven."""
 
+TERMINATION = "termination"
+"""The attribute that says why a connection ended whose handshake was not refused."""
+
 _HANDSHAKE_FAILED = (
     "has(connection.transport_failure_reason) || response.code_details == 'filter_chain_not_found'"
 )
@@ -126,6 +129,15 @@ def handshake_log(direction: ListenerDirection) -> v3.AccessLog:
     """The access log of a listener: connections without the TLS that it requires."""
     fields = {"direction": direction, **HANDSHAKE_FIELDS}
     return otlp_access_log(LOG_NAME, fields, reply_reasons.matches(_HANDSHAKE_FAILED))
+
+
+@lru_cache(maxsize=1)
+def egress_log() -> v3.AccessLog:
+    """The same for a gateway that leads outside, with callers that it does not admit."""
+    fields = {"direction": "ingress", **HANDSHAKE_FIELDS, TERMINATION: CONNECTION_FIELDS["details"]}
+    return otlp_access_log(
+        LOG_NAME, fields, reply_reasons.matches(f"{_HANDSHAKE_FAILED} || {REFUSED_CONNECTION}")
+    )
 
 
 def any_of(filters: list[v3.AccessLogFilter]) -> v3.AccessLogFilter:

@@ -105,7 +105,7 @@ def listener(view: GatewayView, settings: ListenerSettings, address: str, port: 
         )
     )
     if settings.request_log:
-        message.access_log.append(access_log.handshake_log("ingress"))
+        message.access_log.append(access_log.egress_log())
     required = (
         *settings.required_clusters,
         *(entry.cluster for entry in view.egress if not entry.port.is_http),

@@ -121,7 +121,8 @@ def _onward(route: v3.Route, call: Call, headers: Headers) -> Iterator[Onward]:
     ]
     for cluster, changed in ((action.cluster, headers), *clusters):
         name = cluster_names.parse_cluster_name(cluster)
-        if name.service and not cluster_names.is_external_node(name.service):
+        leads_outside = map(cluster_names.is_external_node, (name.service, name.subset))
+        if name.service and not any(leads_outside):
             yield Onward(
                 name.service,
                 name.port,

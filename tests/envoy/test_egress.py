@@ -122,6 +122,8 @@ def test_gateway_refuses_a_caller_that_is_not_declared(mesh: Mesh, outside: Outs
     assert call(mesh).status == 200
     seen = len(outside.requests)
     assert _asked_as(mesh, "ingress") == b""
+    refused = "gateway/ingress: it is none of the callers that the ExternalService names"
+    until(lambda: refused in mesh.run("events", "-o", "json").stdout, "the event", every=0.5)
     assert len(outside.requests) == seen
     mesh.apply(static(outside, more=f", from: [front, ingress]{VIA}"))
     until(lambda: _asked_as(mesh, "ingress").startswith(b"HTTP/1.1 200"), "it is declared")

@@ -140,6 +140,9 @@ def _describe_unflagged(request: Request) -> str:
         return f"{by} {response}: {reason(request.details) or request.details}"
     if request.direction == "inbound":
         return f"the app of {request.service} {response}"
+    outside = parse_cluster_name(request.upstream).subset
+    if is_external_node(outside):
+        return f"gateway {request.callee} {response} for {outside}"
     return f"{request.callee or request.upstream or 'the upstream'} itself {response}, not a proxy"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from meshwright.control_plane.core.access_log import HANDSHAKE_REFUSED
+from meshwright.control_plane.core.access_log import HANDSHAKE_REFUSED, TERMINATION
 
 OTHER = "tls"
 """Anything else: Envoy's own words say what."""
@@ -24,6 +24,7 @@ REASONS = {
     "unknown-host": "it asked for a host that no listener is for",
     "no-cipher": "it offered no cipher that is accepted",
     "not-ready": "there is no certificate for it yet",
+    "not-declared": "it is none of the callers that the ExternalService names (from)",
     OTHER: "its TLS handshake failed",
 }
 """A sentence for each reason; the reasons are values of the metric's label."""
@@ -62,7 +63,11 @@ def described(attributes: Mapping[str, str]) -> dict[str, str]:
         return dict(attributes)
     at_gateway = attributes.get("direction") == "ingress"
     reasons = GATEWAY_REASONS if at_gateway else REASONS
-    reason = _reason(attributes.get("failure", ""), attributes.get("server_name", ""), at_gateway=at_gateway)
+    if attributes.get(TERMINATION):
+        reason = "not-declared"
+    else:
+        server_name = attributes.get("server_name", "")
+        reason = _reason(attributes.get("failure", ""), server_name, at_gateway=at_gateway)
     claim = f" with the certificate of {peer}" if (peer := attributes.get("peer")) else ""
     sentence = f"from {attributes.get('address') or 'unknown'}{claim}: {reasons[reason]}"
     if reason == OTHER:

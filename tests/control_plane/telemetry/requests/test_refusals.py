@@ -189,6 +189,24 @@ def test_a_handshake_that_a_gateway_refused_is_one_of_its_clients(
     assert refusal.message == f"from 10.0.0.7: {GATEWAY_REASONS[reason]}"
 
 
+def test_a_caller_that_a_gateway_does_not_let_out_is_named() -> None:
+    (refusal,) = counted(
+        record(
+            "ingress",
+            method="TCP",
+            details=HANDSHAKE_REFUSED,
+            failure="-",
+            address="10.0.0.7",
+            peer="spiffe://mesh.local/service/cart",
+            termination="rbac_access_denied_matched_policy[ExternalService/cards]",
+        )
+    )
+    assert refusal.reason == "not-declared"
+    assert refusal.message.startswith(
+        "from 10.0.0.7 with the certificate of spiffe://mesh.local/service/cart: it is"
+    )
+
+
 def test_a_refused_grpc_call_is_a_refusal_though_its_http_status_is_200() -> None:
     attributes = {
         **DENIED,
