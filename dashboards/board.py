@@ -14,9 +14,9 @@ from meshwright.dashboards.parts import METRICS, Panel
 
 TAG = "meshwright"
 
-OVERVIEW, SERVICE, RESILIENCE, SIDECARS, CONTROL_PLANE, SECURITY, APPS, EXCHANGE = (
-    *("mesh-overview", "mesh-service", "mesh-resilience", "mesh-sidecars"),
-    *("mesh-control-plane", "mesh-security", "mesh-apps", "mesh-exchange"),
+OVERVIEW, SERVICE, VERSIONS, RESILIENCE, TCP, SIDECARS, CONTROL_PLANE, SECURITY, APPS, EXCHANGE = (
+    *("mesh-overview", "mesh-service", "mesh-versions", "mesh-resilience", "mesh-tcp"),
+    *("mesh-sidecars", "mesh-control-plane", "mesh-security", "mesh-apps", "mesh-exchange"),
 )
 """The uids, which links use."""
 

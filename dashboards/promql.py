@@ -43,6 +43,29 @@ def edges(metric: str, more: str = "") -> str:
     return f"sum by (service, callee) (label_replace({rate(f'envoy_cluster_{metric}', where)}, {_NAME}))"
 
 
+_SUBSET = '"subset", "$1", "envoy_cluster_name", "[^/]+/(.+)"'
+_OF_SUBSETS = 'job="meshwright-proxy", envoy_cluster_name=~"($callee)(_[^/]*)?/.+"'
+
+
+def version_quantile(q: float, where: str) -> str:
+    """A quantile of the callers' latency in milliseconds, by `callee` and `subset`."""
+    return f"histogram_quantile({q}, mesh:version_latency_milliseconds_bucket:rate1m{{{where}}})"
+
+
+def versions(metric: str, more: str = "") -> str:
+    """The rate of a cluster counter at all callers, by `callee` and `subset`."""
+    return _by_version(rate(f"envoy_cluster_{metric}", ", ".join(filter(None, (_OF_SUBSETS, more)))))
+
+
+def versions_now(metric: str) -> str:
+    """The largest current value of a cluster gauge among the callers, by `callee` and `subset`."""
+    return _by_version(f"envoy_cluster_{metric}{{{_OF_SUBSETS}}}", "max")
+
+
+def _by_version(expr: str, aggregation: str = "sum") -> str:
+    return f"{aggregation} by (callee, subset) (label_replace(label_replace({expr}, {_NAME}), {_SUBSET}))"
+
+
 def injected() -> str:
     """The rate of responses by FaultInjection, by `service` (the caller) and `callee`."""
     where = f'{PROXY}, mesh_flags=~"(.*,)?FI(,.*)?"'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -14,9 +15,12 @@ from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
 from meshwright.control_plane.api.models.status import ControlPlaneStatus
 from meshwright.control_plane.api.models.topology import Breaker
+from meshwright.control_plane.policies.rollout.progress import Phase, progress_of
+from meshwright.control_plane.policies.rollout.spec import Rollout
 
 PROXY_STATES = ("synced", "pending", "rejected", "disconnected")
 BREAKER_STATES = ("closed", "half-open", "partial", "open")
+ROLLOUT_PHASES: tuple[str, ...] = get_args(Phase)
 INSTANCE_HEALTHS = ("healthy", "unhealthy", "draining")
 
 
@@ -35,6 +39,7 @@ class MeshMetrics:
     crashed: tuple[str, ...] = ()
     breakers: tuple[Breaker, ...] = ()
     control_planes: tuple[ControlPlaneStatus, ...] = ()
+    rollouts: tuple[Rollout, ...] = ()
 
 
 class MeshCollector(Collector):
@@ -64,6 +69,7 @@ class MeshCollector(Collector):
         yield _instances(metrics.instances, metrics.crashed)
         yield _breakers(metrics.breakers)
         yield _trials(metrics.breakers)
+        yield from _rollouts(metrics.rollouts)
         yield _certificates(self._expires())
 
 
@@ -114,6 +120,20 @@ def _trials(breakers: Iterable[Breaker]) -> Metric:
         for outcome, count in (("passed", breaker.trials_passed), ("failed", breaker.trials_failed)):
             family.add_metric([breaker.from_, breaker.to, outcome], count)
     return family
+
+
+def _rollouts(rollouts: Iterable[Rollout]) -> Iterator[Metric]:
+    help = "Percentage of requests that each Rollout gives its canary."
+    weights = GaugeMetricFamily("mesh_rollout_weight", help, labels=["rollout"])
+    help = "1 for the phase of each Rollout, 0 for the others."
+    phases = GaugeMetricFamily("mesh_rollout_phase", help, labels=["rollout", "phase"])
+    for rollout in rollouts:
+        progress = progress_of(rollout)
+        weights.add_metric([rollout.name], progress.weight(rollout.spec))
+        for phase in ROLLOUT_PHASES:
+            phases.add_metric([rollout.name, phase], float(progress.phase == phase))
+    yield weights
+    yield phases
 
 
 def _certificates(expires: Mapping[str, float]) -> Metric:

@@ -39,6 +39,7 @@ from meshwright.control_plane.core import patches
 from meshwright.control_plane.core.patches import PatchedPlace
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.events.state import MeshState, capture
+from meshwright.control_plane.policies.rollout.spec import Rollout
 from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.status import access, access_probe, status
 from meshwright.control_plane.status.access_probe import ProbePlan
@@ -258,6 +259,11 @@ class MeshReadModel:
             ),
             breakers=self._breakers(),
             control_planes=self._members.statuses(),
+            rollouts=tuple(
+                document.policy
+                for document in self._reconciler.world.documents
+                if isinstance(document.policy, Rollout)
+            ),
         )
 
     def _mesh_context(self) -> MeshContext:

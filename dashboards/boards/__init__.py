@@ -12,12 +12,16 @@ from meshwright.dashboards.boards import (
     security,
     service,
     sidecars,
+    tcp,
+    versions,
 )
 
 BOARDS: tuple[Board, ...] = (
     overview.BOARD,
     service.BOARD,
+    versions.BOARD,
     resilience.BOARD,
+    tcp.BOARD,
     sidecars.BOARD,
     control_plane.BOARD,
     security.BOARD,

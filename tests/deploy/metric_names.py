@@ -24,7 +24,9 @@ cluster.orders.upstream_rq_retry_success cluster.orders.upstream_rq_retry_overfl
 cluster.orders.upstream_rq_retry_limit_exceeded cluster.orders.upstream_rq_timeout
 cluster.orders.upstream_rq_per_try_timeout cluster.orders.upstream_rq_pending_overflow
 cluster.orders.upstream_rq_active cluster.orders.upstream_rq_pending_active
-cluster.orders.upstream_cx_overflow
+cluster.orders.upstream_cx_overflow cluster.orders.upstream_rq_4xx cluster.orders.upstream_cx_active
+cluster.orders.upstream_cx_none_healthy cluster.orders.upstream_cx_total tcp.broker.downstream_cx_total
+tcp.broker.downstream_cx_rx_bytes_total tcp.broker.downstream_cx_tx_bytes_total
 cluster.orders.upstream_cx_connect_fail cluster.orders.upstream_cx_connect_timeout
 cluster.orders.membership_healthy cluster.orders.membership_total cluster.orders.update_success
 cluster.orders.grpc.14 cluster.orders.outlier_detection.ejections_active
@@ -75,7 +77,7 @@ def prometheus_name(stat: str) -> str:
     if match := re.fullmatch(r"cluster\.[^.]+\.(ssl\.(?:versions|curves))\..*", stat):
         stat = f"cluster.orders.{match[1]}"
     stat = re.sub(r"^(cluster\.[^.]+\.grpc)\.\d+$", r"\1", stat)
-    stat = re.sub(r"^(cluster|http|sds)\.[^.]+\.", r"\1.", stat)
+    stat = re.sub(r"^(cluster|http|sds|tcp)\.[^.]+\.", r"\1.", stat)
     stat = re.sub(r"^listener\.[\d._]+\.", "listener.", stat)
     stat = re.sub(r"^mesh\.(local_replies|rate_limited|wait_time)\..*", r"mesh.\1", stat)
     return "envoy_" + re.sub(r"_[1-5]xx$", "_xx", stat).replace(".", "_")

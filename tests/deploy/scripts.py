@@ -117,6 +117,20 @@ with socket.create_connection((host, int(port)), 20) as connection:
 '"""
 """Calls a sidecar without a certificate."""
 
+VERSIONS = """mesh apply -f - --wait <<'END'
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: inventory-versions}
+spec:
+  parentRefs: [{kind: Service, group: "", name: inventory}]
+  rules:
+  - backendRefs:
+    - {group: meshwright.io, kind: Subset, name: inventory-v1}
+    - {group: meshwright.io, kind: Subset, name: inventory-v2}
+END
+"""
+"""Sends half of the requests to each version of inventory."""
+
 FAULTS = """mesh apply -f - --wait <<'END'
 apiVersion: meshwright.io/v1
 kind: CircuitBreaker
@@ -148,5 +162,14 @@ spec:
   targetRefs: [{kind: Service, name: catalog}]
   enforcement: audit
   limits: [{requests: 1, per: 1m}]
+---
+apiVersion: meshwright.io/v1
+kind: Rollout
+metadata: {name: quotes}
+spec:
+  route: {name: quotes, sectionName: read}
+  stable: {name: legacy, port: 80}
+  canary: {name: trading, port: 80}
+  steps: [{weight: 1}]
 END
 """

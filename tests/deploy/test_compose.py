@@ -150,6 +150,8 @@ def test_prometheus_discovers_and_scrapes_all_targets(running: Engine) -> None:
 
 
 def test_recording_rules_have_data_under_traffic(running: Engine, record_property: Any) -> None:
+    split = running.containers["control-plane-1"].run("sh", "-c", scripts.VERSIONS)
+    assert split.returncode == 0, split.stderr
     sent = running.containers["ingress"].run("python", "-c", scripts.TRAFFIC, "45", within=120)
     assert sent.returncode == 0, sent.stderr
     rules = YAML(typ="safe").load(ROOT / "dashboards/rules/recording.yml")

@@ -8,7 +8,26 @@ from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
 from meshwright.control_plane.api.models.status import ControlPlaneStatus
 from meshwright.control_plane.api.models.topology import Breaker
+from meshwright.control_plane.policies.rollout.progress import RolloutProgress
+from meshwright.control_plane.policies.rollout.spec import Rollout
 from meshwright.control_plane.status.prometheus import MeshCollector, MeshMetrics
+
+PAUSED = Rollout.model_validate(
+    {
+        "apiVersion": "meshwright.io/v1",
+        "kind": "Rollout",
+        "metadata": {
+            "name": "v2",
+            "annotations": RolloutProgress(1, "Paused", 5.0, "by hand").annotations(),
+        },
+        "spec": {
+            "route": {"name": "orders"},
+            "stable": {"name": "orders"},
+            "canary": {"name": "orders-next"},
+            "steps": [{"weight": 25}],
+        },
+    }
+)
 
 
 def registry_of(metrics: MeshMetrics) -> CollectorRegistry:
@@ -31,6 +50,7 @@ def test_scrape_exports_every_state() -> None:
             Breaker(from_="storefront", to="orders", state="open", ejected=2, hosts=2, trials_failed=3),
         ),
         crashed=("gone",),
+        rollouts=(PAUSED,),
         control_planes=(
             ControlPlaneStatus(address="a:1", state="this"),
             ControlPlaneStatus(address="b:1", state="unreachable"),
@@ -52,6 +72,9 @@ def test_scrape_exports_every_state() -> None:
     assert value("mesh_breaker_state", {**edge, "state": "closed"}) == 0
     assert value("mesh_breaker_trials_total", {**edge, "outcome": "failed"}) == 3
     assert value("mesh_breaker_trials_total", {**edge, "outcome": "passed"}) == 0
+    assert value("mesh_rollout_weight", {"rollout": "v2"}) == 25
+    assert value("mesh_rollout_phase", {"rollout": "v2", "phase": "Paused"}) == 1
+    assert value("mesh_rollout_phase", {"rollout": "v2", "phase": "Aborted"}) == 0
     assert value("mesh_certificate_expiry_timestamp_seconds", {"certificate": "root"}) == 2e9
 
 
