@@ -75,6 +75,7 @@ def build_routers(
             mesh.access_matrix,
             mesh.observed_calls,
             plan_probe=mesh.plan_probe,
+            discount_probes=mesh.discount_probes,
             run_command=run_command,
         ),
         EventsRouter(EventSubscriptions(store.events), monotonic=time.monotonic),

@@ -41,10 +41,14 @@ _ANSWER_SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class ProbePlan:
-    """The proxy of the caller that asks, and for each instance (by name) the argument of its command."""
+    """The proxy of the caller that asks, and for each instance (by name) the argument of its command.
+
+    `cluster`: the one of the caller's proxy whose requests the probes are.
+    """
 
     proxy: str
     caller: str
+    cluster: str
     arguments: tuple[tuple[str, str], ...]
 
 
@@ -66,11 +70,11 @@ def plan(translation: Translation | None, query: AccessQuery, proxies: Iterable[
     if not service.instances:
         raise NotFoundError(f"{service.name} has no instances to ask")
     proxy = _proxy(query.caller, caller.role, proxies)
+    cluster = cluster_name(service, port)
     arguments = [
-        (instance.name, _argument(query, cluster_name(service, port), instance))
-        for instance in service.instances[:MAX_INSTANCES]
+        (instance.name, _argument(query, cluster, instance)) for instance in service.instances[:MAX_INSTANCES]
     ]
-    return ProbePlan(proxy, query.caller, tuple(arguments))
+    return ProbePlan(proxy, query.caller, cluster, tuple(arguments))
 
 
 def verdict(instance: str, result: str) -> SidecarVerdict:

@@ -160,6 +160,10 @@ class MeshReadModel:
         """How to ask the sidecars of a called service for their verdict on a call."""
         return access_probe.plan(self._reconciler.translation, query, self._sync.proxies())
 
+    def discount_probes(self, plan: ProbePlan, answered: int) -> None:
+        """Take back that probes are calls, for who reads what was called."""
+        self._telemetry.discount_calls(plan.caller, plan.cluster, answered)
+
     def access_matrix(self) -> AccessMatrix:
         """Who may call what."""
         return access.matrix(self._reconciler.translation)

@@ -160,6 +160,10 @@ class TelemetryService:
         """The last quarter of an hour of an edge; None without traffic."""
         return history.edge_history(self.windows.history, world, caller, callee, time.monotonic())
 
+    def discount_calls(self, caller: str, cluster: str, requests: int) -> None:
+        """Take back requests that the mesh made in the caller's name."""
+        self.calls.discount(caller, cluster, requests, time.monotonic())
+
     def seen_calls(self, seconds: float) -> SeenCalls:
         """Who called what within `seconds`, at most an hour."""
         return self.calls.since(seconds, time.monotonic())

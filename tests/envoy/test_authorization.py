@@ -14,6 +14,7 @@ from meshwright.control_plane.policies.authorization.in_force import OVERRIDE_HE
 from tests.envoy.envoy_admin import stats
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.mesh_policies import applying, policy_document
+from tests.envoy.mesh_topology import edges
 from tests.envoy.raw_http import exchange
 from tests.envoy.raw_http2 import REFUSED as HTTP2_REFUSED
 from tests.envoy.raw_http2 import status as http2_status
@@ -184,9 +185,11 @@ def test_what_is_suggested_lets_the_same_calls_through_and_no_others(mesh: Mesh,
             response = mesh.get(f"{caller}-1", f"http://stranger{path}", method, headers=headers)
         return "RBAC: access denied" not in response.text + response.headers.get("grpc-message", "")
 
+    assert_probed(mesh, "--from", "back", "--to", "front", "GET", "/x", allowed=True)
     mesh.apply(TO_STRANGER)
     try:
         until(lambda: all(allowed(*call) for call in SEEN), "the calls get through")
+        until(lambda: ("back", "front") in edges(mesh), "the probe is counted")
 
         def suggested() -> str:
             text = mesh.run("authz", "suggest", check=False).stdout
@@ -194,6 +197,8 @@ def test_what_is_suggested_lets_the_same_calls_through_and_no_others(mesh: Mesh,
             return text if all(entry in text for entry in entries) else ""
 
         text = until(suggested, "the calls that were seen are suggested")
+        to_front = text.partition("name: front-callers")[2].partition("---")[0]
+        assert "services: [back]" not in to_front, "a probe is no call"
         documents = [document for document in text.split("---\n") if "name: stranger-callers" in document]
         changed = mesh.run("diff", "-f", "-", stdin=documents[0], check=False)
         assert changed.returncode == 1, changed.stderr

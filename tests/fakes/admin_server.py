@@ -234,7 +234,10 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
             lambda _query, _changes, _sources: AccessCheck(allowed=True, message="no rule refuses it"),
             AccessMatrix,
             lambda seconds: ObservedCalls(seconds=seconds),
-            plan_probe=lambda query: ProbePlan("orders-1", "orders", ((f"{query.service}-1", "{}"),)),
+            plan_probe=lambda query: ProbePlan(
+                "orders-1", "orders", query.service, ((f"{query.service}-1", "{}"),)
+            ),
+            discount_probes=lambda _plan, _answered: None,
             run_command=fake.run_command,
         ),
         EventsRouter(NoEvents(), monotonic=time.monotonic),

@@ -33,6 +33,9 @@ Check = Callable[[AccessQuery, Sequence[RevisionInfo], Mapping[str, str]], Acces
 PlanProbe = Callable[[AccessQuery], ProbePlan]
 """How to probe a call; see status.access_probe."""
 
+DiscountProbes = Callable[[ProbePlan, int], None]
+"""Takes the plan, and how many probes passed the rules of instances: these are no calls of the caller."""
+
 
 class ObservedParams(RequestParams):
     seconds: float = Field(
@@ -51,11 +54,13 @@ class AuthorizationRouter:
         observed: Callable[[float], ObservedCalls],
         *,
         plan_probe: PlanProbe,
+        discount_probes: DiscountProbes,
         run_command: RunCommand,
     ) -> None:
         self._revisions = revisions
         self._check = check
         self._plan_probe = plan_probe
+        self._discount_probes = discount_probes
         self._run_command = run_command
         self._matrix = matrix
         self._observed = observed
@@ -96,6 +101,7 @@ class AuthorizationRouter:
         check = await self.check(params, body)
         plan = self._plan_probe(body)
         verdicts = await asyncio.gather(*(self._ask(plan, *entry) for entry in plan.arguments))
+        self._discount_probes(plan, sum(entry.verdict == "allowed" for entry in verdicts))
         return AccessProbe(check=check, proxy=plan.proxy, verdicts=tuple(verdicts))
 
     async def _ask(self, plan: ProbePlan, instance: str, argument: str) -> SidecarVerdict:

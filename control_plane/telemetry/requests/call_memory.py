@@ -33,6 +33,9 @@ EXPIRY_SECONDS = 300.0
 REFUSED_BY_RULES = "rbac_access_denied"
 """How the details of a response or connection begin that an Authorization refused."""
 
+ANSWERED_BY_ROUTE = "direct_response"
+"""The details of a response that a route of the sidecar gave to a probe, in place of the app."""
+
 TCP = "TCP"
 """The method in records of TCP connections."""
 
@@ -124,12 +127,18 @@ class CallMemory:
             edge.requests.add(requests, now)
             edge.connections.add(connections, now)
 
+    def discount(self, caller: str, cluster: str, requests: float, now: float) -> None:
+        """Take back requests that the mesh made itself in the caller's name, and that its sidecars count."""
+        edge = self._edges.entry((caller, cluster))
+        if edge is not None:
+            edge.requests.add(-requests, now)
+
     def add_record(self, record: RequestRecord, now: float) -> None:
         """Add a request that a sidecar logged when it received it.
 
         One that is traced is in the span log too, if the service has one: it counts once.
         """
-        if record.direction != "inbound" or not record.caller:
+        if record.direction != "inbound" or not record.caller or record.details == ANSWERED_BY_ROUTE:
             return
         if record.details.startswith(REFUSED_BY_RULES):
             recorded = self._recorded.entry((record.caller, record.service))
@@ -146,7 +155,7 @@ class CallMemory:
         """Add a request of the span log of a service, by its attributes (core/span_log.py)."""
         self._traced.add(service)
         caller = caller_of("inbound", service, logged.get("peer", ""))
-        if caller and not logged.get("details", "").startswith(REFUSED_BY_RULES):
+        if caller and not logged.get("details", "").startswith((REFUSED_BY_RULES, ANSWERED_BY_ROUTE)):
             grpc = logged.get("content_type", "").startswith(GRPC_CONTENT_TYPE)
             method = logged.get("method", "")[:MAX_VALUE_LENGTH]
             operation = CalledOperation(method, template_of(logged.get("path", ""), grpc=grpc), grpc)

@@ -63,6 +63,17 @@ def test_what_an_authorization_refused_is_no_operation() -> None:
     assert memory.since(60.0, 10.0).refused[PAIR] == (1.0, 1.0)
 
 
+def test_a_probe_is_no_call() -> None:
+    memory = CallMemory(0.0)
+    answered = {"details": "direct_response"}
+    memory.add_record(record(**answered), 0.0)
+    traced(memory, details=answered["details"])
+    assert not memory.since(60.0, 10.0).operations
+    memory.discount(*PAIR, 2.0, 0.0)
+    memory.count(*PAIR, 5.0, 0.0, 1.0)
+    assert memory.since(60.0, 10.0).edges == {PAIR: (3.0, 0.0)}
+
+
 def test_callers_without_a_certificate_and_calls_that_were_sent_are_left_out() -> None:
     memory = CallMemory(0.0)
     memory.add_record(record(peer="-"), 0.0)
