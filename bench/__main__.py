@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 BENCHMARKS = (
-    *("snapshot", "xds", "intake", "demo", "journeys", "overhead", "limits", "limit_keys"),
+    *("snapshot", "verification", "xds", "intake", "demo", "journeys", "overhead", "limits", "limit_keys"),
     *("isolation", "series", "graph", "dash"),
 )
 

@@ -31,6 +31,9 @@ def validate(
     files: FilesOption = [],  # noqa: B006  typer copies it
     skip_unknown: SkipUnknownOption = False,
     verbose: VerboseOption = False,
+    envoy: Annotated[
+        bool, typer.Option("--envoy", help="Also ask an Envoy whether it accepts what the policies make.")
+    ] = False,
     output: Annotated[
         Report,
         typer.Option(
@@ -42,11 +45,14 @@ def validate(
 ) -> None:
     """Check policy and application files without a control plane.
 
-    Every problem is reported with its line and column.
+    Every problem is reported with its line and column. With --envoy, an Envoy of this host that serves
+    nothing is given what the policies make, for the services in the application files and those that policies
+    name. About a mesh that runs, `mesh apply --dry-run` and `mesh diff` say more.
 
     \b
     Example:
       mesh validate policies/
+      mesh validate --envoy policies/ mesh.yaml
       mesh validate -f retry.yaml -f mesh.yaml
       mesh validate policies/ -o github
       cat retry.yaml | mesh validate -
@@ -58,6 +64,10 @@ def validate(
             skip_unknown=skip_unknown,
             verbose=verbose,
         )
+        if envoy:
+            from meshwright.cli.envoy_check import check_with_envoy
+
+            check_with_envoy(loaded)
     except InvalidFilesError as error:
         if output is Report.text:
             raise

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from meshwright.control_plane.api.models.instances import ZONE_LABEL, InstanceHealth, InstanceProcess, Port
 from meshwright.control_plane.policies.base import Policy
@@ -109,19 +108,18 @@ class World:
 
     `gateways` exist even without a Gateway document. `external_allowed`: sidecars pass on calls to hosts
     outside the mesh, unless their application says otherwise. `patches_allowed`: EnvoyPatch is in force.
-    `gateway_instances`: the proxies of each gateway that take calls of sidecars to hosts outside.
+    `gateway_instances`: the proxies of each gateway that take calls of sidecars to hosts outside. A world can
+    be pickled, for a process that translates it.
     """
 
     revision: int
-    services: Mapping[str, Service] = field(default_factory=lambda: MappingProxyType({}))
+    services: Mapping[str, Service] = field(default_factory=dict)
     documents: tuple[PolicyDocument, ...] = ()
     gateways: tuple[str, ...] = ("ingress",)
     trust_domain: str = "mesh.local"
     external_allowed: bool = True
     patches_allowed: bool = True
-    gateway_instances: Mapping[str, tuple[Instance, ...]] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    gateway_instances: Mapping[str, tuple[Instance, ...]] = field(default_factory=dict)
 
     def instances_of(self, owner: str) -> tuple[Instance, ...]:
         """Those of a service, or of `gateway/name`."""

@@ -37,6 +37,8 @@ class ScratchNode(NodeSnapshot):
     ) -> None:
         super().__init__(snapshot, identity, bindings)
         self._is_confined = is_confined
+        # Nobody asks for a port that a service does not have. A node can be pickled, a view of keys cannot.
+        self._services = ()
 
     def get(self, type_url: str, name: str) -> Resource | None:
         """A resource as the scratch Envoy gets it. Endpoints are never among them."""

@@ -83,6 +83,14 @@ async def test_a_rejected_resource_is_named_with_envoys_reason_and_its_policies(
     assert lab.reports == [""] * len(lab.reports)
 
 
+async def test_a_large_change_gets_the_same_verdict(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is translated in a process of its own, so worlds and nodes travel as pickles."""
+    monkeypatch.setattr(verifier, "SMALL_CHANGE", 0)
+    assert await lab.verify(RETRY + TIMEOUT) == EnvoyVerdict()
+    (objection,) = (await lab.verify(RETRY + ZERO)).objections
+    assert (objection.resource, objection.policies) == ("Cluster catalog", ("EnvoyPatch/p",))
+
+
 async def test_what_was_rejected_before_the_change_does_not_block_another(lab: Lab) -> None:
     """Such as a policy of an older Envoy, or one that was applied without verification."""
     assert await lab.verify(ZERO + RETRY, before=ZERO) == EnvoyVerdict()
