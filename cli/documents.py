@@ -33,7 +33,11 @@ class InvalidFilesError(InputError):
         self.problems = problems
 
 
-NOT_A_POLICY = "an Application is not a policy: start it with `mesh up -f FILE`"
+NOT_A_POLICY = {
+    "Application": "an Application is not a policy: start it with `mesh up -f FILE`",
+    "PolicyTest": "a PolicyTest is not a policy: run it with `mesh test FILE`, and keep it in another folder",
+}
+"""What to do with a file of the command line, by its kind."""
 
 
 def load_documents(
@@ -115,9 +119,12 @@ def read_texts(paths: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _problem_text(problem: str) -> str:
-    """The problem, or better advice if the document is an application file."""
-    position, is_application, _ = problem.partition("kind: 'Application' is unknown")
-    return f"{position}{NOT_A_POLICY}" if is_application else problem
+    """The problem, or better advice if the document is a file of the command line."""
+    for kind, advice in NOT_A_POLICY.items():
+        position, matches, _ = problem.partition(f"kind: {kind!r} is unknown")
+        if matches:
+            return f"{position}{advice}"
+    return problem
 
 
 def _read_path(path: str) -> Iterator[tuple[str, bytes]]:

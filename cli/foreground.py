@@ -35,7 +35,7 @@ async def run_mesh(plan: LaunchPlan, ready_fd: int, while_running: WhileRunning 
 
     `ready_fd` is written to when it is ready, unless it is negative. Raises CommandError if it cannot start.
     """
-    _silence_supervisor()
+    silence_supervisor()
     stop = stop_event()
     started = time.monotonic()
     launcher = MeshLauncher(plan, print_progress)
@@ -126,6 +126,6 @@ def _up_arguments(arguments: list[str]) -> list[str]:
     return ["up", *rest]
 
 
-def _silence_supervisor() -> None:
+def silence_supervisor() -> None:
     """Drop the supervisor's log in this process: the launcher reports every exit in its own words."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -73,6 +73,9 @@ COMMANDS = {
     ),
     "systemd": CommandEntry("export", "systemd", "Export the systemd units."),
     "tap": CommandEntry("tap", "tap", "Show a service's requests live."),
+    "test": CommandEntry(
+        "policy_tests.command", "test", "Test policies against real Envoys, without a mesh."
+    ),
     "token": CommandEntry("token", "app", "Create, list and revoke join tokens."),
     "top": CommandEntry("top", "top", "Show every service live, unhealthy ones first."),
     "topology": CommandEntry(

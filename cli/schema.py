@@ -1,8 +1,7 @@
-"""`mesh schema`: the schemas of policy kinds and of application files. Needs no control plane."""
+"""`mesh schema`: the schemas of policies, application files and policy tests. Needs no control plane."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -80,23 +79,23 @@ def schema(
 
 def _models() -> Mapping[str, type[Policy]]:
     """Every kind that a file of a user may contain, sorted by name."""
-    from meshwright.cli.application import Application
+    from meshwright.cli.file_kinds import FILE_KINDS
     from meshwright.control_plane.policies.registry import kinds
 
-    models: dict[str, type[Policy]] = {**kinds(), Application.__name__: Application}
+    models: dict[str, type[Policy]] = {**kinds(), **FILE_KINDS}
     return dict(sorted(models.items()))
 
 
 def _name(word: str) -> str:
     """The kind for a word in any case, singular or plural; raises NotFoundError."""
+    from meshwright.cli.file_kinds import file_kind
     from meshwright.control_plane.admin.policy_validation import kind_of
 
-    return "Application" if word.lower() in ("application", "applications") else kind_of(word)
+    return file_kind(word) or kind_of(word)
 
 
 def _example(kind: str) -> str:
+    from meshwright.cli.file_kinds import FILE_KINDS, file_example
     from meshwright.control_plane.policies.registry import example
 
-    if kind == "Application":
-        return Path(__file__).with_name("application.example.yaml").read_text(encoding="utf-8")
-    return example(kind)
+    return file_example(kind) if kind in FILE_KINDS else example(kind)

@@ -1,4 +1,4 @@
-"""`mesh validate`: check policy and application files offline."""
+"""`mesh validate`: check policies, application files and policy tests offline."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from meshwright.cli.application import Application
 from meshwright.cli.documents import InvalidFilesError, read_documents
 from meshwright.cli.errors import exit_code
+from meshwright.cli.file_kinds import FILE_KINDS
 from meshwright.cli.options import FilesOption, Output, SkipUnknownOption, VerboseOption
 from meshwright.cli.output import echo, print_data
 from meshwright.control_plane.policies.loader import DocumentProblem
@@ -43,7 +43,7 @@ def validate(
         ),
     ] = Report.text,
 ) -> None:
-    """Check policy and application files without a control plane.
+    """Check policies, application files and policy tests without a control plane.
 
     Every problem is reported with its line and column. With --envoy, an Envoy of this host that serves
     nothing is given what the policies make, for the services in the application files and those that policies
@@ -60,7 +60,7 @@ def validate(
     try:
         loaded = read_documents(
             [*paths, *files],
-            allowed_kinds={**kinds(), Application.__name__: Application},
+            allowed_kinds={**kinds(), **FILE_KINDS},
             skip_unknown=skip_unknown,
             verbose=verbose,
         )

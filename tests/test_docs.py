@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from checks import reference
-from meshwright.cli.application import Application
+from meshwright.cli.file_kinds import FILE_KINDS
 from meshwright.cli.main import COMMANDS
 from meshwright.cli.settings import COMMAND_SETTINGS
 from meshwright.control_plane.config import Settings
@@ -99,7 +99,7 @@ def test_page_links_only_to_headings_that_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page_has_only_valid_yaml(page: Path) -> None:
     for block in re.findall(r"^```yaml\n(.*?)^```", text(page), re.MULTILINE | re.DOTALL):
-        extra_kinds = {"Application": Application} if "kind: Application" in block else None
+        extra_kinds = FILE_KINDS if any(f"kind: {kind}" in block for kind in FILE_KINDS) else None
         loaded = load_files([(page.name, block.encode())], extra_kinds, read_file=named_file)
         assert loaded.problems == ()
         assert loaded.documents
