@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from meshwright.sidecar.control_client import fetch_status
 from tests.deploy.network import Network
 from tests.envoy.harness import ROOT, application, service, until
 
@@ -203,6 +204,31 @@ def test_calls_between_hosts_use_mutual_tls(hosts: Hosts) -> None:
     assert sent["x-forwarded-client-cert"].endswith("URI=spiffe://mesh.local/service/front")
     back = until(lambda: hosts.fetch(RIGHT, "http://front/echo"), "back reaches front", 90, 0.5)
     assert json.loads(back)["name"] == "front"
+
+
+OUTSIDE = """
+apiVersion: meshwright.io/v1
+kind: ExternalService
+metadata: {{name: near-the-hub}}
+spec:
+  hosts: [only.the.hub.example]
+  ports: [{{port: 80, targetPort: {port}}}]
+  endpoints: [{{address: 127.0.0.1}}]
+  via: {{name: ingress}}
+"""
+
+
+def test_calls_leave_the_mesh_from_the_host_of_the_gateway(hosts: Hosts) -> None:
+    """The host outside is the app of the hub's loopback, which no other host reaches."""
+    (home,) = (item for item in fetch_status(hosts.folder / HUB).workloads if item.name == "home-1")
+    file = hosts.folder / "outside.yaml"
+    file.write_text(OUTSIDE.format(port=home.ports["app.http"]))
+    applied = hosts.mesh("apply", "-f", str(file), "--wait")
+    assert applied.returncode == 0, applied.stderr
+    url = "http://only.the.hub.example/echo"
+    response = until(lambda: hosts.fetch(LEFT, url), "front reaches the host outside", 90, 0.5)
+    assert json.loads(response)["name"] == "home-1"
+    assert "x-forwarded-client-cert" not in json.loads(response)["headers"]
 
 
 def test_only_documented_ports_are_open(hosts: Hosts) -> None:

@@ -59,7 +59,9 @@ def edges(mesh: Mesh) -> dict[tuple[str, str], Any]:
 
 
 def test_calls_go_through_the_gateway_and_never_past_it(mesh: Mesh, outside: Outside) -> None:
-    mesh.apply(static(outside, more=VIA) + policy("Timeout", "request: 20s"))
+    secret = policy("Authorization", "rules: [{action: deny, to: [{paths: [{value: /secret}]}]}]")
+    policies = secret + policy("Timeout", "request: 20s") + policy("Retry", "attempts: 2, on: [5xx]")
+    mesh.apply(static(outside, more=VIA) + policies)
     assert call(mesh).status == 200
     assert outside.requests[-1]["host"] == HOST
     assert not {name for name in outside.requests[-1] if name.startswith(("x-envoy", "x-forwarded-client"))}
@@ -74,9 +76,9 @@ def test_calls_go_through_the_gateway_and_never_past_it(mesh: Mesh, outside: Out
 
     outside.statuses.append(418)
     assert call(mesh).status == 418
-    mesh.apply(policy("FaultInjection", "abort: {status: 429, percent: 100}"))
-    assert call(mesh).status == 429, "a policy of the host is in force at the caller"
-    mesh.delete("FaultInjection", "cards")
+    outside.statuses.append(503)
+    assert call(mesh).status == 200, "the second try"
+    assert call(mesh, path="/secret").status == 403
 
     seen = len(outside.requests)
     mesh.apply(static(outside, more=VIA.replace("egress", "nobody")))
@@ -87,7 +89,8 @@ def test_calls_go_through_the_gateway_and_never_past_it(mesh: Mesh, outside: Out
     why = f"/api/v1/why/{refused.request_id}"
     until(lambda: "no instance of gateway nobody, which leads" in api(mesh, why).text, "the reason")
     assert len(outside.requests) == seen
-    mesh.delete("Timeout", "cards")
+    for kind in ("Authorization", "Timeout", "Retry"):
+        mesh.run("delete", kind, "cards")
 
 
 def test_gateway_opens_tls_passes_it_on_and_carries_connections(mesh: Mesh, tmp_path: Path) -> None:

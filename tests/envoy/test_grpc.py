@@ -354,3 +354,19 @@ async def test_rules_by_service_method_and_caller_refuse_calls_of_every_kind_and
         for name in ("calls", "edge"):
             await asyncio.to_thread(mesh.run, "delete", "Authorization", name, "--wait", check=False)
         await asyncio.to_thread(mesh.delete, "GRPCRoute", "echo")
+
+
+async def test_calls_of_every_kind_leave_the_mesh_through_a_gateway(mesh: Mesh) -> None:
+    port = mesh.ports("echo-1")["app.grpc"]
+    ports = (
+        f"ports: [{{port: 9000, protocol: grpc, targetPort: {port}}}], endpoints: [{{address: 127.0.0.1}}]"
+    )
+    spec = f"hosts: [echo.example], {ports}, via: {{name: ingress}}"
+    head = "apiVersion: meshwright.io/v1\nkind: ExternalService\nmetadata: {name: echo}\n"
+    await asyncio.to_thread(mesh.apply, f"{head}spec: {{{spec}}}\n")
+    try:
+        async with channel(mesh, "echo.example:9000") as through:
+            assert set((await statuses(through)).values()) == {"OK"}
+            assert "x-forwarded-client-cert" not in (await call(through))["metadata"]
+    finally:
+        await asyncio.to_thread(mesh.delete, "ExternalService", "echo")
