@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,12 +18,13 @@ from meshwright.cli.durations import duration_parser
 from meshwright.cli.errors import warn
 from meshwright.cli.http import call_api
 from meshwright.cli.instances import ServicesArgument, require_services
-from meshwright.cli.log_lines import LogLine, LogSource, merge_lines, parse_lines
 from meshwright.cli.options import StateOption
 from meshwright.cli.output import echo, flush, json_text, sanitize
 from meshwright.cli.proxy import LOG_POLL_INTERVAL
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
+from meshwright.control_plane.api.log_lines import LogCursors, LogLine, merge_lines
+from meshwright.control_plane.api.models.commands import ProxyLogs
 from meshwright.control_plane.errors import InputError
 
 DEFAULT_LINES = 100
@@ -139,8 +140,7 @@ class LogTail:
     source: SourceChoice | None
     lines: int
     state: Path | None
-    _offsets: dict[ProxyKey, dict[str, int]] = field(default_factory=dict)
-    _times: dict[LogSource, float] = field(default_factory=dict)
+    _cursors: LogCursors = field(default_factory=LogCursors)
     _missing: set[ProxyKey | None] = field(default_factory=set)
 
     def require_services(self) -> None:
@@ -174,27 +174,15 @@ class LogTail:
 
     def _read_proxy(self, proxy: ProxyKey) -> list[LogLine]:
         service, name = proxy
-        call = calls.proxy_logs(f"{service}/{name}", self.lines, self._offsets.get(proxy))
+        call = calls.proxy_logs(f"{service}/{name}", self.lines, self._cursors.offsets(service, name))
         try:
-            parts = call_api(call, self.state)["logs"]
+            read = ProxyLogs.model_validate(call_api(call, self.state))
         except (UnreachableError, ApiError) as error:
             self._skip(proxy, error)
             return []
         self._missing.discard(proxy)
-        self._offsets[proxy] = {part["source"]: part["end"] for part in parts}
-        return [
-            line
-            for part in parts
-            if self.source in (None, part["source"])
-            for line in self._lines(proxy, part)
-        ]
-
-    def _lines(self, proxy: ProxyKey, part: Mapping[str, Any]) -> list[LogLine]:
-        log = LogSource(*proxy, part["source"])
-        lines = parse_lines(log, part["text"], self._times.get(log, 0.0))
-        if lines:
-            self._times[log] = lines[-1].time
-        return lines
+        lines = self._cursors.advance(service, name, read.logs)
+        return [line for line in lines if self.source in (None, line.log.source)]
 
     def _skip(self, proxy: ProxyKey | None, error: UnreachableError | ApiError) -> None:
         """Say once what is missing for now; raises an error that lasts, such as a token without the right."""

@@ -138,6 +138,32 @@ class EventsLocation:
         return f"events of {self.subject or self.kind or 'all'}"
 
 
+@dataclass(frozen=True, slots=True)
+class LogsLocation:
+    """The logs of a service's instances, or of one proxy and the app beside it."""
+
+    service: str
+    proxy: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return f"logs of {self.proxy or self.service}"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRequestsLocation:
+    """The requests of a service or gateway as they occur, or those of one of its proxies."""
+
+    service: str
+    proxy: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return f"requests of {self.proxy or self.service}"
+
+
 Location = (
     TabLocation
     | NodeLocation
@@ -149,6 +175,8 @@ Location = (
     | RevisionLocation
     | ProxyLocation
     | EventsLocation
+    | LogsLocation
+    | LiveRequestsLocation
 )
 
 
@@ -159,7 +187,7 @@ def tab_of(location: Location) -> TabName:
             return name
         case NodeLocation() | EdgeLocation():
             return "topology"
-        case ServiceLocation():
+        case ServiceLocation() | LogsLocation() | LiveRequestsLocation():
             return "services"
         case TracesLocation() | TraceLocation():
             return "traces"

@@ -53,7 +53,7 @@ from meshwright.control_plane.api.models.policies import (
 )
 from meshwright.control_plane.api.models.proxies import EvictionResult, ProxyDetail, ProxyList, WaitResult
 from meshwright.control_plane.api.models.refusals import RefusalList
-from meshwright.control_plane.api.models.requests import Explanation, Request, RequestList
+from meshwright.control_plane.api.models.requests import Explanation, Request, RequestList, TapEvent
 from meshwright.control_plane.api.models.revisions import RevisionDetail, RevisionInfo, RevisionList
 from meshwright.control_plane.api.models.rollouts import RolloutAction, RolloutList
 from meshwright.control_plane.api.models.status import Status
@@ -316,26 +316,16 @@ class Client:
         Yields None once when the stream is open, and whenever nothing has happened for a while. The stream
         ends, or raises UnreachableError, when the control plane stops.
         """
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=calls.TIMEOUT, sock_read=STREAM_TIMEOUT)
-        url = self._endpoint.url
-        try:
-            async with self._require_session().get(
-                f"{url}{calls.PREFIX}/events", headers=headers, timeout=timeout
-            ) as response:
-                if response.status != 200:
-                    parse_response(response.status, await response.read())
-                yield None
-                async for line in response.content:
-                    name, _, value = line.partition(b": ")
-                    if name == b"data":
-                        yield Event.model_validate_json(value)
-                    elif not name:
-                        yield None
-        except TimeoutError:
-            raise UnreachableError(url, f"nothing received for {STREAM_TIMEOUT:g} s") from None
-        except aiohttp.ClientError as error:
-            raise UnreachableError(url, os_error_text(error)) from None
+        async for event in self._stream(f"{calls.PREFIX}/events", Event, last):
+            yield event
+
+    async def tap(self, service: str, *, errors: bool = False) -> AsyncIterator[TapEvent | None]:
+        """The live requests of a service or gateway; `errors`: only failed ones.
+
+        Yields None as `follow_events` does, and ends or raises as it does. ApiError: no such service.
+        """
+        async for event in self._stream(calls.tap(service, errors=errors).path, TapEvent):
+            yield event
 
     # --- transport --------------------------------------------------------------------------------
 
@@ -345,6 +335,27 @@ class Client:
         if self._session.closed:  # by one task, while another still has requests to send
             raise UnreachableError(self._endpoint.url, "the connection was closed")
         return self._session
+
+    async def _stream(self, path: str, model: type[Model], last: str = "") -> AsyncIterator[Model | None]:
+        """The events of a stream, after the one with the id `last`; None: it is open, or nothing is new."""
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=calls.TIMEOUT, sock_read=STREAM_TIMEOUT)
+        url = self._endpoint.url
+        try:
+            async with self._require_session().get(url + path, headers=headers, timeout=timeout) as response:
+                if response.status != 200:
+                    parse_response(response.status, await response.read())
+                yield None
+                async for line in response.content:
+                    name, _, value = line.partition(b": ")
+                    if name == b"data":
+                        yield model.model_validate_json(value)
+                    elif not name:
+                        yield None
+        except TimeoutError:
+            raise UnreachableError(url, f"nothing received for {STREAM_TIMEOUT:g} s") from None
+        except aiohttp.ClientError as error:
+            raise UnreachableError(url, os_error_text(error)) from None
 
     async def _send(self, call: ApiCall, model: type[Model]) -> Model:
         url = self._endpoint.url

@@ -22,7 +22,7 @@ from aiohttp import web
 from meshwright.control_plane.api.calls import PREFIX
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
 from meshwright.control_plane.api.models.base import ApiModel
-from meshwright.control_plane.api.models.commands import ProxyConfig
+from meshwright.control_plane.api.models.commands import LogPart, ProxyConfig, ProxyLogs
 from meshwright.control_plane.api.models.errors import ErrorInfo, ErrorResponse
 from meshwright.control_plane.api.models.events import Event, EventList
 from meshwright.control_plane.api.models.instances import InstanceList
@@ -34,6 +34,7 @@ from meshwright.control_plane.api.models.policies import (
 )
 from meshwright.control_plane.api.models.proxies import ProxyList
 from meshwright.control_plane.api.models.refusals import RefusalList
+from meshwright.control_plane.api.models.requests import TapEvent
 from meshwright.control_plane.api.models.revisions import (
     DocumentChange,
     RevisionDetail,
@@ -54,7 +55,8 @@ TOKEN = "t" * 43
 class FakeAdminApi:
     """Serves `mesh`, which a test may replace at any moment.
 
-    `requests` are the paths requested, `posted` the (path, body) of POST requests.
+    `requests` are the paths requested, `posted` the (path, body) of POST requests. `logs` is what the app of
+    each proxy has written.
     """
 
     mesh: MeshFixture
@@ -62,6 +64,8 @@ class FakeAdminApi:
     requests: list[str] = field(default_factory=list)
     posted: list[tuple[str, Any]] = field(default_factory=list)
     delay: float = 0.0
+    logs: dict[str, str] = field(default_factory=dict)
+    tap_queues: list[asyncio.Queue[TapEvent | None]] = field(default_factory=list)
     event_queues: list[asyncio.Queue[Event | None]] = field(default_factory=list)
     _runner: web.AppRunner | None = None
 
@@ -74,9 +78,12 @@ class FakeAdminApi:
         """Listen, on the same port after a `stop`."""
         app = web.Application(middlewares=[self._check_request])
         app.router.add_get(f"{PREFIX}/events", self._events)
+        app.router.add_get(f"{PREFIX}/tap/{{service}}", self._tap)
         app.router.add_post(f"{PREFIX}/{{rest:.*}}", self._post)
         app.router.add_get(f"{PREFIX}/{{rest:.*}}", self._get)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=0.1, handler_cancellation=True
+        )
         await self._runner.setup()
         self.port = self.port or free_port()  # stays free while the server is stopped
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
@@ -86,6 +93,8 @@ class FakeAdminApi:
         """Refuse new connections and close the open ones."""
         for queue in self.event_queues:
             queue.put_nowait(None)
+        for tap in self.tap_queues:
+            tap.put_nowait(None)
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
@@ -110,7 +119,7 @@ class FakeAdminApi:
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         parts = request.match_info["rest"].split("/")
-        message = self._list(parts, request) or self._detail(parts)
+        message = self._list(parts, request) or self._detail(parts) or self._logs(parts, request)
         return _error(404, "not-found", "not found") if message is None else _response(message)
 
     def _list(self, parts: list[str], request: web.Request) -> ApiModel | None:
@@ -157,6 +166,17 @@ class FakeAdminApi:
             case ["topology", caller, callee]:
                 edge = next((e for e in mesh.topology.edges if (e.from_, e.to) == (caller, callee)), None)
                 return edge and EdgeHistory(from_=caller, to=callee, step=STEP, points=_points(edge.rps))
+        return None
+
+    def _logs(self, parts: list[str], request: web.Request) -> ProxyLogs | None:
+        """The app's log of a proxy, which `logs` has under the proxy's name, and an empty one of Envoy."""
+        match parts:
+            case ["proxies", name, "logs"]:
+                text = self.logs.get(name, "")
+                after = int(request.query.get("app", "0"))
+                app = LogPart(source="app", file=f"/logs/{name}.log", text=text[after:], end=len(text))
+                envoy = LogPart(source="proxy", file=f"/logs/{name}-envoy.log")
+                return ProxyLogs(proxy=name, logs=(envoy, app))
         return None
 
     def _service_policies(self, name: str, caller: str) -> ServicePolicies:
@@ -228,6 +248,21 @@ class FakeAdminApi:
             events = [event for event in self.mesh.events if kind in ("", event.kind)]
             return _response(EventList(events=tuple(events[:limit])))
         return await self._stream(request)
+
+    async def _tap(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        queue: asyncio.Queue[TapEvent | None] = asyncio.Queue()
+        self.tap_queues.append(queue)
+        try:
+            await response.write(b": listening\n\n")
+            while event := await queue.get():
+                await response.write(f"data: {event.model_dump_json()}\n\n".encode())
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self.tap_queues.remove(queue)
+        return response
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

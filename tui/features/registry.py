@@ -5,7 +5,9 @@ from __future__ import annotations
 from meshwright.tui.navigation import (
     EdgeLocation,
     EventsLocation,
+    LiveRequestsLocation,
     Location,
+    LogsLocation,
     NodeLocation,
     PolicyLocation,
     ProxyLocation,
@@ -49,6 +51,14 @@ def create_screen(location: Location) -> MeshScreen:
             from meshwright.tui.features.events.screen import EventsScreen
 
             return EventsScreen(location)
+        case LogsLocation():
+            from meshwright.tui.features.logs.screen import LogsScreen
+
+            return LogsScreen(location)
+        case LiveRequestsLocation():
+            from meshwright.tui.features.requests.screen import LiveRequestsScreen
+
+            return LiveRequestsScreen(location)
     return _service_or_sidecar_screen(location)
 
 

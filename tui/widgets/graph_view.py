@@ -70,12 +70,11 @@ class GraphView(ScrollView, can_focus=True):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move('up')", "move", key_display="↑↓←→"),
-        Binding("h", "move('left')", "move", key_display="hjkl", show=False),
-        # The two above stand for the others in the help, which lists keys that have a description.
+        # It stands for the others in the help, which lists keys that have a description.
         Binding("down,j", "move('down')", show=False),
         Binding("k", "move('up')", show=False),
         Binding("left", "move('left')", show=False),
-        Binding("right,l", "move('right')", show=False),
+        Binding("right", "move('right')", show=False),
         Binding("tab,right_square_bracket", "link(1)", "edges", key_display="tab"),
         Binding("shift+tab,left_square_bracket", "link(-1)", "previous edge", show=False),
         Binding("enter", "open", "open"),

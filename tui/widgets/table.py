@@ -136,7 +136,9 @@ class Table(ScrollView, can_focus=True):
         self.cursor = min(cursor, max(0, self.count - 1)) if index is None else index
         if self.selected_key != key:
             self.post_message(self.RowHighlighted(self, self.selected_key))
-        if self.cursor != cursor:
+        if self.cursor != cursor:  # the row stays at its place on the screen
+            top = self.scroll_offset.y + self.cursor - cursor
+            self.scroll_to(y=top, animate=False, immediate=True)
             self._scroll_to_cursor()
         self._redraw(*previous)
 

@@ -33,6 +33,8 @@ from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import (
     EdgeLocation,
     EventsLocation,
+    LiveRequestsLocation,
+    LogsLocation,
     NodeLocation,
     PolicyLocation,
     ProxyLocation,
@@ -94,6 +96,8 @@ class ServiceDetailScreen(MeshScreen):
     ServiceDetailScreen.-wide #calls Table { height: auto; max-height: 100%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("l", "logs", "logs"),
+        Binding("T", "live_requests", "requests"),
         Binding("t", "traces", "traces"),
         Binding("x", "failed_traces", "failed traces"),
         Binding("m", "topology", "topology"),
@@ -227,6 +231,14 @@ class ServiceDetailScreen(MeshScreen):
             self.session.go(PolicyLocation(*policy.split("/", 1)))
         else:
             self.session.go(EventsLocation(subject=self.service))
+
+    def action_logs(self) -> None:
+        """Logs of the service."""
+        self.session.go(LogsLocation(self.service))
+
+    def action_live_requests(self) -> None:
+        """Live requests of the service."""
+        self.session.go(LiveRequestsLocation(self.service))
 
     def action_traces(self) -> None:
         """Traces of the service."""

@@ -11,7 +11,14 @@ from meshwright.control_plane.api.models.topology import HealthThresholds, Servi
 from meshwright.tui.features.services import table
 from meshwright.tui.list_screen import ListScreen
 from meshwright.tui.mesh_state import DashboardState, StateField
-from meshwright.tui.navigation import Location, NodeLocation, ServiceLocation, TracesLocation
+from meshwright.tui.navigation import (
+    LiveRequestsLocation,
+    Location,
+    LogsLocation,
+    NodeLocation,
+    ServiceLocation,
+    TracesLocation,
+)
 from meshwright.tui.refusal_text import refused_per_second
 from meshwright.tui.widgets.table import Table
 from meshwright.tui.widgets.table_model import LazyRows
@@ -34,6 +41,8 @@ class ServicesScreen(ListScreen[ServiceSummary]):
         Binding("s", "sort(1)", "sort by next"),
         Binding("S", "sort(-1)", "sort by previous", show=False),
         Binding("r", "reverse", "reverse"),
+        Binding("l", "logs", "logs"),
+        Binding("T", "live_requests", "requests"),
         Binding("t", "traces", "traces"),
         Binding("m", "topology", "topology"),
     ]
@@ -99,6 +108,16 @@ class ServicesScreen(ListScreen[ServiceSummary]):
         """Traces of the selected service."""
         if self.selected_key:
             self.session.go(TracesLocation(self.selected_key))
+
+    def action_logs(self) -> None:
+        """The logs of the selected service."""
+        if self.selected_key:
+            self.session.go(LogsLocation(self.selected_key))
+
+    def action_live_requests(self) -> None:
+        """The live requests of the selected service."""
+        if self.selected_key:
+            self.session.go(LiveRequestsLocation(self.selected_key))
 
     def action_topology(self) -> None:
         """The selected service in the topology."""

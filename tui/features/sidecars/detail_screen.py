@@ -25,7 +25,13 @@ from meshwright.tui.format import (
     sanitize,
 )
 from meshwright.tui.mesh_state import DashboardState, StateField
-from meshwright.tui.navigation import EventsLocation, ProxyLocation, ServiceLocation
+from meshwright.tui.navigation import (
+    EventsLocation,
+    LiveRequestsLocation,
+    LogsLocation,
+    ProxyLocation,
+    ServiceLocation,
+)
 from meshwright.tui.screen import MeshScreen
 from meshwright.tui.theme import paint, status_text
 
@@ -51,6 +57,8 @@ class SidecarDetailScreen(MeshScreen):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("l", "logs", "logs"),
+        Binding("T", "live_requests", "requests"),
         Binding("a", "reload", "reload"),
         Binding("s", "service", "service"),
         Binding("e", "events", "events"),
@@ -125,6 +133,16 @@ class SidecarDetailScreen(MeshScreen):
         proxy = self._proxy(self.mesh_state)
         if proxy is not None:
             self.session.go(ServiceLocation(proxy.service))
+
+    def action_logs(self) -> None:
+        """Its logs, and those of the app beside it."""
+        if proxy := self._proxy(self.mesh_state):
+            self.session.go(LogsLocation(proxy.service, proxy.name))
+
+    def action_live_requests(self) -> None:
+        """Its requests as they occur."""
+        if proxy := self._proxy(self.mesh_state):
+            self.session.go(LiveRequestsLocation(proxy.service, proxy.name))
 
     def action_events(self) -> None:
         """Events of this proxy."""

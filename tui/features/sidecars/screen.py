@@ -11,7 +11,14 @@ from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.tui.features.sidecars import table
 from meshwright.tui.list_screen import ListScreen
 from meshwright.tui.mesh_state import DashboardState, StateField
-from meshwright.tui.navigation import EventsLocation, Location, ProxyLocation, ServiceLocation
+from meshwright.tui.navigation import (
+    EventsLocation,
+    LiveRequestsLocation,
+    Location,
+    LogsLocation,
+    ProxyLocation,
+    ServiceLocation,
+)
 from meshwright.tui.widgets.table_model import LazyRows
 
 
@@ -28,6 +35,8 @@ class SidecarsScreen(ListScreen[ProxyDetail]):
         "certificate expires (it is renewed at half of its lifetime), and Envoy's message about a rejection."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("l", "logs", "logs"),
+        Binding("T", "live_requests", "requests"),
         Binding("s", "service", "service"),
         Binding("e", "events", "events"),
     ]
@@ -54,6 +63,21 @@ class SidecarsScreen(ListScreen[ProxyDetail]):
         """The service of the selected sidecar."""
         if self.selected_key:
             self.session.go(ServiceLocation(self.selected_key.partition("/")[0]))
+
+    def action_logs(self) -> None:
+        """The logs of the selected sidecar and its app."""
+        if self.selected_key:
+            self.session.go(LogsLocation(*self._selected_proxy()))
+
+    def action_live_requests(self) -> None:
+        """The live requests of the selected sidecar."""
+        if self.selected_key:
+            self.session.go(LiveRequestsLocation(*self._selected_proxy()))
+
+    def _selected_proxy(self) -> tuple[str, str]:
+        """Service and name of the selected sidecar."""
+        service, _, name = self.selected_key.partition("/")
+        return service, name
 
     def action_events(self) -> None:
         """Events of the selected sidecar."""

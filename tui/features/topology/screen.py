@@ -20,7 +20,7 @@ from meshwright.tui import navigation
 from meshwright.tui.dialogs.choose_one import ChooseOne
 from meshwright.tui.features.topology.detail_panel import PanelData, RateHistory, edge_lines, node_lines
 from meshwright.tui.features.traces.failed_request import failed_requests, failed_span
-from meshwright.tui.features.traces.why_dialog import WhyDialog
+from meshwright.tui.features.traces.why_dialog import why_trace
 from meshwright.tui.format import sanitize
 from meshwright.tui.graph.graph import Link
 from meshwright.tui.graph.versions import has_versions, service_of, split_versions
@@ -76,6 +76,8 @@ class TopologyScreen(MeshScreen):
         Binding("w", "why", "why"),
         Binding("t", "traces", "traces"),
         Binding("p", "policies", "policies"),
+        Binding("l", "logs", "logs"),
+        Binding("T", "live_requests", "requests"),
         Binding("v", "versions", "versions"),
         Binding("e", "events", "events", show=False),
     ]
@@ -291,6 +293,16 @@ class TopologyScreen(MeshScreen):
         name = service_of(link[1] if link else message.selection.node)
         self.session.go(navigation.ServiceLocation(name))
 
+    def action_logs(self) -> None:
+        """Logs of the selected service."""
+        if self.selected_service:
+            self.session.go(navigation.LogsLocation(self.selected_service))
+
+    def action_live_requests(self) -> None:
+        """Live requests of the selected service."""
+        if self.selected_service:
+            self.session.go(navigation.LiveRequestsLocation(self.selected_service))
+
     def action_traces(self) -> None:
         """Traces of the selected service."""
         if self.selected_service:
@@ -332,7 +344,7 @@ class TopologyScreen(MeshScreen):
             if span is None:
                 continue
             self.session.go(navigation.TraceLocation(trace.id))
-            location = await self.app.push_screen_wait(WhyDialog(trace, span))
+            location = await self.app.push_screen_wait(why_trace(trace, span))
             if location:
                 self.session.go(location)
             return

@@ -19,7 +19,7 @@ from meshwright.control_plane.api.models.traces import Span, Trace
 from meshwright.tui import navigation
 from meshwright.tui.features.traces.span_detail import SpanDetail
 from meshwright.tui.features.traces.waterfall import Waterfall
-from meshwright.tui.features.traces.why_dialog import WhyDialog
+from meshwright.tui.features.traces.why_dialog import why_trace
 from meshwright.tui.format import format_number, format_time, pad, sanitize, truncate
 from meshwright.tui.screen import LOADING, MeshScreen
 from meshwright.tui.theme import paint
@@ -203,7 +203,7 @@ class TraceDetailScreen(MeshScreen):
         row, trace = self.query_one(Waterfall).selected, self._trace
         if row is None or trace is None:
             return
-        location = await self.app.push_screen_wait(WhyDialog(trace, self._spans[row.id]))
+        location = await self.app.push_screen_wait(why_trace(trace, self._spans[row.id]))
         if location:
             self.session.go(location)
 

@@ -6,7 +6,7 @@ it is unavailable the dialog shows the response flags of the trace's spans.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from textual import work
@@ -56,16 +56,18 @@ class WhyDialog(ModalScreen[navigation.Location | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "close")]
 
-    def __init__(self, trace: Trace, span: Span) -> None:
+    def __init__(self, title: str, id: str, fallback: Iterable[Content] = ()) -> None:
+        """`id`: of the request or its trace. `fallback` is shown while there is no explanation."""
         super().__init__()
-        self._trace = trace
-        self._span = span
+        self._title = title
+        self._request_id = id
+        self._fallback = tuple(fallback)
         self._policies: list[ResponsiblePolicy] = []
 
     def compose(self) -> ComposeResult:
         """The explanation and the policies."""
         with Vertical() as box:
-            box.border_title = Content(f"why: {sanitize(self._trace.request or self._trace.operation)}")
+            box.border_title = Content(f"why: {sanitize(self._title)}")
             box.border_subtitle = "Esc closes"
             with VerticalScroll():
                 yield Static(paint(LOADING, "dim"))
@@ -80,11 +82,9 @@ class WhyDialog(ModalScreen[navigation.Location | None]):
     async def _load(self) -> None:
         session = session_of(self)
         try:
-            explanation = await session.poller.call(lambda client: client.explain(self._trace.id))
+            explanation = await session.poller.call(lambda client: client.explain(self._request_id))
         except MeshError as error:
-            spans = flagged_spans(self._trace, self._span)
-            lines = [paint(sanitize(str(error)), "partial"), Content("")]
-            self._show([*lines, *span_lines(self._trace, self._span, spans)])
+            self._show([paint(sanitize(str(error)), "partial"), Content(""), *self._fallback])
             return
         policies = {
             (policy.kind, policy.name): policy for cause in explanation.causes for policy in cause.policies
@@ -111,6 +111,12 @@ class WhyDialog(ModalScreen[navigation.Location | None]):
         """Return the chosen policy."""
         policy = self._policies[message.option_index]
         self.dismiss(navigation.PolicyLocation(policy.kind, policy.name))
+
+
+def why_trace(trace: Trace, span: Span) -> WhyDialog:
+    """The dialog on a trace, or on one of its spans."""
+    fallback = span_lines(trace, span, flagged_spans(trace, span))
+    return WhyDialog(trace.request or trace.operation, trace.id, fallback)
 
 
 def explanation_lines(explanation: Explanation, now: float) -> Iterator[Content]:

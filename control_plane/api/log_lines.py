@@ -7,9 +7,11 @@ a line of a stack trace, has the time of the line before it in its log.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+
+from meshwright.control_plane.api.models.commands import LogPart
 
 HEAD = 2000
 """Characters of a line in which a time is looked for."""
@@ -39,6 +41,31 @@ class LogLine:
     time: float
     log: LogSource
     text: str
+
+
+@dataclass(slots=True)
+class LogCursors:
+    """How far the logs of each proxy have been read, so that each line is read once."""
+
+    _offsets: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    _times: dict[LogSource, float] = field(default_factory=dict)
+
+    def offsets(self, service: str, name: str) -> Mapping[str, int] | None:
+        """The offset of each log of a proxy, as the API takes it; None: nothing has been read."""
+        return self._offsets.get((service, name))
+
+    def advance(self, service: str, name: str, parts: Iterable[LogPart]) -> list[LogLine]:
+        """The lines of what was read from a proxy's logs; what follows them is read next."""
+        lines = []
+        offsets = self._offsets[service, name] = {}
+        for part in parts:
+            offsets[part.source] = part.end
+            log = LogSource(service, name, part.source)
+            read = parse_lines(log, part.text, self._times.get(log, 0.0))
+            if read:
+                self._times[log] = read[-1].time
+            lines += read
+        return lines
 
 
 def parse_lines(log: LogSource, text: str, time: float = 0.0) -> list[LogLine]:

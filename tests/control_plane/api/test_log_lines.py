@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from meshwright.cli.log_lines import LogSource, line_time, merge_lines, parse_lines
+from meshwright.control_plane.api.log_lines import LogSource, line_time, merge_lines, parse_lines
 
 APP = LogSource("orders", "orders-1", "app")
 PROXY = LogSource("orders", "orders-1", "proxy")

@@ -1,0 +1,68 @@
+"""Live requests as table rows. Pure."""
+
+from __future__ import annotations
+
+from meshwright.control_plane.api.models.requests import Request
+from meshwright.tui.format import NO_VALUE, Tone, format_number, format_time, sanitize
+from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
+
+COLUMNS: tuple[TableColumn, ...] = (
+    TableColumn("", 1),
+    TableColumn("time", 8),
+    TableColumn("caller", 10, drop_rank=1),
+    TableColumn("request", 20, grow=True),
+    TableColumn("status", 6, right=True),
+    TableColumn("ms", 6, right=True),
+    TableColumn("tries", 5, right=True, drop_rank=4),
+    TableColumn("proxy", 12, drop_rank=3),
+    TableColumn("why", 12, grow=True, drop_rank=2),
+)
+
+OUTSIDE = "outside"
+"""The caller of a gateway's requests, and of a request without a client certificate."""
+
+
+def caller_of(request: Request) -> str:
+    """Who sent a request."""
+    return request.caller if request.caller and request.direction != "ingress" else OUTSIDE
+
+
+def request_line(request: Request) -> str:
+    """Method and path."""
+    return f"{request.method} {request.path}".strip()
+
+
+def flags_of(request: Request) -> str:
+    """Envoy's response flags, explained in brief."""
+    return "; ".join(f"{flag.flag} {flag.meaning.partition(',')[0]}" for flag in request.flags)
+
+
+def request_row(key: str, request: Request) -> TableRow:
+    """The row of a request."""
+    tone: Tone = "bad" if request.failed else "partial" if request.status >= 400 else "good"
+    sign = {"bad": "✖", "partial": "◐", "good": "●"}[tone]
+    status = request.grpc_status or str(request.status or NO_VALUE)
+    return TableRow(
+        key,
+        (
+            TableCell(sign, tone),
+            TableCell(format_time(request.time), "dim"),
+            TableCell(sanitize(caller_of(request)), "accent"),
+            TableCell(sanitize(request_line(request)), "strong" if request.failed else "plain"),
+            TableCell(sanitize(status), tone),
+            TableCell(format_number(request.duration)),
+            TableCell(str(request.attempts or NO_VALUE), "partial" if request.attempts > 1 else "dim"),
+            TableCell(sanitize(request.proxy), "dim"),
+            TableCell(sanitize(flags_of(request)), "dim" if tone == "good" else tone),
+        ),
+    )
+
+
+def search_text(request: Request) -> str:
+    """The text of a request that search looks at."""
+    failed = "failed error" if request.failed else ""
+    return (
+        f"{caller_of(request)} {request_line(request)} {request.status or ''} {request.grpc_status} "
+        f"{request.proxy} {request.callee} {request.host} {flags_of(request)} {request.id} {request.trace} "
+        f"{failed}"
+    )
