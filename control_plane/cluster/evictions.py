@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 
 from meshwright.control_plane.agents.enrolments import SeenEnrolments
+from meshwright.control_plane.api.models.instances import owner_name
 from meshwright.control_plane.api.models.proxies import EvictionResult
 from meshwright.control_plane.api.spiffe import parse
 from meshwright.control_plane.callers import Caller, Eviction, Evictions
@@ -54,7 +55,10 @@ class InstanceLeases(Protocol):
     """The registered instances (store.leases.Leases)."""
 
     async def deregister(self, instance: str, service: str, failure: str) -> bool:
-        """Remove an instance that did not leave as planned, but by `failure`; raises StoreError."""
+        """Remove an instance that did not leave as planned, but by `failure`; raises StoreError.
+
+        `service`: the owner of its registration, `orders` or `gateway/egress`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +119,9 @@ class EvictionService:
             log.warning("proxy evicted", identity=eviction.identity, node=eviction.proxy, by=eviction.author)
             self._targets.streams.evict(eviction.enrolment, str(eviction))
             for identity, node in self._targets.seen.nodes_of(eviction.enrolment, time.monotonic()):
-                if identity.role == "service":
-                    await self._targets.leases.deregister(node, identity.name, eviction.failure)
+                if identity.role != "control-plane":
+                    owner = owner_name(identity.name, identity.role)
+                    await self._targets.leases.deregister(node, owner, eviction.failure)
 
     def _find(self, node: str, service: str) -> Iterable[Caller]:
         return self._targets.streams.callers(node, service) | self._targets.seen.of_node(

@@ -25,6 +25,15 @@ from tests.fakes.ports import free_port
 
 VIA = ", via: {kind: Gateway, name: egress}"
 
+ROUTE = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: public}
+spec:
+  parentRefs: [{name: ingress}]
+  rules: [{backendRefs: [{group: meshwright.io, kind: ExternalService, name: cards}]}]
+"""
+
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
@@ -128,8 +137,10 @@ def test_gateway_refuses_a_caller_that_is_not_declared(mesh: Mesh, outside: Outs
     refused = "gateway/ingress: it is none of the callers that the ExternalService names"
     until(lambda: refused in mesh.run("events", "-o", "json").stdout, "the event", every=0.5)
     assert len(outside.requests) == seen
-    mesh.apply(static(outside, more=f", from: [front, ingress]{VIA}"))
+    mesh.apply(static(outside, more=f", from: [front, ingress]{VIA}") + ROUTE)
     until(lambda: _asked_as(mesh, "ingress").startswith(b"HTTP/1.1 200"), "it is declared")
+    assert mesh.outside("/p", headers={"host": "shop.example"}).json()["host"] == HOST
+    mesh.delete("HTTPRoute", "public")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -101,6 +102,16 @@ async def test_a_proxy_of_another_control_plane_is_evicted_at_both(monkeypatch: 
     assert (len(here.events), there.events) == (1, [])
     await here.service.refresh()
     assert len(here.streams.evicted) == 2
+
+
+async def test_an_evicted_gateway_gets_no_more_calls_of_sidecars() -> None:
+    plane, _ = planes()
+    gateway = Caller(Identity("mesh.local", "gateway", "egress"), "00000000000000b1")
+    plane.streams.open["egress-1"] = gateway
+    plane.seen.record(gateway, "egress-1", time.monotonic())
+    await plane.service.evict("egress-1", "", "ann", "")
+    (removed,) = plane.leases.removed
+    assert removed[:2] == ("gateway/egress", "egress-1")
 
 
 async def test_unknown_and_ambiguous_names_are_refused() -> None:
