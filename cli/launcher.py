@@ -26,6 +26,7 @@ from meshwright.cli.reconcile.runner import AGENT_CONFIG_FILE
 from meshwright.cli.state_lock import remove_abandoned_instances
 from meshwright.cli.workload_tokens import write_join_tokens
 from meshwright.control_plane.api import calls, errors
+from meshwright.control_plane.api.calls import SourcedDocument
 from meshwright.control_plane.api.private_files import private_folder, read_private
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings
@@ -70,6 +71,11 @@ class LaunchPlan:
             left = [item for item in before if item.name in serving or f"{item.name}.proxy" in serving]
             return with_names_of(left, self.applied.workloads(state))
         return self.applied.workloads(state)
+
+    def documents(self) -> list[SourcedDocument]:
+        """The policies of the application; raises InputError."""
+        paths = self.applied.policy_paths
+        return load_documents(paths) if paths else []
 
     @property
     def workload_names(self) -> frozenset[str]:
@@ -139,10 +145,11 @@ class MeshLauncher:
 
     async def _apply_initial_policies(self) -> None:
         """Apply the policies of the application to a mesh that never had any, or where that was asked for."""
-        paths = self._plan.applied.policy_paths
-        if not paths or not (self._plan.policies or await self._has_no_revision()):
+        if not (self._plan.policies or await self._has_no_revision()):
             return
-        documents = load_documents(paths)
+        documents = self._plan.documents()
+        if not documents:
+            return
         applied = await self._call(
             calls.apply(documents, calls.ChangeOptions(message="mesh up", author=author()))
         )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from meshwright.cli.documents import InvalidFilesError, read_documents
+from meshwright.cli.documents import InvalidFilesError, located, read_documents
 from meshwright.cli.errors import INTERRUPTED, CommandError, warn
 from meshwright.cli.foreground import silence_supervisor, stop_event
 from meshwright.cli.options import Output, OutputOption
@@ -22,10 +22,13 @@ from meshwright.cli.policy_tests.runner import CaseResult, run_cases
 from meshwright.cli.policy_tests.scratch_mesh import scratch_mesh
 from meshwright.cli.policy_tests.spec import PolicyCase, PolicyTest
 from meshwright.cli.policy_tests.stubs import StubServices
+from meshwright.cli.policy_tests.tokens import CaseTokens
 from meshwright.cli.reconcile.options import ReadyTimeoutOption
 from meshwright.control_plane.api import errors
+from meshwright.control_plane.api.calls import SourcedDocument
 from meshwright.control_plane.errors import InputError
-from meshwright.control_plane.policies.loader import DocumentProblem, LocatedPolicy
+from meshwright.control_plane.policies.loader import DocumentProblem, LoadResult, LocatedPolicy
+from meshwright.control_plane.policies.schema import dump
 from meshwright.control_plane.policies.validation_messages import suggestion
 
 
@@ -75,13 +78,12 @@ def test(
 
 @dataclass(frozen=True, slots=True)
 class _Suite:
-    """What to run: the file, its cases by their place in it, the mesh that they need, and files of
-    policies."""
+    """What to run: the file, its cases by their place in it, the policies, and the mesh that they need."""
 
     file: LocatedPolicy
     cases: dict[int, PolicyCase]
+    policies: LoadResult
     plan: MeshPlan
-    policies: tuple[str, ...]
 
 
 def _read_suite(file: str, policies: Sequence[str], only: str) -> _Suite:
@@ -94,18 +96,18 @@ def _read_suite(file: str, policies: Sequence[str], only: str) -> _Suite:
     assert isinstance(document.policy, PolicyTest)  # noqa: S101  the only kind that the loader was given
     spec = document.policy.spec
     paths = tuple(policies) or tuple(str(Path(file).parent / path) for path in spec.policies)
-    documents = read_documents(paths).documents if paths else ()
-    plan = plan_mesh(spec, [item.policy for item in documents])
-    if problems := tuple(_unknown_names(document, spec.cases, plan)):
-        raise InvalidFilesError(problems)
+    documents = read_documents(paths) if paths else LoadResult()
     cases = {index: case for index, case in enumerate(spec.cases) if only in case.name}
     if not cases:
         raise InputError(f"--case {only}: no case has this in its name")
-    return _Suite(document, cases, plan, paths)
+    plan = plan_mesh(list(cases.values()), spec.services, [item.policy for item in documents.documents])
+    if problems := tuple(_unknown_callers(document, cases, plan)):
+        raise InvalidFilesError(problems)
+    return _Suite(document, cases, documents, plan)
 
 
-def _unknown_names(
-    document: LocatedPolicy, cases: Sequence[PolicyCase], plan: MeshPlan
+def _unknown_callers(
+    document: LocatedPolicy, cases: Mapping[int, PolicyCase], plan: MeshPlan
 ) -> list[DocumentProblem]:
     """Callers that have no instance, such as those declared with `replicas: 0`."""
     return [
@@ -114,7 +116,7 @@ def _unknown_names(
             + suggestion(case.from_.name, plan.services, "give it one in services"),
             *("spec", "cases", index, "from"),
         )
-        for index, case in enumerate(cases)
+        for index, case in cases.items()
         if case.from_.service and not plan.has_instance(case.from_.service)
     ]
 
@@ -135,16 +137,22 @@ async def _run(suite: _Suite, seconds: float, *, shows_cases: bool) -> tuple[lis
 
 async def _run_all(suite: _Suite, seconds: float, *, shows_cases: bool) -> tuple[list[CaseResult], float]:
     services = StubServices(suite.plan)
+    tokens = CaseTokens(item.policy for item in suite.policies.documents)
+    documents = tuple(
+        SourcedDocument(dump(tokens.with_own_key(item.policy)), f"{item.path}:{item.line}")
+        for item in suite.policies.documents
+    )
     started = time.monotonic()
     results: list[CaseResult] = []
     try:
         ports = await services.start()
-        async with scratch_mesh(suite.plan, ports, suite.policies, seconds) as mesh:
-            ready = time.monotonic() - started
-            async for result in run_cases(suite.cases, mesh, suite.plan, services):
-                results.append(result)
-                if shows_cases:
-                    report.print_result(result, suite.file)
+        with located(suite.policies):
+            async with scratch_mesh(suite.plan, ports, documents, seconds) as mesh:
+                ready = time.monotonic() - started
+                async for result in run_cases(suite.cases, mesh, services, tokens):
+                    results.append(result)
+                    if shows_cases:
+                        report.print_result(result, suite.file)
     finally:
         services.close()
     return results, ready

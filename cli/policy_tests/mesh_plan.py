@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from meshwright.cli.policy_tests.spec import PolicyCase, PolicyTestSpec
+from meshwright.cli.policy_tests.spec import PolicyCase, TestedService
 from meshwright.control_plane.policies.base import Policy
 from meshwright.control_plane.policies.gateway.spec import Gateway
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
+from meshwright.control_plane.policies.httproute.matches import HTTPRouteMatch
 from meshwright.control_plane.policies.httproute.parents import RoutePolicy
+from meshwright.control_plane.policies.httproute.spec import HTTPRoute
 from meshwright.control_plane.policies.subset.spec import Subset
 
 LabelPairs = tuple[tuple[str, str], ...]
+
+NOT_NORMAL = ("/.", "//", "%", "\\")
+"""Parts of a path that a gateway may replace before it looks for a route."""
 
 DOMAIN = ".mesh"
 """A service is also called by its name and this."""
@@ -65,18 +70,21 @@ class MeshPlan:
         return sorted({each.service for each in self.instances})
 
 
-def plan_mesh(spec: PolicyTestSpec, policies: Sequence[Policy]) -> MeshPlan:
+def plan_mesh(
+    cases: Sequence[PolicyCase], declared: Sequence[TestedService], policies: Sequence[Policy]
+) -> MeshPlan:
     """The mesh for these cases under these policies."""
     subsets = {each.metadata.name: each for each in policies if isinstance(each, Subset)}
-    gateways = sorted({case.from_.gateway for case in spec.cases if case.from_.gateway})
-    declared = {entry.name for entry in spec.services}
-    services = {*declared, *_called_services(spec.cases, subsets, declared)}
+    gateways = sorted({case.from_.gateway for case in cases if case.from_.gateway})
+    names = {entry.name for entry in declared}
+    services = {*names, *_called_services(cases, subsets, names)}
     routes = [each for each in policies if isinstance(each, RoutePolicy)]
-    while reached := set(_backends(routes, services, gateways, subsets)) - services:
+    services |= set(_behind_gateways(routes, cases, subsets))
+    while reached := set(_behind_services(routes, services, subsets)) - services:
         services |= reached
     documents = {each.metadata.name: each for each in policies if isinstance(each, Gateway)}
     return MeshPlan(
-        tuple(each for name in sorted(services) for each in _instances(name, spec, subsets.values())),
+        tuple(each for name in sorted(services) for each in _instances(name, declared, subsets.values())),
         tuple(_gateway(name, documents.get(name)) for name in gateways),
         subsets,
     )
@@ -104,15 +112,46 @@ def _called_services(
                 yield subsets[name].spec.service if name in subsets and name not in declared else name
 
 
-def _backends(
-    routes: Iterable[RoutePolicy], services: set[str], gateways: Sequence[str], subsets: Mapping[str, Subset]
+def _behind_gateways(
+    routes: Iterable[RoutePolicy], cases: Iterable[PolicyCase], subsets: Mapping[str, Subset]
 ) -> Iterator[str]:
-    """The services that the routes of these services and gateways lead to."""
-    parents = {("Service", name) for name in services} | {("Gateway", name) for name in gateways}
+    """The services that gateways may send the requests of cases to, by the paths of their rules."""
+    paths: dict[str, list[str]] = {}
+    for case in cases:
+        if case.from_.gateway:
+            paths.setdefault(case.from_.gateway, []).append(case.request.path)
     for route in routes:
-        if any((ref.kind, ref.name) in parents for ref in route.spec.parent_refs):
+        parents = [ref.name for ref in route.spec.parent_refs if ref.kind == "Gateway"]
+        for path in (path for name in parents for path in paths.get(name, ())):
+            for backend in _backends(route, path):
+                yield from _service_of(backend, subsets)
+
+
+def _behind_services(
+    routes: Iterable[RoutePolicy], services: set[str], subsets: Mapping[str, Subset]
+) -> Iterator[str]:
+    """The services that the routes of these services lead to."""
+    for route in routes:
+        if any(ref.kind == "Service" and ref.name in services for ref in route.spec.parent_refs):
             for _, backend in route.spec.backend_references():
                 yield from _service_of(backend, subsets)
+
+
+def _backends(route: RoutePolicy, path: str) -> Iterator[BackendObjectReference]:
+    """The backends of the rules that may match a path; for other kinds than HTTPRoute all of them."""
+    if not isinstance(route, HTTPRoute):
+        yield from (backend for _, backend in route.spec.backend_references())
+        return
+    for rule in route.spec.rules:
+        if any(_may_match(match, path) for match in rule.matches):
+            yield from (backend for _, backend in rule.references())
+
+
+def _may_match(match: HTTPRouteMatch, path: str) -> bool:
+    """Whether a match is not out of the question: a gateway may normalise the path before."""
+    if match.path.type == "RegularExpression" or any(sign in path for sign in NOT_NORMAL):
+        return True
+    return path.startswith(match.path.value.rstrip("/"))
 
 
 def _service_of(backend: BackendObjectReference, subsets: Mapping[str, Subset]) -> Iterator[str]:
@@ -122,9 +161,11 @@ def _service_of(backend: BackendObjectReference, subsets: Mapping[str, Subset]) 
         yield subsets[backend.name].spec.service
 
 
-def _instances(service: str, spec: PolicyTestSpec, subsets: Iterable[Subset]) -> Iterator[PlannedInstance]:
+def _instances(
+    service: str, entries: Sequence[TestedService], subsets: Iterable[Subset]
+) -> Iterator[PlannedInstance]:
     """The instances of a service: those declared, else one for each Subset, else one."""
-    declared = [entry for entry in spec.services if entry.name == service]
+    declared = [entry for entry in entries if entry.name == service]
     selected = dict.fromkeys(each.spec.labels for each in subsets if each.spec.service == service)
     variants: list[tuple[LabelPairs, int]] = [
         (entry.labels, entry.port) for entry in declared for _ in range(entry.replicas)

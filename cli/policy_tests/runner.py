@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from multidict import CIMultiDict
 from yarl import URL
 
-from meshwright.cli.policy_tests.mesh_plan import MeshPlan
 from meshwright.cli.policy_tests.scratch_mesh import ScratchMesh
 from meshwright.cli.policy_tests.spec import PolicyCase
 from meshwright.cli.policy_tests.stubs import INSTANCE_TAG, REQUEST_TAG, StubServices
+from meshwright.cli.policy_tests.tokens import CaseTokens
 from meshwright.cli.policy_tests.verdict import Exchange, Failure, failures
 
 REQUEST_SECONDS = 120.0
@@ -42,7 +43,7 @@ class CaseResult:
 
 
 async def run_cases(
-    cases: dict[int, PolicyCase], mesh: ScratchMesh, plan: MeshPlan, services: StubServices
+    cases: dict[int, PolicyCase], mesh: ScratchMesh, services: StubServices, tokens: CaseTokens
 ) -> AsyncIterator[CaseResult]:
     """The results of cases, which are given by their places in the file, as they are there."""
     connector = TCPConnector(force_close=True)
@@ -50,12 +51,12 @@ async def run_cases(
     async with ClientSession(
         connector=connector, timeout=timeout, skip_auto_headers=AUTOMATIC_HEADERS, auto_decompress=True
     ) as session:
-        caller = _Caller(session, mesh, services)
+        caller = _Caller(session, mesh, services, tokens)
         for index, case in cases.items():
             started = time.monotonic()
             services.respond(case.respond)
             exchanges = [await caller.send(case, f"{index}-{number}") for number in range(case.times)]
-            failed = tuple(failures(case.expect, exchanges, plan))
+            failed = tuple(failures(case.expect, exchanges, services.plan))
             yield CaseResult(index, case.name, time.monotonic() - started, failed)
 
 
@@ -66,6 +67,7 @@ class _Caller:
     session: ClientSession
     mesh: ScratchMesh
     services: StubServices
+    tokens: CaseTokens
 
     async def send(self, case: PolicyCase, tag: str) -> Exchange:
         """One request of a case, and what came of it."""
@@ -95,10 +97,23 @@ class _Caller:
         """Where a request goes, by which proxy, with which headers."""
         request, caller = case.request, case.from_
         authority = f"{request.host}:{request.port}" if request.port else request.host
-        headers = CIMultiDict(request.headers)
+        headers, path = CIMultiDict(request.headers), request.path
+        if request.claims is not None:
+            path = self._add_token(request.claims, headers, path)
         if caller.gateway:
             headers.setdefault("host", authority)
             port = self.mesh.gateways[caller.gateway]
-            return URL(f"http://127.0.0.1:{port}{request.path}", encoded=True), None, headers
+            return URL(f"http://127.0.0.1:{port}{path}", encoded=True), None, headers
         proxy = URL(f"http://127.0.0.1:{self.mesh.outbound[caller.name]}")
-        return URL(f"http://{authority}{request.path}", encoded=True), proxy, headers
+        return URL(f"http://{authority}{path}", encoded=True), proxy, headers
+
+    def _add_token(self, claims: Mapping[str, Any], headers: CIMultiDict[str], path: str) -> str:
+        """Put a token where it belongs; returns the path, which has it if that is the query."""
+        token, place = self.tokens.sign(claims, time.time())
+        if place.header:
+            headers[place.header] = f"{place.prefix}{token}"
+        elif place.cookie:
+            headers.add("cookie", f"{place.cookie}={token}")
+        else:
+            return f"{path}{'&' if '?' in path else '?'}{place.query}={token}"
+        return path

@@ -19,6 +19,7 @@ from meshwright.cli.policy_tests.mesh_plan import MeshPlan, PlannedGateway
 from meshwright.cli.readiness import Readiness
 from meshwright.cli.reconcile.applied import applied_application
 from meshwright.cli.state_lock import StateLock
+from meshwright.control_plane.api.calls import SourcedDocument
 from meshwright.control_plane.config import read_settings
 from meshwright.control_plane.policies.base import Metadata
 from meshwright.sidecar.config import Workload
@@ -33,7 +34,13 @@ NO_COMMAND = ("played-by-mesh-test",)
 
 @dataclass(frozen=True, slots=True)
 class PlayedPlan(LaunchPlan):
-    """A mesh whose services this process plays."""
+    """A mesh whose services this process plays. `policies` are applied to it."""
+
+    policies_to_apply: tuple[SourcedDocument, ...] = ()
+
+    def documents(self) -> list[SourcedDocument]:
+        """The policies."""
+        return list(self.policies_to_apply)
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
@@ -52,12 +59,12 @@ class ScratchMesh:
 
 @asynccontextmanager
 async def scratch_mesh(
-    plan: MeshPlan, app_ports: Mapping[str, int], policies: tuple[str, ...], seconds: float
+    plan: MeshPlan, app_ports: Mapping[str, int], policies: tuple[SourcedDocument, ...], seconds: float
 ) -> AsyncIterator[ScratchMesh]:
-    """A mesh that is ready, with these files of policies; everything is stopped and removed at the end.
+    """A mesh that is ready, with these policies; everything is stopped and removed at the end.
     It has so many seconds to become ready.
 
-    Raises CommandError if it cannot start.
+    Raises CommandError if it cannot start, ApiError if a policy is refused.
     """
     with TemporaryDirectory(prefix="mesh-test-") as name:
         state = Path(name) / "state"
@@ -86,7 +93,7 @@ def _clear_environment(state: Path) -> None:
 
 
 def _launch_plan(
-    plan: MeshPlan, app_ports: Mapping[str, int], policies: tuple[str, ...], seconds: float
+    plan: MeshPlan, app_ports: Mapping[str, int], policies: tuple[SourcedDocument, ...], seconds: float
 ) -> PlayedPlan:
     ports = PortAllocator("127.0.0.1", random.random())  # noqa: S311  spread, not secrecy
     application = Application(
@@ -94,7 +101,6 @@ def _launch_plan(
         kind="Application",
         metadata=Metadata(name="mesh-test"),
         spec=ApplicationSpec(
-            policies=policies,
             gateways=tuple(_gateway(gateway, ports) for gateway in plan.gateways),
             services=tuple(
                 ServiceEntry(
@@ -107,9 +113,8 @@ def _launch_plan(
             ),
         ),
     )
-    # Paths of policies are relative to where the command was called.
     applied = applied_application(application, Path("mesh-test.yaml"), ports={})
-    return PlayedPlan(applied, read_settings(os.environ), seconds)
+    return PlayedPlan(applied, read_settings(os.environ), seconds, policies_to_apply=policies)
 
 
 def _gateway(gateway: PlannedGateway, ports: PortAllocator) -> GatewayEntry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -71,6 +71,13 @@ class CaseRequest(Spec):
     path: RequestPath = Field("/", description="The path, with a query if there is one.")
     headers: dict[HeaderName, HeaderText] = Field(default_factory=dict, description="Headers to send.")
     body: Body = Field("", description="The body.")
+    claims: dict[str, Any] | None = Field(
+        None,
+        max_length=64,
+        description="Claims of a JSON Web Token, which is sent where its issuer expects it. It is valid for "
+        "an hour unless `exp` says otherwise, and of the policies' only issuer unless `iss` does; a claim "
+        "that is null is left out.",
+    )
 
 
 class PlayedResponse(Spec):

@@ -48,6 +48,13 @@ def test_cases_pass_and_fail_as_they_say(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_exchange_keeps_what_its_policies_promise(tmp_path: Path) -> None:
+    argv = ("test", "services/tests.yaml", "--timeout", "2m")
+    done = run_mesh(argv, settings(tmp_path / "state"), ROOT, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.long
 def test_ctrl_c_in_a_case_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "tests.yaml").write_text(
         """

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from joserfc import jwt
+from joserfc.jwk import KeySet
 
 from meshwright.cli.documents import read_documents
 from meshwright.cli.file_kinds import FILE_KINDS
 from meshwright.cli.policy_tests.mesh_plan import MeshPlan, PlannedInstance, plan_mesh
 from meshwright.cli.policy_tests.spec import Expectation, PolicyTest
 from meshwright.cli.policy_tests.stubs import ReceivedRequest
+from meshwright.cli.policy_tests.tokens import CaseTokens
 from meshwright.cli.policy_tests.verdict import Exchange, failures
+from meshwright.control_plane.policies.jwtauthentication.spec import BEARER, JWTAuthentication
 from meshwright.control_plane.policies.loader import load
 
 FOLDER = Path(__file__).parent
@@ -22,7 +27,7 @@ def plan() -> MeshPlan:
     test = read_documents([str(FOLDER / "tests.yaml")], allowed_kinds=FILE_KINDS).documents[0].policy
     assert isinstance(test, PolicyTest)
     policies = read_documents([str(FOLDER / "policies.yaml")]).documents
-    return plan_mesh(test.spec, [item.policy for item in policies])
+    return plan_mesh(test.spec.cases, test.spec.services, [item.policy for item in policies])
 
 
 def verdict(expect: dict[str, object], *exchanges: Exchange) -> list[str]:
@@ -121,6 +126,45 @@ def test_shares_have_a_tolerance_of_four_standard_deviations() -> None:
     assert shares(78) == []
     assert shares(77) == ["shares.reviews-v1: expected 90 % ± 12.0, got 77.0 % (77 of 100)"]
     assert shares(78, tolerance=5) == ["shares.reviews-v1: expected 90 % ± 5.0, got 78.0 % (78 of 100)"]
+
+
+def test_gateway_leads_only_to_what_paths_may_match() -> None:
+    """Otherwise a case of a gateway would start a sidecar for every service behind it."""
+    test = """
+apiVersion: meshwright.io/v1
+kind: PolicyTest
+metadata: {name: shop}
+spec:
+  cases: [{name: a, from: {gateway: ingress}, request: {path: /api/none}, expect: {status: 404}}]
+"""
+    policy = load(test.encode(), "tests.yaml", FILE_KINDS).documents[0].policy
+    assert isinstance(policy, PolicyTest)
+    routes = [item.policy for item in read_documents([str(FOLDER / "policies.yaml")]).documents]
+    assert plan_mesh(policy.spec.cases, (), routes).instances == ()
+
+
+def test_tokens_are_of_the_issuer_and_its_key_is_replaced() -> None:
+    text = """
+apiVersion: meshwright.io/v1
+kind: JWTAuthentication
+metadata: {name: a}
+spec:
+  targetRefs: [{kind: Gateway, name: ingress}]
+  issuers:
+    - {issuer: "https://a", jwks: {url: "http://users/keys"}, token: {cookie: session}}
+"""
+    policy = load(text.encode(), "a.yaml").documents[0].policy
+    tokens = CaseTokens([policy])
+    replaced = tokens.with_own_key(policy)
+    assert isinstance(replaced, JWTAuthentication)
+    keys = replaced.spec.issuers[0].jwks
+    assert not keys.url
+
+    token, place = tokens.sign({"sub": "u1", "iat": None}, 1000)
+    claims = jwt.decode(token, KeySet.import_key_set(json.loads(keys.inline)), ["ES256"]).claims
+    assert claims == {"iss": "https://a", "sub": "u1", "exp": 4600}
+    assert place.cookie == "session"
+    assert tokens.sign({"iss": "https://b"}, 1000)[1] == BEARER
 
 
 @pytest.mark.parametrize(
