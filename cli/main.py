@@ -28,6 +28,9 @@ COMMANDS = {
     "agent": CommandEntry("agent", "agent", "Run a sidecar for an app that something else starts."),
     "apply": CommandEntry("apply", "apply", "Create or update policies from files, all or none."),
     "authz": CommandEntry("authz", "app", "Show who may call what, and check or suggest it."),
+    "backup": CommandEntry(
+        "backup.command", "backup", "Write a whole mesh to one encrypted file: CA, policies, history."
+    ),
     "cert": CommandEntry("cert", "app", "Make certificates for gateways."),
     "completion": CommandEntry(
         "completion.scripts", "completion", "Print the completion script of bash, zsh or fish."
@@ -58,6 +61,7 @@ COMMANDS = {
     ),
     "ps": CommandEntry("ps", "ps", "List the instances: state, restarts, age, host and process."),
     "restart": CommandEntry("restart", "restart", "Restart a service, one instance at a time."),
+    "restore": CommandEntry("backup.command", "restore", "Make a stopped mesh what a backup says."),
     "rollback": CommandEntry("revisions", "rollback", "Undo the last change, or restore an old revision."),
     "rollout": CommandEntry("rollout", "app", "Show and steer rollouts of new versions."),
     "run": CommandEntry("run", "run", "Run a process as part of a running mesh."),

@@ -11,14 +11,18 @@ from meshwright.control_plane.store.root_claim import RootClaim
 from meshwright.control_plane.store.store import Store
 
 
-def locate_store(settings: Settings, root_claim: RootClaim | None = None) -> Store:
-    """The store of the settings, not connected yet."""
+def store_address(settings: Settings) -> tuple[str, str]:
+    """URL and password of the store of the settings."""
     if settings.redis_url:
         file = settings.redis_password_file
-        url, secret = settings.redis_url, password(Path(file)) if file else ""
-    else:
-        valkey = embedded.locate(settings.state)
-        url, secret = valkey.url, valkey.password()
+        return settings.redis_url, password(Path(file)) if file else ""
+    valkey = embedded.locate(settings.state)
+    return valkey.url, valkey.password()
+
+
+def locate_store(settings: Settings, root_claim: RootClaim | None = None) -> Store:
+    """The store of the settings, not connected yet."""
+    url, secret = store_address(settings)
     store = Store(url, secret, lease_ttl=settings.lease_ttl, idle_ttl=settings.idle_ttl)
     if root_claim is not None:
         store.root_claim = root_claim

@@ -1,0 +1,1 @@
+"""`mesh backup` and `mesh restore`: a whole mesh as one file."""
