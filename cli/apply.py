@@ -22,6 +22,7 @@ from meshwright.cli.options import (
     PruneOption,
     SkipUnknownOption,
     StateOption,
+    StrictOption,
     TimeoutOption,
     VerboseOption,
     WaitOption,
@@ -44,6 +45,7 @@ def apply(
     label: LabelOption = [],  # noqa: B006  typer copies it
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
+    strict: StrictOption = None,
     dry_run: DryRunOption = False,
     no_verify: NoVerifyOption = False,
     message: MessageOption = "",
@@ -57,6 +59,10 @@ def apply(
     deleted, and each policy in the files must have the labels, so that it can be pruned later. With --prune
     and --expect-revision, the files are all policies of the mesh, as `mesh export` writes them.
 
+    With --strict, each reference is checked first: services, gateways, routes, rules, listeners, subsets and
+    ports that the files name must exist, in the mesh or in the files. Without it, one that does not exist yet
+    is a warning.
+
     \b
     Exit codes: 0 applied · 2 bad input · 3 unreachable · 4 --wait timed out ·
     5 rejected by Envoy · 6 the mesh was changed in the meantime.
@@ -66,6 +72,7 @@ def apply(
     Example:
       mesh apply -f policies/retry.yaml -m "inventory fails intermittently"
       mesh apply -f policies/ --wait
+      mesh apply -f policies/ --strict --dry-run
       cat retry.yaml | mesh apply -f - --dry-run
       mesh apply -f policies/ --prune --label team=shop --dry-run
       mesh apply -f exported/ --prune --expect-revision 12
@@ -77,7 +84,8 @@ def apply(
     check_labels(loaded, labels or {})
     options = change_options(base, message, dry_run=dry_run, verify=not no_verify)
     with located(loaded):
-        result = call_api(calls.apply(sourced(loaded), options, prune=labels), state)
+        strict = wait if strict is None else strict
+        result = call_api(calls.apply(sourced(loaded), options, prune=labels, strict=strict), state)
     print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:
         wait_for_revision(result, timeout, state)

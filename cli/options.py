@@ -89,6 +89,14 @@ BaseOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Validate in the control plane without changing anything.")
 ]
+StrictOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--strict/--no-strict",
+        help="Apply nothing if a name in the files refers to nothing. [default: with --wait]",
+        show_default=False,
+    ),
+]
 NoVerifyOption = Annotated[
     bool, typer.Option("--no-verify", help="Do not ask an Envoy first whether it accepts the configuration.")
 ]

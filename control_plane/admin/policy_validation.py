@@ -6,7 +6,7 @@ The server validates every document itself, whatever a client says it has checke
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -98,6 +98,18 @@ def check_allowed(applied: Sequence[RevisionDocument], denied: Mapping[str, str]
         if reason := denied.get(document.key[0]):
             path, line = location(document.source, number)
             problems.append(ValidationProblem(path=path, line=line, message=f"kind: {reason}"))
+    if problems:
+        raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))
+
+
+def check_resolved(applied: Sequence[RevisionDocument], unresolved: Iterable[tuple[str, str]]) -> None:
+    """Raise DocumentsError if there is any of these: `Kind/name` of a document, and what it lacks."""
+    numbers = {"/".join(document.key): number for number, document in enumerate(applied, 1)}
+    problems = []
+    for ref, message in unresolved:
+        path, line = location(applied[numbers[ref] - 1].source, numbers[ref])
+        advice = "--no-strict applies it all the same"
+        problems.append(ValidationProblem(path=path, line=line, message=f"{message}; {advice}"))
     if problems:
         raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))
 

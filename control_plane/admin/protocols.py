@@ -61,6 +61,14 @@ class EditPreview(Protocol):
     def warnings(self, documents: Sequence[CanonicalDocument]) -> Iterable[str]:
         """Sentences about documents that would have no effect yet, such as a missing target."""
 
+    def unresolved(
+        self, applied: Sequence[CanonicalDocument], others: Sequence[CanonicalDocument], revision: int
+    ) -> Iterable[tuple[str, str]]:
+        """Which of the documents `applied` would not be Accepted, or not ResolvedRefs: `Kind/name`, and why.
+
+        `others` are the documents beside them in this revision.
+        """
+
     async def misfits(self, documents: Sequence[CanonicalDocument]) -> Sequence[Misfit]:
         """The patches that cannot be applied to what the other documents make.
 

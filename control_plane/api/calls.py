@@ -77,14 +77,18 @@ def apply(
     options: ChangeOptions = DEFAULT_OPTIONS,
     *,
     prune: Mapping[str, str] | None = None,
+    strict: bool = False,
 ) -> ApiCall:
     """Create or change documents, and delete others with the labels `prune`, all or none → ApplyResponse.
 
-    Labels that are empty, not None, delete all others, which needs the `base` of `options`.
+    Labels that are empty, not None, delete all others, which needs the `base` of `options`. `strict`: none
+    if a document would not be Accepted, or one of its references would not resolve.
     """
     body = {"documents": [document.to_json() for document in documents], **options.to_json()}
     if prune is not None:
         body |= {"prune": dict(prune), "pruneAll": not prune}
+    if strict:  # an older control plane does not know the field
+        body["strict"] = True
     return ApiCall("POST", f"{PREFIX}/apply", body)
 
 

@@ -114,10 +114,17 @@ class Client:
         return await self._send(calls.policies(kind, name), DocumentList)
 
     async def apply(
-        self, documents: Iterable[Document], options: ChangeOptions = DEFAULT_OPTIONS
+        self,
+        documents: Iterable[Document],
+        options: ChangeOptions = DEFAULT_OPTIONS,
+        *,
+        strict: bool = False,
     ) -> ApplyResponse:
-        """Create or change documents, all or none."""
-        return await self._send(calls.apply(_sourced(documents), options), ApplyResponse)
+        """Create or change documents, all or none.
+
+        With `strict`, none if a document would not be Accepted, or one of its references would not resolve.
+        """
+        return await self._send(calls.apply(_sourced(documents), options, strict=strict), ApplyResponse)
 
     async def delete(
         self, refs: Iterable[DocumentRef], options: ChangeOptions = DEFAULT_OPTIONS

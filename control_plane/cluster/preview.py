@@ -69,6 +69,12 @@ class ChangePreview:
         """What in these documents will not do what it says once they are applied; one line each."""
         return preview.preview_warnings(self._world(), documents, self._gateways())
 
+    def unresolved(
+        self, applied: Sequence[CanonicalDocument], others: Sequence[CanonicalDocument], revision: int
+    ) -> list[tuple[str, str]]:
+        """Which of the documents `applied` would not be Accepted, or not ResolvedRefs, and why."""
+        return preview.unresolved(self._world(), applied, others, revision, self._gateways())
+
     async def misfits(self, documents: Sequence[CanonicalDocument]) -> tuple[Misfit, ...]:
         """The patches that cannot be applied to what the other documents make. Raises LimitExceededError."""
         return await run_in_process(preview.misfits, self._world(), documents)

@@ -97,6 +97,19 @@ def reference_warnings(
     ]
 
 
+def unresolved(
+    world: World, documents: Iterable[PolicyDocument], gateways: GatewayPorts = NO_GATEWAYS
+) -> list[tuple[str, str]]:
+    """Which of `documents` would not be Accepted, or not ResolvedRefs: `Kind/name`, and why."""
+    references = References(world, gateways)
+    return [
+        (document.ref, condition.message)
+        for document in documents
+        for condition in _accepted_and_resolved(references, document)
+        if condition.status == "False"
+    ]
+
+
 def _warnings(references: References, document: PolicyDocument) -> Iterator[ReferenceProblem]:
     match document.policy:
         case RoutePolicy() as route:

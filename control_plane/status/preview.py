@@ -49,6 +49,24 @@ def preview_warnings(
     return conditions.reference_warnings(after, documents, gateways)
 
 
+def unresolved(
+    world: World,
+    applied: Iterable[DocumentBody],
+    others: Iterable[DocumentBody],
+    revision: int,
+    gateways: GatewayPorts = conditions.NO_GATEWAYS,
+) -> list[tuple[str, str]]:
+    """Which of the documents `applied` would not be Accepted, or not ResolvedRefs: `Kind/name`, and why.
+
+    `others` are those beside them in this revision; if it is the world's, its copies need no parsing.
+    """
+    documents = [parse(body) for body in applied]
+    is_served = world.revision == revision
+    served = {document.ref: document for document in world.documents if is_served}
+    beside = [served.get(f"{body['kind']}/{body['metadata']['name']}") or parse(body) for body in others]
+    return conditions.unresolved(replace(world, documents=(*documents, *beside)), documents, gateways)
+
+
 Viewer = tuple[Identity, Bindings]
 """What decides which resources a proxy may see."""
 

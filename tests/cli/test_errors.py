@@ -285,6 +285,20 @@ async def test_wait_reports_rollout_timeout_and_rejection(
     assert (await run("delete", "-f", "r.yaml", "--wait")).code == 0
 
 
+async def test_strict_applies_nothing_with_a_name_that_refers_to_nothing(
+    mesh: FakeMesh, run: RunMesh, tmp_path: Path
+) -> None:
+    (tmp_path / "r.yaml").write_text(retry() + "---\n" + retry("typo", service="inventroy"))
+    for strict in (("--strict",), ("--wait",), ("--strict", "--dry-run")):
+        refused = await run("apply", "-f", "r.yaml", *strict)
+        assert refused.code == 2
+        assert refused.err.startswith("r.yaml:18:7: spec.targetRefs[0].name: there is no Service inventroy")
+    assert not mesh.store.revisions[1:]
+    applied = await run("apply", "-f", "r.yaml", "--wait", "--no-strict")
+    assert (applied.code, applied.err.count("warning")) == (0, 1)
+    assert (await run("apply", "-f", "r.yaml")).code == 0
+
+
 async def test_a_concurrent_change_exits_6_with_a_base_and_is_built_upon_without(
     mesh: FakeMesh, run: RunMesh
 ) -> None:

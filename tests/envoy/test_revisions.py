@@ -151,7 +151,12 @@ def test_a_dry_run_changes_nothing(mesh: Mesh) -> None:
 
 
 def test_a_missing_target_is_a_warning_and_does_not_block_other_changes(mesh: Mesh) -> None:
-    applied = mesh.run("apply", "-f", "-", "--wait", stdin=retry("nobody", 3))
+    before = mesh.status()["revision"]
+    refused = mesh.run("apply", "-f", "-", "--wait", stdin=retry("nobody", 3), check=False)
+    assert refused.returncode == 2
+    assert "name: there is no Service nobody yet" in refused.stderr
+    assert mesh.status()["revision"] == before
+    applied = mesh.run("apply", "-f", "-", "--wait", "--no-strict", stdin=retry("nobody", 3))
     assert "warning" in applied.stderr and "nobody" in applied.stderr
     mesh.run("apply", "-f", "-", "--wait", stdin=route("here"))
     assert version(mesh) == "here"

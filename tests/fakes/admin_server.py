@@ -183,6 +183,13 @@ class FakeMesh:
             if target["kind"] == "Service" and target["name"] not in {"orders", "inventory"}
         ]
 
+    def unresolved(
+        self, applied: Sequence[CanonicalDocument], others: Sequence[CanonicalDocument], revision: int
+    ) -> list[tuple[str, str]]:
+        """The targets that `warnings` names."""
+        warnings = (line.partition(": ") for line in self.warnings(applied))
+        return [(ref, f"spec.targetRefs[0].name: {message}") for ref, _, message in warnings]
+
     async def misfits(self, documents: Sequence[CanonicalDocument]) -> tuple[Misfit, ...]:
         """Those that the test has set."""
         return self.unfitting

@@ -11,6 +11,7 @@ from meshwright.control_plane.admin.policy_validation import (
     check_allowed,
     check_namespace,
     check_patches,
+    check_resolved,
     kind_of,
     validate,
 )
@@ -97,6 +98,7 @@ class PoliciesRouter:
     async def apply(self, _params: NoParams, body: ApplyRequest) -> ApplyResponse:
         """Create or change documents, all or none.
 
+        With `strict`, none if one would not be Accepted, or one of its references would not resolve.
         One that keeps a secret or the progress of the newest revision is based on that: another change must
         not lose to it.
         """
@@ -112,7 +114,13 @@ class PoliciesRouter:
         def after(before: Sequence[RevisionDocument]) -> tuple[RevisionDocument, ...]:
             return _merged(before, applied, {} if body.prune_all else body.prune or None)
 
-        missing = await self._check_patches(applied, after(current.documents))
+        documents = after(current.documents)
+        if body.strict:
+            keys = {document.key for document in applied}
+            others = [document for document in documents if document.key not in keys]
+            number = current.info.revision
+            check_resolved(applied, self._preview.unresolved(plain(applied), plain(others), number))
+        missing = await self._check_patches(applied, documents)
         response = await self._editor.commit_to_newest(body, after, applied)
         return response.model_copy(update={"warnings": (*response.warnings, *missing)})
 

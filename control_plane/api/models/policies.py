@@ -79,6 +79,10 @@ class ApplyRequest(EditRequest):
         description="Delete the other documents that have all of these labels. Empty: none.",
     )
     prune_all: bool = Field(False, description="Delete all other documents, which needs `base`.")
+    strict: bool = Field(
+        False,
+        description="Apply nothing if a document would not be Accepted, or a reference not resolve.",
+    )
 
 
 class DeleteRequest(EditRequest):

@@ -26,6 +26,21 @@ def test_resource_diff_labels_each_resource_with_its_caller() -> None:
     assert preview.plan(exchange(), bodies(TIMEOUT), bodies(TIMEOUT), ()) == preview.ChangePlan()
 
 
+def test_unresolved_names_what_would_not_be_accepted_or_resolve_among_all_documents() -> None:
+    change = bodies(
+        route("r", "{backendRefs: [{name: nobody}]}")
+        + mesh("Timeout", "t", "request: 1s", "{kind: HTTPRoute, name: rr}")
+        + mesh("Retry", "good", "attempts: 2", "{kind: Service, name: catalog}")
+    )
+    assert [ref for ref, _ in preview.unresolved(exchange(), change, (), 0)] == ["HTTPRoute/r", "Timeout/t"]
+    (backend, target) = (message for _, message in preview.unresolved(exchange(), change, (), 0))
+    assert backend.startswith("spec.rules[0].backendRefs[0].name: there is no")
+    assert target.startswith("spec.targetRefs[0].name: there is no HTTPRoute rr yet (did you mean r?)")
+    (timeout,) = bodies(mesh("Timeout", "t", "request: 1s", "{kind: HTTPRoute, name: r}"))
+    others = bodies(route("r", "{backendRefs: [{name: catalog}]}"))
+    assert not preview.unresolved(exchange(), [timeout], others, 1)
+
+
 def test_warnings_documents_of_one_change_resolve_each_other() -> None:
     change = bodies(
         route("r", "{backendRefs: [{name: nobody}]}")
