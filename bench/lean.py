@@ -43,6 +43,7 @@ class Pair:
     scheme: str = "http"
     path: str = "/"
     services: tuple[int, ...] = ()
+    host: str = "back"
 
     @property
     def url(self) -> str:

@@ -115,7 +115,7 @@ def prefer(thread: int) -> None:
 
 
 def _burst(pair: Pair, connections: int, seconds: float, core: int) -> Sample:
-    command = ["wrk", "-t1", f"-c{connections}", "-d60s", "-H", "Host: back"]
+    command = ["wrk", "-t1", f"-c{connections}", "-d60s", "-H", f"Host: {pair.host}"]
     if pair.header:
         command += ["-H", pair.header]
     before = pair.cpu_seconds()

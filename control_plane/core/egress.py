@@ -21,6 +21,7 @@ from meshwright.control_plane.core import (
     external_clusters,
     http1,
     http2,
+    secure_gateway,
     tcp,
     tls,
     unused_filters,
@@ -40,8 +41,6 @@ from meshwright.control_plane.policies.retry import envoy as retry
 
 LISTENER = "/egress"
 """Gateways name their other listeners after themselves, and no name begins with a slash."""
-
-ALPN = ("h2", "http/1.1")
 
 STAT_PREFIX = "egress"
 
@@ -99,11 +98,7 @@ def _http_options(*, grpc: bool) -> v3.HttpProtocolOptions:
 def listener(view: GatewayView, settings: ListenerSettings, address: str, port: int) -> Resource:
     """Where sidecars connect, one filter chain for each port of an ExternalService."""
     message = http.listener(LISTENER, address, port, [_chain(entry, settings) for entry in view.egress])
-    message.listener_filters.append(
-        v3.ListenerFilter(
-            name="envoy.filters.listener.tls_inspector", typed_config=codec.pack(v3.TlsInspector())
-        )
-    )
+    message.listener_filters.append(secure_gateway.tls_inspector())
     if settings.request_log:
         message.access_log.append(access_log.egress_log())
     required = (
@@ -129,7 +124,7 @@ def _chain(view: EgressView, settings: ListenerSettings) -> v3.FilterChain:
         name=view.name,
         filter_chain_match=v3.FilterChainMatch(transport_protocol="tls", server_names=[view.sni]),
         filters=[v3.Filter(name=_callers_name(view), config_discovery=source), entry],
-        transport_socket=tls.downstream_socket(ALPN if view.port.is_http else ()),
+        transport_socket=tls.downstream_socket(secure_gateway.ALPN if view.port.is_http else ()),
     )
 
 
