@@ -50,6 +50,9 @@ COMMANDS = {
     "get": CommandEntry("get", "get", "Show the current policies."),
     "grafana": CommandEntry("export", "grafana", "Export the Grafana dashboards."),
     "history": CommandEntry("revisions", "history", "List revisions: author, time, message."),
+    "intercept": CommandEntry(
+        "intercept", "intercept", "Take some of a service's requests to a process of your own."
+    ),
     "lint": CommandEntry("lint", "lint", "Find policies that do harm together, by the calls that were seen."),
     "prometheus": CommandEntry(
         "export", "prometheus", "Export the Prometheus rules and a scrape configuration."

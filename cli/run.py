@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
+from pathlib import Path
 from shutil import which
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -81,28 +83,53 @@ def run(
       mesh run --service bars --port 8000 --port grpc=50051 -- python -m bars
       mesh run --service probe -- curl http://orders/health/ready
     """
-    _check_program(command[0])
-    ports = tuple(_free_port(parse_port(text, protocol.value, lowest=0)) for text in port)
-    workload = build_workload(
+    run_workload(
+        app,
+        JoinTarget(control_plane, advertise, bind, has_token=token_file is not None),
+        ports=port,
+        protocol=protocol,
+        timeout=timeout,
+        state=state,
         service=service,
         instance=instance,
         labels=label,
         upstreams=upstream,
-        **app.fields(),
         token_file=token_file,
-        ports=ports,
         command=tuple(command),
-        attached=True,
         outbound_port=outbound_port,
         inbound_port=inbound_port,
         ready_port=ready_port,
         otlp_port=otlp_port,
         stop_grace=grace,
     )
+
+
+def run_workload(
+    app: AppOptions,
+    target: JoinTarget,
+    *,
+    ports: Iterable[str],
+    protocol: PortProtocol,
+    timeout: float,
+    state: Path | None,
+    command: tuple[str, ...],
+    **fields: Any,
+) -> None:
+    """Run a process as part of the mesh until it ends, and exit with its code.
+
+    `fields` are those of `build_workload`.
+    """
+    _check_program(command[0])
+    workload = build_workload(
+        **app.fields(),
+        ports=tuple(_free_port(parse_port(text, protocol.value, lowest=0)) for text in ports),
+        command=command,
+        attached=True,
+        **fields,
+    )
     silence_grpc()
     from meshwright.cli.join.runner import WorkloadRunner  # imports gRPC
 
-    target = JoinTarget(control_plane, advertise, bind, has_token=token_file is not None)
     with join_mesh(workload, target, state, timeout) as config:
         code = asyncio.run(WorkloadRunner(config).run(timeout))
     raise typer.Exit(code)

@@ -7,7 +7,7 @@ what it affects.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -23,6 +23,7 @@ from meshwright.control_plane.core.attachment import (
 )
 from meshwright.control_plane.core.backends import BackendResolver, Services
 from meshwright.control_plane.core.external_resolver import NO_GATEWAYS, ExternalResolver
+from meshwright.control_plane.core.intercepts import intercept_cluster
 from meshwright.control_plane.core.listeners import listeners_of, served
 from meshwright.control_plane.core.ports import (
     cluster_name,
@@ -48,7 +49,7 @@ from meshwright.control_plane.core.views import (
     UpstreamView,
     default_port,
 )
-from meshwright.control_plane.core.world import Labels, PolicyDocument, Service
+from meshwright.control_plane.core.world import Intercept, Labels, PolicyDocument, Service
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.certificate.spec import Certificate
 from meshwright.control_plane.policies.externalservice.spec import ExternalService
@@ -234,6 +235,11 @@ class Resolver:
         if default:
             subsets = self._backends.subsets_of(service.name)
             clusters += [(default, subset_cluster(subset), subset.ref) for subset in subsets]
+        clusters += [
+            (port, intercept_cluster(cluster_name(service, port), intercept), "")
+            for port in service.ports
+            for intercept in service.intercepts
+        ]
         trial = _trial(effective)
         return tuple(
             ClusterView(
@@ -249,11 +255,15 @@ class Resolver:
             for port, name, subset in clusters
         )
 
-    def endpoint_sets(self, service: Service) -> tuple[tuple[str, Labels], ...]:
-        """Each cluster of `service` with the labels that its endpoints must carry."""
-        by_port: list[tuple[str, Labels]] = [(cluster_name(service, port), ()) for port in service.ports]
-        subsets = self._backends.subsets_of(service.name) if service.ports else ()
-        return (*by_port, *((subset_cluster(subset), subset.spec.labels) for subset in subsets))
+    def endpoint_sets(self, service: Service) -> Iterator[tuple[str, Labels, Intercept | None]]:
+        """Each cluster of `service` with the labels that its endpoints must carry, or their intercept."""
+        for port in service.ports:
+            name = cluster_name(service, port)
+            yield name, (), None
+            for intercept in service.intercepts:
+                yield intercept_cluster(name, intercept), (), intercept
+        for subset in self._backends.subsets_of(service.name) if service.ports else ():
+            yield subset_cluster(subset), subset.spec.labels, None
 
     def load_balancing(self, service: str) -> Mapping[str, LoadBalancingView]:
         """How requests to `service` are spread over its endpoints, by caller.

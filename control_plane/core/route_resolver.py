@@ -17,6 +17,7 @@ from meshwright.control_plane.core.attachment import (
 )
 from meshwright.control_plane.core.backends import BackendResolver
 from meshwright.control_plane.core.hostnames import covers, most_specific, precedence
+from meshwright.control_plane.core.intercepts import intercepted
 from meshwright.control_plane.core.listeners import attach
 from meshwright.control_plane.core.ports import cluster_name, port_numbers, with_clusters
 from meshwright.control_plane.core.rollouts import Rollouts
@@ -110,7 +111,7 @@ class RouteResolver:
         )
         only_grpc = all(isinstance(route, GRPCRoute) for _, route in attached.values())
         if not attached or (port.protocol == "http" and only_grpc):
-            rules += (self._default_rule(services, service, port, edge),)
+            rules += tuple(intercepted(services, self._default_rule(services, service, port, edge)))
         number = 0 if port == default_port(service.ports) else port.number
         return HostView(domains[0], domains, rules, port=number)
 
@@ -147,7 +148,7 @@ class RouteResolver:
             policies = self._route_policies(services, point)
             age = (document.created, route.name, index)
             keeps = isinstance(route, HTTPRoute) and route.keeps_paths
-            yield RuleView(
+            view = RuleView(
                 document.ref,
                 rule,
                 age,
@@ -158,6 +159,7 @@ class RouteResolver:
                 keeps_paths=keeps,
                 rollouts=self._rollouts.refs(document.ref, rule),
             )
+            yield from intercepted(services, view)
 
     def _edge_of(self, edge: AttachmentPoint, rule: RouteRule) -> AttachmentPoint:
         """The edge of a rule of a gateway's route: to its first backend."""

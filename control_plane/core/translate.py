@@ -85,7 +85,10 @@ def _topology(world: World) -> Mapping[str, object]:
     """What views depend on besides documents: gateways, and services with ports and health path."""
     return {
         "gateways": world.gateways,
-        **{f"/{name}": (service.ports, service.health_path) for name, service in world.services.items()},
+        **{
+            f"/{name}": (service.ports, service.health_path, service.intercepts)
+            for name, service in world.services.items()
+        },
     }
 
 
@@ -207,8 +210,8 @@ def _service_assignments(service: Service, resolver: Resolver) -> EndpointAssign
         instance for instance in service.instances if not endpoints.problem(instance.address, instance.port)
     ]
     sets = [
-        (name, [instance for instance in usable if instance.matches(labels)])
-        for name, labels in resolver.endpoint_sets(service)
+        (name, [instance for instance in usable if instance.serves(labels, intercept)])
+        for name, labels, intercept in resolver.endpoint_sets(service)
     ]
     assignments = {}
     for caller, view in resolver.load_balancing(service.name).items():

@@ -7,8 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
-from meshwright.control_plane.api.models.instances import ZONE_LABEL, InstanceHealth, InstanceProcess, Port
+from meshwright.control_plane.api.models.instances import (
+    INTERCEPT_HEADER_LABEL,
+    INTERCEPT_PERCENT_LABEL,
+    INTERCEPT_VALUE_LABEL,
+    ZONE_LABEL,
+    InstanceHealth,
+    InstanceProcess,
+    Port,
+)
 from meshwright.control_plane.policies.base import Policy
 
 NO_PROCESS = InstanceProcess()
@@ -16,6 +25,40 @@ NO_PROCESS = InstanceProcess()
 
 Labels = tuple[tuple[str, str], ...]
 """Key-value pairs, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intercept:
+    """Which requests of a service an instance takes for itself: those with a header, or a percentage."""
+
+    header: str = ""
+    value: str = ""
+    percent: int = 0
+
+    @property
+    def id(self) -> str:
+        """Six hexadecimal digits, the same wherever the intercept is the same."""
+        return blake2b(f"{self.header}={self.value} {self.percent}".encode(), digest_size=3).hexdigest()
+
+    @property
+    def labels(self) -> Labels:
+        """The labels that make an instance intercept."""
+        if self.percent:
+            return ((INTERCEPT_PERCENT_LABEL, str(self.percent)),)
+        return ((INTERCEPT_HEADER_LABEL, self.header), (INTERCEPT_VALUE_LABEL, self.value))
+
+
+def intercept_of(labels: Mapping[str, str]) -> Intercept | None:
+    """What an instance with these labels intercepts. Labels that make no sense intercept nothing."""
+    header, value = labels.get(INTERCEPT_HEADER_LABEL, "").lower(), labels.get(INTERCEPT_VALUE_LABEL, "")
+    if header and value:
+        return Intercept(header, value)
+    percent = labels.get(INTERCEPT_PERCENT_LABEL, "")
+    return (
+        Intercept(percent=int(percent))
+        if percent.isascii() and percent.isdigit() and 1 <= int(percent) <= 100
+        else None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +85,19 @@ class Instance:
         """The zone it runs in; empty when unknown."""
         return dict(self.labels).get(ZONE_LABEL, "")
 
+    @property
+    def intercept(self) -> Intercept | None:
+        """Which requests it takes for itself; None: it is an instance like the others."""
+        return intercept_of(dict(self.labels))
+
     def matches(self, labels: Labels) -> bool:
         """Whether this instance carries all of `labels`."""
         values = dict(self.labels)
         return all(values.get(key) == value for key, value in labels)
+
+    def serves(self, labels: Labels, intercept: Intercept | None) -> bool:
+        """Whether it gets the requests for instances with `labels`, or those of an intercept."""
+        return self.intercept == intercept and self.matches(labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +128,12 @@ class Service:
     def health_path(self) -> str:
         """The health path that the first instance with one declares; empty without."""
         return next((instance.health_path for instance in self.instances if instance.health_path), "")
+
+    @property
+    def intercepts(self) -> tuple[Intercept, ...]:
+        """What its instances intercept, each once."""
+        intercepts = {instance.intercept for instance in self.instances} - {None}
+        return tuple(sorted((i for i in intercepts if i), key=lambda i: (i.header, i.value, i.percent)))
 
     @property
     def is_idle(self) -> bool:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import pytest
 import requests
 
+from tests.cli.joining import command, starting
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.wrk import Load, outside, responses, shares, steady, through
 
@@ -264,6 +267,28 @@ def test_a_rollout_whose_canary_fails_is_aborted(mesh: Mesh, traffic: Sequence[L
         ["to-v3", "paused", "1", "of", "1"]
     ]
     mesh.delete("Rollout", "to-v3")
+
+
+def _answers(call: Callable[..., requests.Response], headers: dict[str, str], name: str) -> bool:
+    """Whether the instance of this name responds to a call."""
+    return bool(call(headers=headers).json()["name"] == name)
+
+
+def test_an_intercept_takes_the_requests_with_its_header_and_ends_with_its_process(
+    mesh: Mesh, traffic: Sequence[Load]
+) -> None:
+    mesh.apply(route(split(v1=1, v2=1), for_testers("v3")))
+    options = ["back", "--header", "x-dev=me", "--instance", "mine", "--state", str(mesh.state)]
+    app = [sys.executable, "-m", "tests.fakes.app"]
+    dev = {"x-dev": "me"}
+    with starting(mesh, "mine", mesh.state, command("intercept", *options, "--", *app)) as instance:
+        for call in (partial(mesh.get, "front-1", "http://back/echo"), partial(mesh.outside, "/echo")):
+            until(partial(_answers, call, dev, "mine"), "the request is taken")
+            assert call(headers={"x-dev": "you"}).json()["name"] in VERSIONS
+            assert call(headers={**dev, "x-tester": "yes"}).json()["name"] == "mine"
+        assert shares(mesh, VERSIONS, 500) == close_to(v1=50, v2=50, v3=0)
+        instance.stop()
+    until(lambda: mesh.get("front-1", "http://back/echo", headers=dev).json()["name"] in VERSIONS, "it ended")
 
 
 def test_streams_survive_every_change(mesh: Mesh, traffic: Sequence[Load], streams: list[Stream]) -> None:

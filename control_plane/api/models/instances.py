@@ -9,6 +9,11 @@ from pydantic import Field, StringConstraints
 from meshwright.control_plane.api.models.base import ApiModel, IpAddress, LabelKey, LabelValue, Name, Protocol
 
 ZONE_LABEL = "zone"
+INTERCEPT_HEADER_LABEL = "intercept.meshwright.io/header"
+INTERCEPT_VALUE_LABEL = "intercept.meshwright.io/value"
+INTERCEPT_PERCENT_LABEL = "intercept.meshwright.io/percent"
+"""Labels of an instance that intercepts requests of its service: those with a header, or a percentage."""
+
 """The instance label that names its locality."""
 
 InstanceHealth = Literal["healthy", "unhealthy", "draining"]
