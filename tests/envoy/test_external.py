@@ -70,17 +70,14 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 @pytest.fixture
 def applied(mesh: Mesh) -> Iterator[Any]:
     """Apply documents; they are deleted after the test."""
-    names: list[tuple[str, str]] = []
+    documents: dict[str, str] = {}
 
     def apply(*texts: str) -> None:
         mesh.apply("".join(texts))
-        for text in texts:
-            head = text.split("kind: ")[1], text.split("metadata: {name: ")[1]
-            names.append((head[0].split(",")[0], head[1].split("}")[0]))
+        documents.update((text.partition(", spec: ")[0], text) for text in texts)
 
     yield apply
-    for kind, name in dict.fromkeys(reversed(names)):
-        mesh.delete(kind, name)
+    mesh.run("delete", "-f", "-", "--wait", stdin="".join(documents.values()))
 
 
 def test_static_endpoints_answer_for_the_host(mesh: Mesh, outside: World, applied: Any) -> None:

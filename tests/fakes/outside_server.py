@@ -62,6 +62,7 @@ class _Server(ThreadingHTTPServer):
 def _handler(outside: Outside) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # the body would wait 40 ms for the ACK of the headers
 
         def do_GET(self) -> None:
             if self.path == "/stream":
