@@ -81,6 +81,14 @@ def egress_cluster(gateway: str, cluster: str) -> str:
     return f"{gateway}:{port}/{node}" if port else f"{gateway}/{node}"
 
 
+def beyond(gateway: str, cluster: str) -> str:
+    """What a cluster is at `gateway` itself: one that leads outside through it leads outside."""
+    name = parse_cluster_name(cluster)
+    if name.service != gateway or not is_external_node(name.subset):
+        return cluster
+    return f"/{name.subset}:{name.port}" if name.port else f"/{name.subset}"
+
+
 def carries_connections(name: ClusterName) -> bool:
     """Whether a cluster that leads outside has connections instead of requests."""
     return name.port.startswith((TCP_PORT, TLS_PORT))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.attachment import (
     AttachmentPoint,
@@ -142,7 +143,9 @@ class RouteResolver:
         rules: Sequence[RouteRule] = route.spec.rules
         for index, rule in enumerate(rules):
             http_rule = rule.to_http() if isinstance(rule, GRPCRouteRule) else rule
-            backends = tuple(self._backend(services, ref, grpc=grpc) for ref in http_rule.backend_refs)
+            backends = tuple(
+                self._backend(services, ref, edge.gateway, grpc=grpc) for ref in http_rule.backend_refs
+            )
             mirrors = self._mirrors(services, http_rule.filters, grpc=grpc)
             point = _rule_point(self._edge_of(edge, rule), document.ref, rule)
             policies = self._route_policies(services, point)
@@ -170,11 +173,14 @@ class RouteResolver:
             return replace(edge, external=first.name)
         return replace(edge, service=self._backends.service_of(first))
 
-    def _backend(self, services: Services, ref: HTTPBackendRef, *, grpc: bool) -> ResolvedBackend:
+    def _backend(
+        self, services: Services, ref: HTTPBackendRef, gateway: str, *, grpc: bool
+    ) -> ResolvedBackend:
         resolved = self._backends.http_cluster(services, ref, grpc=grpc)
+        cluster = cluster_names.beyond(gateway, resolved.cluster)
         mirrors = self._mirrors(services, ref.filters, grpc=grpc)
         outside = ref.kind == "ExternalService"
-        return ResolvedBackend(ref, resolved.cluster, resolved.message, mirrors, outside=outside)
+        return ResolvedBackend(ref, cluster, resolved.message, mirrors, outside=outside)
 
     def _mirrors(
         self, services: Services, filters: Iterable[HTTPRouteFilter], *, grpc: bool

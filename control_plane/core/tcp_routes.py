@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.backends import BackendResolver, Services
 from meshwright.control_plane.core.listeners import attach
@@ -77,17 +78,17 @@ class TcpRouteResolver:
                 for host in hosts if item is listener else ():
                     attached.setdefault(host, []).append((document, route, parent))
         return tuple(
-            (host, self._view(services, entries) or UpstreamView(()))
+            (host, self._view(services, entries, gateway) or UpstreamView(()))
             for host, entries in sorted(attached.items())
         )
 
-    def _view(self, services: Services, attached: Iterable[Entry]) -> UpstreamView | None:
+    def _view(self, services: Services, attached: Iterable[Entry], gateway: str = "") -> UpstreamView | None:
         ordered = sorted(attached, key=lambda entry: (entry[0].created, entry[1].name))
         if not ordered:
             return None
         oldest = ordered[0][1]
         backends = tuple(
-            (self._backends.tcp_cluster(services, ref).cluster, ref.weight)
+            (cluster_names.beyond(gateway, self._backends.tcp_cluster(services, ref).cluster), ref.weight)
             for ref in oldest.spec.rules[0].backend_refs
         )
         return UpstreamView(backends, (oldest.ref,))

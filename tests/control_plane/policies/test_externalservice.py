@@ -15,7 +15,7 @@ from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.externalservice.spec import ExternalServiceSpec
 from meshwright.control_plane.status.conditions import policy_statuses
-from tests.control_plane.core.worlds import body, documents, exchange, mesh, service, world
+from tests.control_plane.core.worlds import body, documents, exchange, mesh, route, service, world
 
 CARDS = "{kind: ExternalService, name: cards}"
 
@@ -276,3 +276,20 @@ def test_a_gateway_that_nobody_knows_is_a_condition() -> None:
     (status,) = policy_statuses(world_of, {}, {"egress": {}})
     reasons = {condition.reason: condition.message for condition in status.conditions}
     assert "there is no Gateway egres yet (did you mean egress?)" in reasons["GatewayNotFound"]
+
+
+def test_a_route_of_the_gateway_itself_leads_outside_at_once() -> None:
+    backend = "{backendRefs: [{group: meshwright.io, kind: ExternalService, name: cards}]}"
+    text = document("hosts: [api.example], via: {name: ingress}") + route("r", backend, "{name: ingress}")
+    snapshot = snapshot_of(text, route("other", backend, "{name: other}"))
+    used = {
+        name: [
+            backend.cluster
+            for listener in snapshot.gateways[name].listeners
+            for host in listener.hosts
+            for rule in host.rules
+            for backend in rule.backends
+        ]
+        for name in ("ingress", "other")
+    }
+    assert used == {"ingress": ["/external/cards"], "other": ["ingress/external/cards"]}
