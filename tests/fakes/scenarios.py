@@ -126,6 +126,32 @@ def many(count: int) -> MeshFixture:
     )
 
 
+TEAMS = ("shop", "pay", "stock", "user", "ship", "data")
+ROLES = ("api", "web", "worker", "cache", "search", "rules", "feed", "store", "sync", "mail")
+
+
+def crowded() -> MeshFixture:
+    """60 services behind an ingress with 200 edges, more than anybody can follow; some in trouble."""
+    names = [f"{team}-{role}" for role in ROLES for team in TEAMS]
+    pairs = [(n, n + step) for step in (2, 5, 9, 13) for n in range(len(names) - step)][:195]
+    health: list[NodeHealth] = [*(("healthy",) * 17), "degraded", "unhealthy", "unknown"]
+    nodes = [node("ingress"), *(node(name, health[n % 20]) for n, name in enumerate(names))]
+    edges = [edge("ingress", name, 30 + n) for n, name in enumerate(names[:5])]
+    edges += [
+        edge(names[a], names[b], 1 + (a * 7 + b) % 90, 1 - 0.08 * (b % 20 == 18), 5 + (a + b) % 300)
+        for a, b in pairs
+    ]
+    topology = Topology(nodes=tuple(nodes), edges=tuple(edges))
+    return MeshFixture(
+        topology=topology,
+        services=rows(topology),
+        proxies=proxies(nodes, 1),
+        instances=instances(nodes),
+        documents=documents(),
+        revisions=revisions(1)[:1],
+    )
+
+
 def broken() -> MeshFixture:
     """Everything fails; names of 60 letters, text with non-ASCII, markup and control characters."""
     long = "a" + "-very-long-name" * 4
@@ -177,6 +203,7 @@ SCENARIOS: Mapping[str, Callable[[], MeshFixture]] = {
     "empty": empty,
     "one": single_service,
     "many": lambda: many(100),
+    "crowded": crowded,
     "thousand": lambda: many(1000),
     "bad": broken,
 }

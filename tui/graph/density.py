@@ -47,6 +47,9 @@ _DENSITIES = (
     Density("bare", 0, 1, 0),
 )
 
+HOPELESS = 1.5
+"""If the densest layout needs this many times the room, no other is tried: each takes tens of ms."""
+
 SCROLLED_DENSITY = Density("bracket", row_gap=0, label_width=7, track_spacing=0, name_width=24)
 """The density of a graph that does not fit."""
 
@@ -54,10 +57,20 @@ SCROLLED_DENSITY = Density("bracket", row_gap=0, label_width=7, track_spacing=0,
 def fit_layout(graph: OrderedGraph, width: int, height: int) -> Layout:
     """The graph laid out in `width` by `height` cells if it fits, else at the scrolled density."""
     row_layouts: dict[tuple[int, int, int], RowLayout] = {}
-    for density in _densities(graph.graph) if len(graph.graph.nodes) <= FIT_LIMIT else ():
+
+    def rows_of(density: Density) -> RowLayout:
         key = (density.border, density.row_gap, density.track_spacing)
         rows = row_layouts.get(key) or row_layout(graph, density)
         row_layouts[key] = rows
+        return rows
+
+    densities = list(_densities(graph.graph)) if len(graph.graph.nodes) <= FIT_LIMIT else []
+    if densities:
+        least_width, least_height = extent(graph, densities[-1], rows_of(densities[-1]))
+        if least_width > width * HOPELESS or least_height > height * HOPELESS:
+            densities = []
+    for density in densities:
+        rows = rows_of(density)
         min_width, min_height = extent(graph, density, rows)
         if min_width > width or min_height > height:
             continue

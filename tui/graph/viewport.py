@@ -22,6 +22,10 @@ LARGE_MESH = 150
 """Nodes from which the graph starts with one node's neighbours instead of all nodes."""
 
 
+CROWDED_EDGES = 80
+"""Edges from which only those of the selected node, and those in trouble, are drawn."""
+
+
 @dataclass(frozen=True, slots=True)
 class GraphFilter:
     """Which nodes to show: with `hops` those within that distance of `focus`; with `text` those whose names
@@ -91,15 +95,26 @@ def neighbourhood(names: Iterable[str], links: Iterable[Link], hops: int) -> set
     return reached
 
 
-def build_scene(index: TopologyIndex, layout: Layout, selection: Scene | None = None) -> Scene:
-    """The current look of every node and link of a layout; `selection`: a scene with the selection."""
+def build_scene(
+    index: TopologyIndex, layout: Layout, selection: Scene | None = None, *, all_edges: bool = True
+) -> Scene:
+    """The current look of every node and link of a layout; `selection`: a scene with the selection.
+
+    Without `all_edges`, only the edges of the selected node, and those that are in trouble, have a look.
+    """
+    node = selection.selected_node if selection else ""
     edges = {
         link: edge_style(index.edges[link], route.label_width)
         for link, route in layout.routes.items()
-        if link in index.edges
+        if link in index.edges and (all_edges or node in link or is_in_trouble(index.edges[link]))
     }
     nodes = {name: node_style(index.nodes[name]) for name in layout.boxes if name in index.nodes}
     return replace(selection or Scene(), edges=edges, nodes=nodes)
+
+
+def is_in_trouble(edge: TopologyEdge) -> bool:
+    """Whether an edge is drawn even where most are not."""
+    return edge_state(edge) in ("degraded", "unhealthy")
 
 
 def edge_style(edge: TopologyEdge, label_width: int) -> EdgeStyle:

@@ -27,6 +27,7 @@ from meshwright.tui.graph.keyboard_nav import Direction, nearest_box, scroll_sta
 from meshwright.tui.graph.layout import OrderedGraph, order_graph
 from meshwright.tui.graph.model import Density, Layout
 from meshwright.tui.graph.viewport import (
+    CROWDED_EDGES,
     GraphFilter,
     SeenLinks,
     TopologyIndex,
@@ -103,11 +104,27 @@ class GraphView(ScrollView, can_focus=True):
         self._scene = Scene()
         self._requested: tuple[Graph, Size] | None = None
         self._select_match = False
+        self._all_edges = False
 
     @property
     def current_layout(self) -> Layout:
         """The layout on screen."""
         return self.drawing.layout
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there are more edges than anybody can follow."""
+        return len(self.current_layout.routes) > CROWDED_EDGES
+
+    @property
+    def draws_all_edges(self) -> bool:
+        """Whether all edges are drawn, or only those of the selection and those in trouble."""
+        return self._all_edges or not self.is_crowded
+
+    def toggle_all_edges(self) -> None:
+        """In a crowded graph draw all edges, or only some again."""
+        self._all_edges = not self._all_edges
+        self._repaint()
 
     # --- data and filter ----------------------------------------------------------------------------
 
@@ -203,7 +220,7 @@ class GraphView(ScrollView, can_focus=True):
     def _repaint(self) -> None:
         if self._topology is not None:
             picked = Scene(selected_node=self.selected.node, selected_link=self.selected.link)
-            self._scene = build_scene(self.index, self.current_layout, picked)
+            self._scene = build_scene(self.index, self.current_layout, picked, all_edges=self.draws_all_edges)
             self.refresh()
 
     # --- drawing ------------------------------------------------------------------------------------

@@ -124,6 +124,13 @@ class Table(ScrollView, can_focus=True):
         """The key of the row under the cursor; empty: there are no rows."""
         return self._rows.keys[self.cursor] if self._rows.keys else ""
 
+    def show_header(self, visible: bool) -> None:
+        """Show or hide the heads of the columns."""
+        if self._header_rows != int(visible):
+            self._header_rows = int(visible)
+            self.virtual_size = Size(self.size.width, self.count + self._header_rows)
+            self.refresh(layout=True)
+
     def set_rows(self, rows: Iterable[TableRow] | LazyRows[Any], *, sort_column: int = -1) -> None:
         """Show these rows; the cursor stays on its key. `sort_column`: the head to highlight, -1: none."""
         key, cursor = self.selected_key, self.cursor

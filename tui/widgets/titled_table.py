@@ -36,6 +36,10 @@ class TitledTable(Container):
         """Show this text while there are no rows."""
         self.query_one(Table).empty = text
 
+    def show_header(self, visible: bool) -> None:
+        """Show or hide the heads of the columns."""
+        self.query_one(Table).show_header(visible)
+
     def set_rows(self, rows: Iterable[TableRow]) -> None:
         """Show these rows; the title has their number."""
         table = self.query_one(Table)

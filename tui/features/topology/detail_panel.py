@@ -20,9 +20,9 @@ from meshwright.tui.format import (
     HEALTH_LABELS,
     Tone,
     format_age,
+    format_failure_percent,
     format_latency,
     format_number,
-    format_percent,
     sanitize,
     sparkline,
     success_tone,
@@ -169,7 +169,7 @@ def _success(share: float, rps: float, tone: Tone) -> Content:
     if not rps:
         return paint("idle", "dim")
     mark = {"partial": "◐ ", "bad": "✖ "}.get(tone, "")
-    return paint(f"{mark}ok {format_percent(share)} %", tone)
+    return paint(f"{mark}failed {format_failure_percent(1 - share)} %", tone)
 
 
 def _latency(name: str, value: float) -> Content:

@@ -62,7 +62,8 @@ class TopologyScreen(MeshScreen):
         "Services and gateways, callers left of callees, over the last 10 s. ● healthy ◐ degraded ✖ "
         "unhealthy ○ unknown ⊘ breaker open ◑ partly open ↻ calls itself. On an edge: requests/s, failures, "
         "p99. Lines that cross without a corner or branch are unrelated. Tab cycles through the edges of a "
-        "service; f shows only its neighbours, again: one hop more, Esc: all; v splits services by version."
+        "service; of many edges z draws all; f shows only its neighbours, again: one hop more, Esc: all; v "
+        "splits services by version."
     )
     DEFAULT_CSS = """
     TopologyScreen #panel {
@@ -79,6 +80,7 @@ class TopologyScreen(MeshScreen):
         Binding("l", "logs", "logs"),
         Binding("T", "live_requests", "requests"),
         Binding("v", "versions", "versions"),
+        Binding("z", "all_edges", "all edges"),
         Binding("e", "events", "events", show=False),
     ]
 
@@ -210,6 +212,8 @@ class TopologyScreen(MeshScreen):
             parts.append(f"{distance} of {sanitize(view.focus)}: {count}, f wider, Esc {back}")
         if graph.current_layout.density.unitless and graph.current_layout.routes:
             parts.append("on edges: requests/s")
+        if not graph.draws_all_edges:
+            parts.append("edges of the selection and those in trouble, z all")
         if arrows := graph.scroll_arrows():
             parts.append(f"more {arrows}")
         if graph.index.is_idle:
@@ -274,6 +278,17 @@ class TopologyScreen(MeshScreen):
             hops = graph.graph_filter.hops + 1 if graph.graph_filter.focus == name else 1
             graph.set_filter(GraphFilter(focus=name, hops=hops))
             self._draw_panel()
+
+    def action_all_edges(self) -> None:
+        """In a crowded graph draw all edges, or only those of the selection and those in trouble."""
+        self.graph.toggle_all_edges()
+        self._draw_panel()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is a choice of edges only in a crowded graph."""
+        if action == "all_edges" and not any(graph.is_crowded for graph in self.query(GraphView)):
+            return False
+        return super().check_action(action, parameters)
 
     def action_versions(self) -> None:
         """Show versions of services as separate nodes, or merge them."""

@@ -39,7 +39,7 @@ def plain(edge: TopologyEdge, width: int, data: PanelData = DATA) -> list[str]:
 def test_an_edge_has_figures_history_breaker_and_the_policies_in_force() -> None:
     figures, history, policies = plain(EDGE, 140)
     assert figures == (
-        "orders → stock   12.4/s   ✖ ok 39.0 %   p50 8.00 ms   p95 120 ms   p99 502 ms   "
+        "orders → stock   12.4/s   ✖ failed 61.0 %   p50 8.00 ms   p95 120 ms   p99 502 ms   "
         "retries 9.10/s   ● mTLS"
     )
     assert history.startswith("rate ▇▇") or history.startswith("rate ██")
@@ -51,14 +51,14 @@ def test_an_edge_has_figures_history_breaker_and_the_policies_in_force() -> None
 @pytest.mark.parametrize(("health", "mark"), [("healthy", ""), ("degraded", "◐ "), ("unhealthy", "✖ ")])
 def test_the_mark_of_a_success_rate_is_the_control_planes_verdict(health: str, mark: str) -> None:
     edge = EDGE.model_copy(update={"health": health, "success": 0.97})
-    assert f"   {mark}ok 97.0 %" in plain(edge, 140)[0]
+    assert f"   {mark}failed 3.00 %" in plain(edge, 140)[0]
 
 
 @pytest.mark.parametrize("width", [40, 60, 78, 100])
 def test_a_narrow_panel_drops_the_least_important_figures(width: int) -> None:
     figures = plain(EDGE, width)[0]
     assert figures.startswith("orders → stock")
-    assert "ok 39.0 %" in figures and "p99 502 ms" in figures
+    assert "failed 61.0 %" in figures and "p99 502 ms" in figures
     assert "p95" not in figures or "p50" in figures
     assert len(figures) <= max(width, 51)
 
@@ -89,4 +89,4 @@ def test_a_node_has_health_instances_neighbours_and_policies() -> None:
     assert first == "◐ orders   ◐ degraded   1/2 healthy"
     assert second == "no history yet  calls stock ⊘ 12/s 61 %"
     assert third == "policies: Timeout slow"
-    assert "12.4/s   ✖ ok 39.0 %" in node_lines(nodes[1], index, DATA, 100)[0].plain
+    assert "12.4/s   ✖ failed 61.0 %" in node_lines(nodes[1], index, DATA, 100)[0].plain

@@ -51,7 +51,7 @@ async def test_the_worst_service_is_selected_and_its_problem_shown() -> None:
         assert seen.selected == GraphSelection("inventory")
         await wait_for_text(pilot, "✖ inventory", "⊘61 %", "1/2 healthy")
         await pilot.press("tab")
-        await wait_for_text(pilot, "orders → inventory   12.4/s   ✖ ok 39.0 %")
+        await wait_for_text(pilot, "orders → inventory   12.4/s   ✖ failed 61.0 %")
         await wait_for_text(pilot, "breaker ⊘ open, 2 ejected (inventory-limits, rev 41")
 
 
@@ -287,3 +287,23 @@ async def test_three_hundred_edges_of_one_service_are_drawn() -> None:
         seen.set_filter(seen.graph_filter)
         await wait_until(pilot, lambda: len(seen.current_layout.routes) == 300, within=60)
         await wait_until(pilot, lambda: "✖100%" in screen_text(pilot).replace(" ", ""))
+
+
+async def test_a_crowded_graph_draws_the_edges_of_the_selection_and_those_in_trouble() -> None:
+    async with open_dashboard("crowded", size=(160, 48)) as (pilot, _):
+        await wait_for_text(pilot, "edges of the selection and those in trouble, z all")
+        graph = pilot.app.screen.query_one(GraphView)
+        assert graph.selected.node == "stock-feed"
+
+        def drawn() -> set[tuple[str, str]]:
+            return set(graph._scene.edges)
+
+        here = set(graph.index.links_of("stock-feed"))
+        trouble = {link for link, edge in graph.index.edges.items() if edge.success < 1}
+        assert drawn() == here | trouble
+        await pilot.press("z")
+        await wait_until(pilot, lambda: len(drawn()) == 200)
+        await pilot.press("z", "f")
+        await wait_for_text(pilot, "neighbours of stock-feed")
+        await wait_until(pilot, lambda: len(drawn()) < 80)
+        assert "z all" not in screen_text(pilot)
