@@ -271,7 +271,7 @@ def _certificate(subject: str, left: float, cause: str) -> MeshProblem:
 
 
 def _unfinished(facts: VerdictInput) -> Iterator[MeshProblem]:
-    """Gateways that can answer nothing but 404, and routes that no proxy serves."""
+    """Gateways that can answer nothing but 404, and routes and calls outside that no proxy serves."""
     routed = {
         ref.name
         for document in facts.world.documents
@@ -304,7 +304,7 @@ def _unfinished(facts: VerdictInput) -> Iterator[MeshProblem]:
             severity="warning",
             kind="setup",
             subject=f"gateway {gateway}",
-            message=f"{'has routes' if gateway in routed else 'leads outside'} and no connected proxy",
+            message=f"has {'routes' if gateway in routed else 'calls to let out'} and no connected proxy",
         )
 
 

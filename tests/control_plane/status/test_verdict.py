@@ -121,6 +121,17 @@ def test_what_is_not_well_is_a_problem(fields: dict[str, Any], expected: str) ->
     assert (lines(result), result.healthy) == ([expected], False)
 
 
+def test_a_gateway_that_leads_outside_needs_no_routes_but_a_proxy() -> None:
+    text = (
+        "---\napiVersion: meshwright.io/v1\nkind: ExternalService\nmetadata: {name: cards}\n"
+        "spec: {hosts: [cards.example], via: {name: ingress}}\n"
+    )
+    assert verdict(text).healthy
+    assert lines(verdict(text, proxies=())) == [
+        "gateway ingress: has calls to let out and no connected proxy"
+    ]
+
+
 @pytest.mark.parametrize("state", ["idle", "unknown", "healthy"])
 def test_absence_is_no_problem(state: str) -> None:
     row = HEALTHY.model_copy(update={"health": state, "rps": 0.0, "since": 3.0})

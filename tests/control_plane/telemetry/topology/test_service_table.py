@@ -66,6 +66,14 @@ def test_a_service_sums_calls_to_it_and_a_gateway_calls_from_it() -> None:
     assert rows["inventory"].history.rps == (0,)
 
 
+def test_calls_through_a_gateway_count_once_there_and_once_outside() -> None:
+    windows = TrafficWindows()
+    report(windows, 2, {"ingress/external/cards": {"upstream_rq_completed": 20}})
+    report(windows, 2, {"/external/cards": {"upstream_rq_completed": 20}}, INGRESS)
+    rows = service_rows(windows, 2)
+    assert (rows["ingress"].rps, rows["external/cards"].rps) == (10, 10)
+
+
 def test_the_worst_circuit_breaker_is_shown() -> None:
     windows = TrafficWindows()
     report(windows, 2, OK)
