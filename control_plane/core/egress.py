@@ -37,6 +37,7 @@ from meshwright.control_plane.core.views import (
     UpstreamView,
 )
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.authorization import envoy as authorization
 from meshwright.control_plane.policies.retry import envoy as retry
 
 LISTENER = "/egress"
@@ -139,7 +140,10 @@ def _connection_manager(view: EgressView, settings: ListenerSettings) -> http.HC
 
 
 def routes(view: EgressView) -> Resource:
-    """The route of all requests to one port."""
+    """The route of all requests to one port.
+
+    It refuses callers, too: those whose connections stand since before `from` left them out.
+    """
     route = v3.Route(
         name=view.ref,
         match=v3.RouteMatch(prefix=""),
@@ -147,6 +151,9 @@ def routes(view: EgressView) -> Resource:
     )
     route.metadata.filter_metadata[METADATA_KEY].update({"policies": [view.ref]})
     retry.set_default(route)
+    if view.callers:
+        refused = v3.RBACPerRoute(rbac=v3.RBAC(rules=_refused(view)))
+        route.typed_per_filter_config[authorization.DENY].CopyFrom(codec.pack(refused))
     host = v3.VirtualHost(name=view.name, domains=["*"], routes=[route])
     unused_filters.disable(host, "ingress")
     message = v3.RouteConfiguration(name=view.name, virtual_hosts=[host])
@@ -154,17 +161,22 @@ def routes(view: EgressView) -> Resource:
 
 
 def callers(view: EgressView) -> Resource:
-    """The filter that refuses all callers but those in `from`; without names there it refuses none."""
+    """The filter that refuses connections of all callers but those in `from`; without names there of none."""
     config = v3.NetworkRBAC(stat_prefix=STAT_PREFIX)
     if view.callers:
-        named = v3.Principal()
-        names = "|".join(view.callers)
-        named.authenticated.principal_name.safe_regex.regex = rf"spiffe://[^/]+/(service|gateway)/({names})"
-        others = v3.RBACPolicy(permissions=[v3.Permission(any=True)], principals=[v3.Principal(not_id=named)])
-        config.rules.CopyFrom(v3.RBACRules(action=v3.RBACRules.DENY, policies={view.ref: others}))
+        config.rules.CopyFrom(_refused(view))
     name = _callers_name(view)
     message = v3.TypedExtensionConfig(name=name, typed_config=codec.pack(config))
     return encode(ECDS, name, message, policies=(view.ref,))
+
+
+def _refused(view: EgressView) -> v3.RBACRules:
+    """Every caller that `from` does not name."""
+    named = v3.Principal()
+    names = "|".join(view.callers)
+    named.authenticated.principal_name.safe_regex.regex = rf"spiffe://[^/]+/(service|gateway)/({names})"
+    others = v3.RBACPolicy(permissions=[v3.Permission(any=True)], principals=[v3.Principal(not_id=named)])
+    return v3.RBACRules(action=v3.RBACRules.DENY, policies={view.ref: others})
 
 
 def _callers_name(view: EgressView) -> str:

@@ -8,7 +8,7 @@ import ssl
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +133,17 @@ def test_gateway_refuses_a_caller_that_is_not_declared(mesh: Mesh, outside: Outs
     mesh.apply(static(outside, more=f", from: [front]{VIA}"))
     assert call(mesh).status == 200
     seen = len(outside.requests)
-    assert _asked_as(mesh, "ingress") == b""
+    assert _first_status(mesh, "ingress") == 0
     refused = "gateway/ingress: it is none of the callers that the ExternalService names"
     until(lambda: refused in mesh.run("events", "-o", "json").stdout, "the event", every=0.5)
     assert len(outside.requests) == seen
     mesh.apply(static(outside, more=f", from: [front, ingress]{VIA}") + ROUTE)
-    until(lambda: _asked_as(mesh, "ingress").startswith(b"HTTP/1.1 200"), "it is declared")
+    until(lambda: _first_status(mesh, "ingress") == 200, "it is declared")
+    with _connected_as(mesh, "ingress") as connection:
+        assert _status(connection) == 200
+        mesh.apply(static(outside, more=f", from: [front]{VIA}"))
+        assert _status(connection) == 403, "the connection stands, the request is refused"
+    mesh.apply(static(outside, more=f", from: [front, ingress]{VIA}"))
     assert mesh.outside("/p", headers={"host": "shop.example"}).json()["host"] == HOST
     mesh.delete("HTTPRoute", "public")
 
@@ -189,8 +194,9 @@ def _over_tcp(mesh: Mesh) -> bytes:
         return b""
 
 
-def _asked_as(mesh: Mesh, name: str) -> bytes:
-    """What the gateway responds to a client with the SVID of this gateway."""
+@contextmanager
+def _connected_as(mesh: Mesh, name: str) -> Iterator[socket.socket]:
+    """A connection to the gateway of a client with the SVID of this gateway."""
     folder = mesh.state / "sidecars" / name
     identity, bundle = ((folder / file).read_text() for file in ("identity.json", "bundle.json"))
     svid = parse_secrets(identity, bundle, f"spiffe://mesh.local/gateway/{name}")
@@ -201,12 +207,23 @@ def _asked_as(mesh: Mesh, name: str) -> bytes:
     context.check_hostname = False
     context.load_cert_chain(mesh.state.parent / "svid.pem", mesh.state.parent / "svid.key")
     address = ("127.0.0.1", mesh.ports("egress")["inbound"])
-    try:
-        with (
-            socket.create_connection(address, timeout=60) as plain,
-            context.wrap_socket(plain, server_hostname="80.cards.external.mesh") as connection,
-        ):
-            connection.sendall(f"GET /x HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
-            return connection.recv(1000)
-    except OSError:
-        return b""
+    with (
+        socket.create_connection(address, timeout=60) as plain,
+        context.wrap_socket(plain, server_hostname="80.cards.external.mesh") as connection,
+    ):
+        yield connection
+
+
+def _status(connection: socket.socket) -> int:
+    connection.sendall(f"GET /x HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response.status
+
+
+def _first_status(mesh: Mesh, name: str) -> int:
+    """The status of the first request on a connection; 0 if the gateway closes it."""
+    with suppress(OSError, http.client.HTTPException), _connected_as(mesh, name) as connection:
+        return _status(connection)
+    return 0
