@@ -1,4 +1,4 @@
-"""The command palette (ctrl+p): tabs, themes, and every location that the state names."""
+"""The command palette (ctrl+p): tabs, the keys of the current screen, themes, and every location."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
+from textual.widget import Widget
 
 from meshwright.tui import theme
 from meshwright.tui.dialogs.go_to import go_to_targets
 from meshwright.tui.navigation import TABS, TabLocation
+from meshwright.tui.screen import MeshScreen
 from meshwright.tui.session import Session, session_of
 
 
@@ -32,12 +34,24 @@ class CommandPaletteProvider(Provider):
 
     def _commands(self) -> Iterator[PaletteCommand]:
         session = self._session
+        yield from self._screen_commands()
         for number, name in enumerate(TABS, start=1):
             yield PaletteCommand(f"show {name}", partial(session.go, TabLocation(name)), f"key {number}")
         for theme_name in theme.THEMES:
             yield PaletteCommand(f"theme {theme_name}", partial(session.set_theme, theme_name), "colours")
         yield PaletteCommand("help", partial(session.run_action, "app.help"), "key ?")
         yield PaletteCommand("quit", session.exit, "key q")
+
+    def _screen_commands(self) -> Iterator[PaletteCommand]:
+        """What the keys of the current screen do, but moving in it."""
+        commands: dict[str, PaletteCommand] = {}
+        for node, binding, enabled, _ in self.screen.active_bindings.values():
+            mine = isinstance(node, MeshScreen) or (isinstance(node, Widget) and binding.show)
+            if mine and enabled and binding.description[:1].islower() and binding.action not in commands:
+                key = self._session.get_key_display(binding)
+                run = partial(self._session.run_action, binding.action, node)
+                commands[binding.action] = PaletteCommand(binding.description, run, f"key {key}")
+        yield from commands.values()
 
     async def discover(self) -> Hits:
         """Entries shown before anything is typed."""

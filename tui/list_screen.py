@@ -8,9 +8,10 @@ from typing import ClassVar, Generic, TypeVar
 
 from textual.app import ComposeResult
 
-from meshwright.tui.mesh_state import DashboardState
+from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import Location
 from meshwright.tui.screen import LOADING, MeshScreen
+from meshwright.tui.search import SearchQuery, parse_search
 from meshwright.tui.widgets.table import Table
 from meshwright.tui.widgets.table_model import LazyRows, TableColumn
 
@@ -23,10 +24,12 @@ class ListScreen(MeshScreen, Generic[Item]):
     COLUMNS: ClassVar[Sequence[TableColumn]]
     EMPTY: ClassVar[str]
     NO_MATCH: ClassVar[str]
+    SEARCH_FIELDS: ClassVar[frozenset[StateField]] = frozenset()
+    """Fields that are polled only while something is searched."""
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
-        self._query = ""
+        self._query = SearchQuery()
 
     @abstractmethod
     def items(self, state: DashboardState) -> Iterable[Item] | None:
@@ -34,7 +37,10 @@ class ListScreen(MeshScreen, Generic[Item]):
 
     @abstractmethod
     def search_text(self, item: Item) -> str:
-        """The text of an item that search looks at, in lower case."""
+        """The text of an item that search looks at: names, states, and labels as `key=value`."""
+
+    def prepare_search(self, state: DashboardState) -> None:
+        """Compute what `search_text` needs of a new state, once for all items."""
 
     @abstractmethod
     def build_rows(self, items: Iterable[Item], state: DashboardState) -> LazyRows[Item]:
@@ -63,14 +69,19 @@ class ListScreen(MeshScreen, Generic[Item]):
         items = self.items(state)
         if items is None:
             return
+        if self._query:
+            self.prepare_search(state)
         table = self.query_one(Table)
         table.empty = self.NO_MATCH if self._query else self.EMPTY
-        matching = [item for item in items if self._query in self.search_text(item)]
+        matching = [item for item in items if not self._query or self._query.matches(self.search_text(item))]
         table.set_rows(self.build_rows(matching, state), sort_column=self.sort_column)
 
     def apply_search(self, text: str) -> None:
-        """Show only items that contain the text."""
-        self._query = text.strip().lower()
+        """Show only items that match the text."""
+        self._query = parse_search(text)
+        self.session.poller.subscribe(
+            self.STATE_FIELDS | (self.SEARCH_FIELDS if self._query else frozenset())
+        )
         self.refresh_data(self.mesh_state)
 
     def on_table_row_selected(self, message: Table.RowSelected) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -32,3 +33,16 @@ def parse_search(text: str) -> SearchQuery:
         tuple(word for word in words if not word.startswith("!")),
         tuple(word[1:] for word in words if word.startswith("!") and word != "!"),
     )
+
+
+def label_text(labels: Mapping[str, str]) -> str:
+    """Labels as search looks at them: `key=value`."""
+    return " ".join(f"{key}={value}" for key, value in labels.items())
+
+
+def label_texts(labelled: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, str]:
+    """The labels under each name, each label once."""
+    texts: dict[str, dict[str, None]] = {}
+    for name, labels in labelled:
+        texts.setdefault(name, {})[label_text(labels)] = None
+    return {name: " ".join(parts) for name, parts in texts.items()}

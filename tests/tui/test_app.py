@@ -12,6 +12,7 @@ from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.tui.format import format_failure_percent, format_number
 from meshwright.tui.mesh_state import mesh_totals
 from meshwright.tui.navigation import (
+    LogsLocation,
     ServiceLocation,
     TabLocation,
     TracesLocation,
@@ -98,6 +99,18 @@ async def test_help_lists_the_keys_of_the_screen_and_esc_closes_it() -> None:
         await wait_for_text(pilot, "sort by next", "● healthy")
         await press(pilot, "escape")
         await wait_for_location(pilot, TabLocation("services"))
+
+
+async def test_the_command_palette_has_the_keys_of_the_screen() -> None:
+    async with open_dashboard() as (pilot, _):
+        await open_services(pilot)
+        await pilot.press("ctrl+p")
+        await wait_for_text(pilot, "sort by next", "key T")
+        await pilot.press(*"logs")
+        await wait_until(pilot, lambda: "key S" not in screen_text(pilot))
+        await wait_for_text(pilot, "key l")
+        await pilot.press("down", "enter")
+        await wait_for_location(pilot, LogsLocation("inventory"))
 
 
 async def test_the_command_palette_switches_the_theme() -> None:

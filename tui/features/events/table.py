@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from meshwright.control_plane.api.models.events import Event
 from meshwright.tui.format import SEVERITY_LABELS, UNKNOWN_LABEL, format_time, sanitize
+from meshwright.tui.search import parse_search
 from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
 
 EVENT_COLUMNS: tuple[TableColumn, ...] = (
@@ -26,9 +27,9 @@ def is_about(event: Event, name: str) -> bool:
 
 
 def contains_text(event: Event, text: str) -> bool:
-    """Whether an event contains a text; case is ignored."""
+    """Whether an event matches a search."""
     fields = f"{event.kind} {event.subject} {event.message} {event.author} {event.severity}"
-    return text.lower() in fields.lower()
+    return parse_search(text).matches(fields)
 
 
 def event_row(event: Event) -> TableRow:

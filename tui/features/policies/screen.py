@@ -130,7 +130,7 @@ class PolicyActions(MeshScreen):
 class PoliciesScreen(PolicyActions):
     """The list; Enter opens a policy on a screen of its own."""
 
-    SEARCH_HINT = "kind, name, state or target"
+    SEARCH_HINT = "kind, name, state, target or label (team=shop); !word: without it"
     HELP = (
         "Every policy and its state. programmed n/m: n of the m sidecars that need it have accepted it; "
         "pending; rejected by an Envoy; conflicted: an older policy is in force; target not found; no "

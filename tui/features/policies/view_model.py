@@ -18,6 +18,7 @@ from meshwright.control_plane.api.target_refs import target_summary
 from meshwright.control_plane.api.yaml.diff import document_key
 from meshwright.tui.format import POLICY_LABELS, StatusLabel, format_number, sanitize
 from meshwright.tui.refusal_text import rate_of, refusal_labels, refusals_by
+from meshwright.tui.search import label_text, parse_search
 from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
 
 Document = Mapping[str, Any]
@@ -58,9 +59,10 @@ class PolicyViewModel:
         return self.label.tone in {"bad", "partial"}
 
     def matches(self, text: str) -> bool:
-        """Whether kind, name, state and target contain every word of the text."""
+        """Whether kind, name, state, target and labels match a search."""
         line = f"{self.kind} {self.name} {self.key} {self.label.text} {target_summary(self.document['spec'])}"
-        return all(word in line.lower() for word in text.lower().split())
+        labels = label_text(self.document["metadata"].get("labels") or {})
+        return parse_search(text).matches(f"{line} {labels}")
 
 
 def policy_label(status: PolicyStatus | None) -> StatusLabel:

@@ -20,6 +20,7 @@ from meshwright.tui.navigation import (
     TracesLocation,
 )
 from meshwright.tui.refusal_text import refused_per_second
+from meshwright.tui.search import label_texts
 from meshwright.tui.widgets.table import Table
 from meshwright.tui.widgets.table_model import LazyRows
 
@@ -31,7 +32,8 @@ class ServicesScreen(ListScreen[ServiceSummary]):
     EMPTY = "no service has joined yet: start one with `mesh run`, or `mesh demo` for an example"
     NO_MATCH = "no service has such a name: Esc shows all"
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"services", "refusals"})
-    SEARCH_HINT: ClassVar[str] = "part of a service's name"
+    SEARCH_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"instances"})
+    SEARCH_HINT: ClassVar[str] = "part of a name, a state or label (version=v2); !word: without it"
     HELP: ClassVar[str] = (
         "All services and gateways with the traffic to them (for a gateway: from it) over the last 10 s, the "
         "worst first. Latencies are in ms and include retries. refu/s: requests per second that policies "
@@ -49,6 +51,7 @@ class ServicesScreen(ListScreen[ServiceSummary]):
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
+        self._labels: dict[str, str] = {}
         self._order = 0
         self._reverse = False
 
@@ -65,8 +68,12 @@ class ServicesScreen(ListScreen[ServiceSummary]):
         ]
 
     def search_text(self, item: ServiceSummary) -> str:
-        """The name."""
-        return item.name
+        """Name, health, and the labels of the instances."""
+        return f"{item.name} {item.role} {item.health} {self._labels.get(item.name, '')}"
+
+    def prepare_search(self, state: DashboardState) -> None:
+        """The labels of each service's instances."""
+        self._labels = label_texts((each.service, each.labels) for each in state.instances or ())
 
     def build_rows(self, items: Iterable[ServiceSummary], state: DashboardState) -> LazyRows[ServiceSummary]:
         """Rows in the current order."""

@@ -19,6 +19,7 @@ from meshwright.tui.navigation import (
     ProxyLocation,
     ServiceLocation,
 )
+from meshwright.tui.search import label_texts
 from meshwright.tui.widgets.table_model import LazyRows
 
 
@@ -29,7 +30,8 @@ class SidecarsScreen(ListScreen[ProxyDetail]):
     EMPTY = "no sidecar has connected yet: `mesh run` starts a process with one"
     NO_MATCH = "no sidecar, service or state matches: Esc shows all"
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"proxies"})
-    SEARCH_HINT: ClassVar[str] = "part of a sidecar's or service's name, or a state"
+    SEARCH_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"instances"})
+    SEARCH_HINT: ClassVar[str] = "part of a name, a state or label (version=v2); !word: without it"
     HELP: ClassVar[str] = (
         "Every Envoy: its configuration state (rev: the newest revision it has accepted), the time until its "
         "certificate expires (it is renewed at half of its lifetime), and Envoy's message about a rejection."
@@ -41,13 +43,23 @@ class SidecarsScreen(ListScreen[ProxyDetail]):
         Binding("e", "events", "events"),
     ]
 
+    def __init__(self, location: Location) -> None:
+        super().__init__(location)
+        self._labels: dict[str, str] = {}
+
     def items(self, state: DashboardState) -> Iterable[ProxyDetail] | None:
         """All proxies."""
         return state.proxies
 
     def search_text(self, item: ProxyDetail) -> str:
-        """Name, service and state."""
-        return f"{item.name} {item.service} {item.state}"
+        """Name, service, state, version of Envoy, and the labels of its instance."""
+        labels = self._labels.get(table.proxy_key(item), "")
+        return f"{item.name} {item.service} {item.state} {item.version} {labels}"
+
+    def prepare_search(self, state: DashboardState) -> None:
+        """The labels of each sidecar's instance."""
+        instances = state.instances or ()
+        self._labels = label_texts((f"{each.service}/{each.name}", each.labels) for each in instances)
 
     def build_rows(self, items: Iterable[ProxyDetail], state: DashboardState) -> LazyRows[ProxyDetail]:
         """Rows, the worst state first."""

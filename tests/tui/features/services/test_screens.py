@@ -148,3 +148,13 @@ async def test_a_click_selects_a_row_and_a_second_one_opens_it() -> None:
         await wait_until(pilot, lambda: table.selected_key == table.rows[1].key)
         await pilot.click(Table, offset=(5, 2))
         await wait_until(pilot, lambda: current_location(pilot) == ServiceLocation("orders"))
+
+
+async def test_services_are_found_by_state_and_label_and_excluded_by_words() -> None:
+    async with open_dashboard() as (pilot, _):
+        table = await open_services(pilot)
+        await type_search(pilot, "version=v2")
+        await wait_until(pilot, lambda: 0 < table.count < 8 and "inventory" in {r.key for r in table.rows})
+        labelled = {row.key for row in table.rows}
+        await pilot.press(*" !unhealthy")
+        await wait_until(pilot, lambda: {row.key for row in table.rows} == labelled - {"inventory"})
