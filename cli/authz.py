@@ -12,6 +12,7 @@ from meshwright.cli.durations import duration_parser
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import SIGNS, colorize, echo, print_data, print_table, sanitize
+from meshwright.cli.resource_names import name_parser
 from meshwright.cli.usage import MeshCommand
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.errors import InputError
@@ -117,7 +118,10 @@ def check(
 @app.command(cls=MeshCommand)
 def matrix(
     services: Annotated[
-        list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Only these called services.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[SERVICE]...", parser=name_parser("service"), help="Only these called services."
+        ),
     ] = None,
     output: OutputOption = Output.table,
     state: StateOption = None,

@@ -9,11 +9,12 @@ import typer
 from meshwright.cli.http import call_api
 from meshwright.cli.options import StateOption
 from meshwright.cli.output import echo, sanitize
+from meshwright.cli.resource_names import name_parser
 from meshwright.control_plane.api import calls
 
 
 def forget(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The service.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", parser=name_parser("service"), help="The service.")],
     state: StateOption = None,
 ) -> None:
     """Remove a service that has no instances, idle or crashed. It comes back when an instance registers.

@@ -9,12 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from meshwright.cli.http import call_api
+from meshwright.cli.resource_names import name_parser
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.errors import NotFoundError
 
 ServicesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="SERVICE", help="Only these services.", show_default=False),
+    typer.Argument(
+        metavar="SERVICE", parser=name_parser("service"), help="Only these services.", show_default=False
+    ),
 ]
 
 

@@ -19,7 +19,11 @@ def find_policy(mesh: Mapping[str, Any], ref: str) -> Mapping[str, Any]:
     for policy in mesh["policies"]:
         if policy["kind"].lower() in kinds and policy["name"] == name:
             return dict(policy)
-    raise NotFoundError(f"no such policy: {ref}: see `mesh get`, and write KIND/NAME")
+    from meshwright.control_plane.policies.validation_messages import suggestion
+
+    refs = (f"{policy['kind']}/{policy['name']}" for policy in mesh["policies"])
+    advice = suggestion(ref, refs, "see `mesh get`, and write KIND/NAME")
+    raise NotFoundError(f"no such policy: {ref}: {advice}")
 
 
 def policy_lines(policy: Mapping[str, Any], state: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, StateOption, author
 from meshwright.cli.output import echo, flush, json_text, print_data, print_items, print_table, sanitize
 from meshwright.cli.proxy_logs import print_logs
+from meshwright.cli.resource_names import name_parser
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
 from meshwright.control_plane.api.resource_metadata import patch_marks
@@ -84,7 +85,12 @@ _OPTION_VIEWS = {
 """The views that each option applies to."""
 
 ProxyArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="The proxy, as listed by `mesh proxies`: NAME or SERVICE/NAME.")
+    str,
+    typer.Argument(
+        metavar="NAME",
+        parser=name_parser("proxy"),
+        help="The proxy, as listed by `mesh proxies`: NAME or SERVICE/NAME.",
+    ),
 ]
 ViewArgument = Annotated[
     ProxyView,

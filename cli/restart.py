@@ -15,13 +15,17 @@ from meshwright.cli.http import call_api
 from meshwright.cli.instances import is_served, select_instances
 from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import SIGNS, colorize, echo, flush, print_data, sanitize
+from meshwright.cli.resource_names import name_parser
 from meshwright.control_plane.api import calls, errors
 
 POLL_INTERVAL = 0.2
 
 
 def restart(
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service to restart.")],
+    service: Annotated[
+        str,
+        typer.Argument(metavar="SERVICE", parser=name_parser("service"), help="The service to restart."),
+    ],
     *,
     timeout: Annotated[
         float,

@@ -14,6 +14,7 @@ from meshwright.cli.errors import CommandError
 from meshwright.cli.http import call_api
 from meshwright.cli.options import MessageOption, Output, OutputOption, StateOption
 from meshwright.cli.output import echo, print_data, print_items, print_table, sanitize, with_times
+from meshwright.cli.resource_names import name_parser
 from meshwright.cli.usage import MeshCommand
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.errors import InputError
@@ -23,7 +24,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 POLL_INTERVAL = 1.0
 """Seconds between two looks of --wait: a rollout moves every two seconds at most."""
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the rollout.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", parser=name_parser("rollout"), help="Name of the rollout.")
+]
 
 Rollout = Mapping[str, Any]
 """The JSON of a RolloutStatus."""

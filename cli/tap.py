@@ -12,6 +12,7 @@ from meshwright.cli.durations import duration_parser
 from meshwright.cli.errors import warn
 from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import SIGNS, Level, colorize, echo, flush, json_text, sanitize
+from meshwright.cli.resource_names import name_parser
 from meshwright.cli.sse import ConnectionState, open_stream, reconnecting
 from meshwright.cli.traces import format_clock, format_milliseconds
 from meshwright.control_plane.api import calls
@@ -23,7 +24,12 @@ MAX_SECONDS = 7 * 86_400.0
 
 
 def tap(  # noqa: PLR0917  typer's arguments
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="A service or gateway.")],
+    service: Annotated[
+        str,
+        typer.Argument(
+            metavar="SERVICE", parser=name_parser("service", "gateway"), help="A service or gateway."
+        ),
+    ],
     errors: Annotated[bool, typer.Option("--errors", help="Only failed requests.")] = False,
     method: Annotated[
         str, typer.Option("--method", metavar="METHOD", help="Only requests with this method.")

@@ -15,20 +15,28 @@ from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.reconcile.applied import AppliedApplication, load_applied
 from meshwright.cli.reconcile.options import ChangeDryRunOption, ReadyTimeoutOption, parse_name_number
 from meshwright.cli.reconcile.reconcile import Reconciliation, reconcile
+from meshwright.cli.resource_names import name_parser
 from meshwright.cli.state_lock import holder
 from meshwright.control_plane.api import mesh_locator
 from meshwright.control_plane.errors import InputError, NotFoundError
 from meshwright.control_plane.policies.validation_messages import suggestion
 
 ServicesToChange = Annotated[
-    list[str], typer.Argument(metavar="SERVICE", help="A service of the application. Repeatable.")
+    list[str],
+    typer.Argument(
+        metavar="SERVICE", parser=name_parser("service"), help="A service of the application. Repeatable."
+    ),
 ]
 
 
 def scale(
     counts: Annotated[
         list[str],
-        typer.Argument(metavar="SERVICE=N", help="A service and its number of instances. Repeatable."),
+        typer.Argument(
+            metavar="SERVICE=N",
+            parser=name_parser("service"),
+            help="A service and its number of instances. Repeatable.",
+        ),
     ],
     *,
     dry_run: ChangeDryRunOption = False,

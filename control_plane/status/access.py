@@ -28,6 +28,7 @@ from meshwright.control_plane.errors import InputError, NotFoundError
 from meshwright.control_plane.policies.authorization.in_force import NamedSpec
 from meshwright.control_plane.policies.authorization.pairs import access, named_callers
 from meshwright.control_plane.policies.authorization.verdict import AccessDecision, Call, decide
+from meshwright.control_plane.policies.validation_messages import suggestion
 from meshwright.control_plane.status import gateway_access
 from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution
 
@@ -174,8 +175,9 @@ def service_of(translation: Translation, name: str) -> Service:
     """The service of this name; raises NotFoundError."""
     service = translation.world.services.get(name)
     if service is None:
-        advice = ": it is a gateway: name the service" if _is_gateway(translation, name) else ""
-        raise NotFoundError(f"{name}: the mesh has no such service{advice}")
+        close = suggestion(name, translation.world.services, "see `mesh get services`")
+        advice = "it is a gateway: name the service" if _is_gateway(translation, name) else close
+        raise NotFoundError(f"{name}: the mesh has no such service: {advice}")
     return service
 
 
@@ -210,7 +212,9 @@ def caller_of(translation: Translation, name: str) -> Identity | None:
     if _is_gateway(translation, name):
         return Identity(translation.world.trust_domain, "gateway", name)
     if name not in translation.world.services:
-        raise NotFoundError(f"{name}: the mesh has no such service or gateway: see `mesh topology --all`")
+        names = (*translation.world.services, *translation.world.gateways)
+        advice = suggestion(name, names, "see `mesh topology --all`")
+        raise NotFoundError(f"{name}: the mesh has no such service or gateway: {advice}")
     return Identity(translation.world.trust_domain, "service", name)
 
 

@@ -52,7 +52,7 @@ async def live(mesh: FakeMesh, run: RunMesh, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["rest"], ["restart"]),
+        (["resta"], ["restart"]),
         (["authz", "m"], ["matrix"]),
         (["get", "--out"], ["--output"]),
         (["history", "-o", "j"], ["json"]),
@@ -120,7 +120,7 @@ async def test_a_line_is_completed_in_a_terminal(live: FakeMesh, tmp_path: Path,
         setup,
         SHOW_WORDS,
         "source ./mesh.sh",
-        "mesh rest\to\t",
+        "mesh resta\to\t",
         "mesh get --outp\t j\t",
         "mesh edit retr\t sl\t",
         "mesh scale or\t3",
