@@ -107,7 +107,7 @@ async def test_the_command_palette_has_the_keys_of_the_screen() -> None:
         await pilot.press("ctrl+p")
         await wait_for_text(pilot, "sort by next", "key T")
         await pilot.press(*"logs")
-        await wait_until(pilot, lambda: "key S" not in screen_text(pilot))
+        await wait_until(pilot, lambda: "key <" not in screen_text(pilot))
         await wait_for_text(pilot, "key l")
         await pilot.press("down", "enter")
         await wait_for_location(pilot, LogsLocation("inventory"))

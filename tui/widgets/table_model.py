@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from rich.cells import cell_len
 
@@ -46,6 +46,14 @@ class TableRow(NamedTuple):
 
     key: str
     cells: tuple[TableCell, ...]
+
+
+class SortOrder(NamedTuple, Generic[Item]):
+    """A sort order. `title`: the column that is marked as sorted. `key` puts the most interesting first."""
+
+    name: str
+    title: str
+    key: Callable[[Item], Any]
 
 
 class LazyRows(Generic[Item]):

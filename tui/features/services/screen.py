@@ -21,7 +21,6 @@ from meshwright.tui.navigation import (
 )
 from meshwright.tui.refusal_text import refused_per_second
 from meshwright.tui.search import label_texts
-from meshwright.tui.widgets.table import Table
 from meshwright.tui.widgets.table_model import LazyRows
 
 
@@ -29,6 +28,7 @@ class ServicesScreen(ListScreen[ServiceSummary]):
     """The table of services. Its sort order is kept while the dashboard runs."""
 
     COLUMNS = table.COLUMNS
+    SORT_ORDERS = table.SORT_ORDERS
     EMPTY = "no service has joined yet: start one with `mesh run`, or `mesh demo` for an example"
     NO_MATCH = "no service has such a name: Esc shows all"
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"services", "refusals"})
@@ -40,9 +40,6 @@ class ServicesScreen(ListScreen[ServiceSummary]):
         "refuse there, or on the way there. Click a column head to sort by it."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "sort(1)", "sort by next"),
-        Binding("S", "sort(-1)", "sort by previous", show=False),
-        Binding("r", "reverse", "reverse"),
         Binding("l", "logs", "logs"),
         Binding("T", "live_requests", "requests"),
         Binding("t", "traces", "traces"),
@@ -52,8 +49,6 @@ class ServicesScreen(ListScreen[ServiceSummary]):
     def __init__(self, location: Location) -> None:
         super().__init__(location)
         self._labels: dict[str, str] = {}
-        self._order = 0
-        self._reverse = False
 
     def items(self, state: DashboardState) -> Iterable[ServiceSummary] | None:
         """All services and gateways, with what policies refuse: edges have only what callers refuse."""
@@ -76,40 +71,13 @@ class ServicesScreen(ListScreen[ServiceSummary]):
         self._labels = label_texts((each.service, each.labels) for each in state.instances or ())
 
     def build_rows(self, items: Iterable[ServiceSummary], state: DashboardState) -> LazyRows[ServiceSummary]:
-        """Rows in the current order."""
-        services = table.sort_services(items, table.SORT_ORDERS[self._order], reverse=self._reverse)
+        """The rows."""
         thresholds = state.topology.thresholds if state.topology else HealthThresholds()
-        return table.build_rows(services, thresholds)
+        return table.build_rows(items, thresholds)
 
     def location_of(self, key: str) -> Location:
         """The service in detail."""
         return ServiceLocation(key)
-
-    @property
-    def sort_column(self) -> int:
-        """The column of the current order."""
-        return table.sort_column(table.SORT_ORDERS[self._order])
-
-    def on_table_header_clicked(self, message: Table.HeaderClicked) -> None:
-        """Sort by the clicked column; again: reverse the order."""
-        title = table.COLUMNS[message.column].title
-        for index, order in enumerate(table.SORT_ORDERS):
-            if order.title == title:
-                self._reverse = not self._reverse if index == self._order else False
-                self._order = index
-        self.refresh_data(self.mesh_state)
-
-    def action_sort(self, step: int) -> None:
-        """Sort by the next or previous column."""
-        self._order = (self._order + step) % len(table.SORT_ORDERS)
-        self._reverse = False
-        self.notify(f"sorted by {table.SORT_ORDERS[self._order].name}", timeout=2)
-        self.refresh_data(self.mesh_state)
-
-    def action_reverse(self) -> None:
-        """Reverse the order."""
-        self._reverse = not self._reverse
-        self.refresh_data(self.mesh_state)
 
     def action_traces(self) -> None:
         """Traces of the selected service."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
-from typing import Any, NamedTuple
 
 from meshwright.control_plane.api.models.topology import HealthThresholds, ServiceSummary, TopologyEdge
 from meshwright.tui.format import (
@@ -20,7 +19,7 @@ from meshwright.tui.format import (
     success_tone,
 )
 from meshwright.tui.graph.edge_labels import QUIET_BREAKERS
-from meshwright.tui.widgets.table_model import LazyRows, TableCell, TableColumn, TableRow
+from meshwright.tui.widgets.table_model import LazyRows, SortOrder, TableCell, TableColumn, TableRow
 
 HEALTH_RANK: Mapping[str, int] = {"unhealthy": 0, "degraded": 1, "healthy": 2, "unknown": 3}
 BREAKER_WIDTH = 9
@@ -29,21 +28,13 @@ BREAKER_WIDTH = 9
 BREAKER_RANK: Mapping[str, int] = {"open": 0, "partial": 1, "half-open": 2, "closed": 3, "none": 3}
 
 
-class SortOrder(NamedTuple):
-    """A sort order. `title`: the column that is marked as sorted. `key` puts the most interesting first."""
-
-    name: str
-    title: str
-    key: Callable[[ServiceSummary], Any]
-
-
 def _severity_key(service: ServiceSummary) -> tuple[int, int, int, str]:
     """By health and breaker, then failures in per cent: rows keep their place while rates fluctuate."""
     failed = round((1 - service.success) * 100) if service.rps else 0
     return HEALTH_RANK.get(service.health, 3), BREAKER_RANK.get(service.breaker, 2), -failed, service.name
 
 
-SORT_ORDERS: tuple[SortOrder, ...] = (
+SORT_ORDERS: tuple[SortOrder[ServiceSummary], ...] = (
     SortOrder("severity", "", _severity_key),
     SortOrder("name", "service", lambda service: service.name),
     SortOrder("rate", "rps", lambda service: (-service.rps, service.name)),
@@ -80,18 +71,6 @@ COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("failures", TREND_WIDTH, drop_rank=11),
     TableColumn("p99", TREND_WIDTH, drop_rank=12),
 )
-
-
-def sort_services(
-    services: Iterable[ServiceSummary], order: SortOrder, *, reverse: bool = False
-) -> list[ServiceSummary]:
-    """Services in an order."""
-    return sorted(services, key=order.key, reverse=reverse)
-
-
-def sort_column(order: SortOrder) -> int:
-    """The index of the column that is marked as sorted."""
-    return [column.title for column in COLUMNS].index(order.title)
 
 
 def build_rows(services: Iterable[ServiceSummary], thresholds: HealthThresholds) -> LazyRows[ServiceSummary]:

@@ -27,6 +27,7 @@ class SidecarsScreen(ListScreen[ProxyDetail]):
     """The table of sidecars and gateways."""
 
     COLUMNS = table.COLUMNS
+    SORT_ORDERS = table.SORT_ORDERS
     EMPTY = "no sidecar has connected yet: `mesh run` starts a process with one"
     NO_MATCH = "no sidecar, service or state matches: Esc shows all"
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"proxies"})
@@ -62,9 +63,9 @@ class SidecarsScreen(ListScreen[ProxyDetail]):
         self._labels = label_texts((f"{each.service}/{each.name}", each.labels) for each in instances)
 
     def build_rows(self, items: Iterable[ProxyDetail], state: DashboardState) -> LazyRows[ProxyDetail]:
-        """Rows, the worst state first."""
+        """The rows."""
         newest = state.status.revision if state.status else 0
-        return table.build_rows(table.sort_proxies(items), newest, self.session.now())
+        return table.build_rows(items, newest, self.session.now())
 
     def location_of(self, key: str) -> Location:
         """The sidecar in detail."""

@@ -15,7 +15,7 @@ from meshwright.tui.format import (
     format_mib,
     sanitize,
 )
-from meshwright.tui.widgets.table_model import LazyRows, TableCell, TableColumn, TableRow
+from meshwright.tui.widgets.table_model import LazyRows, SortOrder, TableCell, TableColumn, TableRow
 
 STATE_ORDER = ("rejected", "pending", "disconnected", "synced")
 """The worst first."""
@@ -39,9 +39,17 @@ COLUMNS: tuple[TableColumn, ...] = (
 )
 
 
-def sort_proxies(proxies: Iterable[ProxyDetail]) -> list[ProxyDetail]:
-    """By state, then service and name."""
-    return sorted(proxies, key=lambda proxy: (STATE_ORDER.index(proxy.state), proxy.service, proxy.name))
+SORT_ORDERS: tuple[SortOrder[ProxyDetail], ...] = (
+    SortOrder("severity", "", lambda proxy: (STATE_ORDER.index(proxy.state), proxy.service, proxy.name)),
+    SortOrder("name", "sidecar", lambda proxy: (proxy.name, proxy.service)),
+    SortOrder("service", "service", lambda proxy: (proxy.service, proxy.name)),
+    SortOrder("state", "state", lambda proxy: (STATE_ORDER.index(proxy.state), proxy.name)),
+    SortOrder("revision", "rev", lambda proxy: (proxy.revision, proxy.name)),
+    SortOrder("certificate", "certificate", lambda proxy: (proxy.expires, proxy.name)),
+    SortOrder("version of Envoy", "Envoy", lambda proxy: (proxy.version, proxy.name)),
+    SortOrder("memory", "memory", lambda proxy: (-proxy.memory, proxy.name)),
+    SortOrder("uptime", "uptime", lambda proxy: (proxy.uptime, proxy.name)),
+)
 
 
 def proxy_key(proxy: ProxyDetail) -> str:

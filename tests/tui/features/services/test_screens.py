@@ -66,7 +66,7 @@ async def test_figures_update_and_the_cursor_stays_on_its_service() -> None:
 async def test_services_are_sorted_by_keys_and_by_a_click_on_a_column_head() -> None:
     async with open_dashboard(size=(120, 40)) as (pilot, _):
         table = await open_services(pilot)
-        await press(pilot, "s", "s")
+        await press(pilot, "greater_than_sign", "greater_than_sign")
         await wait_until(pilot, lambda: table.rows[0].key == "ingress")
         await press(pilot, "r")
         await wait_until(pilot, lambda: table.rows[0].key == "warehouse")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meshwright.tui.features.sidecars import table
 from meshwright.tui.features.sidecars.config_view import ConfigTree
 from meshwright.tui.navigation import (
     TabLocation,
@@ -44,3 +45,18 @@ async def test_a_rejection_is_shown_in_envoys_message() -> None:
             pilot,
             lambda: "rejects Proto constraint validation failed: [bold]Wörter 語句" in screen_text(pilot),
         )
+
+
+def test_every_sort_order_has_a_column() -> None:
+    assert {order.title for order in table.SORT_ORDERS} <= {column.title for column in table.COLUMNS}
+
+
+async def test_sidecars_are_sorted_by_any_column_and_reversed() -> None:
+    async with open_dashboard() as (pilot, _):
+        await pilot.press("5")
+        shown = await wait_for_table(pilot)
+        await pilot.press("greater_than_sign")
+        names = [row.cells[1].text for row in shown.rows]
+        await wait_until(pilot, lambda: [row.cells[1].text for row in shown.rows] == sorted(names))
+        await pilot.press("r")
+        await wait_until(pilot, lambda: [row.cells[1].text for row in shown.rows] == sorted(names)[::-1])
