@@ -66,3 +66,16 @@ async def test_only_changed_rows_are_redrawn(monkeypatch: pytest.MonkeyPatch) ->
         api.mesh = replace(api.mesh, services=ServiceList(services=changed_services))
         await wait_until(pilot, lambda: " 777 " in screen_text(pilot))
         assert set(drawn) == {at + 1}
+
+
+async def test_the_selected_row_keeps_its_place_on_the_screen_when_rows_before_it_vanish() -> None:
+    async with open_dashboard("many", size=SIZE) as (pilot, api):
+        await pilot.press("2")
+        table = await wait_for_table(pilot)
+        await pilot.press("greater_than_sign", *["pagedown"] * 3)
+        key, line = table.selected_key, table.cursor - table.scroll_offset.y
+        before = [row.key for row in table.rows[: table.cursor]]
+        rest = tuple(row for row in api.mesh.services.services if row.name not in before[:5])
+        api.mesh = replace(api.mesh, services=ServiceList(services=rest))
+        await wait_until(pilot, lambda: table.count == len(rest))
+        assert (table.selected_key, table.cursor - table.scroll_offset.y) == (key, line)
