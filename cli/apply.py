@@ -14,6 +14,7 @@ from meshwright.cli.options import (
     BaseOption,
     DryRunOption,
     FilesOption,
+    ImmediateOption,
     LabelOption,
     MessageOption,
     NoVerifyOption,
@@ -48,6 +49,7 @@ def apply(
     strict: StrictOption = None,
     dry_run: DryRunOption = False,
     no_verify: NoVerifyOption = False,
+    immediate: ImmediateOption = False,
     message: MessageOption = "",
     base: BaseOption = None,
     output: OutputOption = Output.table,
@@ -82,7 +84,7 @@ def apply(
     labels = parse_labels(label, prune=prune, expected=base)
     loaded = read_documents(files, skip_unknown=skip_unknown, verbose=verbose)
     check_labels(loaded, labels or {})
-    options = change_options(base, message, dry_run=dry_run, verify=not no_verify)
+    options = change_options(base, message, dry_run=dry_run, verify=not no_verify, immediate=immediate)
     with located(loaded):
         strict = wait if strict is None else strict
         result = call_api(calls.apply(sourced(loaded), options, prune=labels, strict=strict), state)
@@ -146,10 +148,10 @@ def delete(
 
 
 def change_options(
-    base: int | None, message: str, *, dry_run: bool, verify: bool = True
+    base: int | None, message: str, *, dry_run: bool, verify: bool = True, immediate: bool = False
 ) -> calls.ChangeOptions:
     """The options of a change. Without a `base` it builds on the newest revision, whichever that becomes."""
-    return calls.ChangeOptions(base, message, author(), dry_run, verify)
+    return calls.ChangeOptions(base, message, author(), dry_run, verify, immediate)
 
 
 def print_warnings(result: Any) -> None:
@@ -175,6 +177,8 @@ def wait_for_revision(result: Any, timeout: float, state: Path | None) -> None:
     """Wait until every connected sidecar has ACKed a revision; raises CommandError (exit code 4 or 5)."""
     revision = result["revision"]
     rollout = call_api(calls.wait(revision, timeout), state)
+    if rollout.get("withdrawn"):
+        raise CommandError(errors.REJECTED, f"revision {revision} was withdrawn: {rollout['withdrawn']}")
     if rollout["state"] == "rejected":
         lines = [
             f"{proxy['name']}: rejected revision {revision}: {proxy['error']}" for proxy in rollout["proxies"]
@@ -184,7 +188,7 @@ def wait_for_revision(result: Any, timeout: float, state: Path | None) -> None:
         behind = ", ".join(
             f"{p['name']} ({p['state']}, revision {p['revision']})" for p in rollout["proxies"]
         )
-        missing = behind or "the control plane has not loaded it"
+        missing = rollout.get("waves") or behind or "the control plane has not loaded it"
         raise CommandError(
             errors.TIMED_OUT,
             f"revision {revision} is not rolled out after {timeout:g} s: {missing}: see `mesh status`, "

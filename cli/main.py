@@ -64,6 +64,7 @@ COMMANDS = {
     ),
     "ps": CommandEntry("ps", "ps", "List the instances: state, restarts, age, host and process."),
     "restart": CommandEntry("restart", "restart", "Restart a service, one instance at a time."),
+    "push": CommandEntry("push", "app", "Show, pause, resume or abort the push of a revision."),
     "restore": CommandEntry("backup.command", "restore", "Make a stopped mesh what a backup says."),
     "rollback": CommandEntry("revisions", "rollback", "Undo the last change, or restore an old revision."),
     "rollout": CommandEntry("rollout", "app", "Show and steer rollouts of new versions."),

@@ -100,6 +100,9 @@ StrictOption = Annotated[
 NoVerifyOption = Annotated[
     bool, typer.Option("--no-verify", help="Do not ask an Envoy first whether it accepts the configuration.")
 ]
+ImmediateOption = Annotated[
+    bool, typer.Option("--immediate", help="Push it to all sidecars at once, not in waves.")
+]
 
 
 def author() -> str:

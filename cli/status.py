@@ -14,6 +14,7 @@ from meshwright.cli.output import Level, colorize, echo, print_data, print_table
 from meshwright.cli.policy_status import condition_level, find_policy, policy_lines
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.api.problem_text import problem_text, verdict_line
+from meshwright.control_plane.api.push_text import push_text
 
 PROXY_LEVELS: dict[str, Level] = {
     "synced": "good",
@@ -118,6 +119,8 @@ def _print_mesh(mesh: Mapping[str, Any]) -> None:
             echo(colorize(sanitize(f"  {status_text(level, problem_text(problem, format_clock))}")))
     store: Level = "good" if mesh["store"] == "ok" else "partial"
     echo(colorize(f"revision {mesh['revision']}   store {status_text(store, mesh['store'])}{_absence(mesh)}"))
+    if mesh.get("push") and (line := push_text(mesh["push"])):
+        echo(colorize(sanitize(status_text("partial", line))))
     if mesh.get("patched"):
         echo(colorize(sanitize(status_text("partial", _patched(mesh["patched"])))))
     _print_sections(mesh)

@@ -19,6 +19,7 @@ from meshwright.control_plane.admin.routers.lint import LintRouter
 from meshwright.control_plane.admin.routers.policies import PoliciesRouter
 from meshwright.control_plane.admin.routers.prometheus_sd import PrometheusSdRouter
 from meshwright.control_plane.admin.routers.proxies import ProxiesRouter
+from meshwright.control_plane.admin.routers.pushes import PushesRouter, Withdraw
 from meshwright.control_plane.admin.routers.refusals import RefusalsRouter
 from meshwright.control_plane.admin.routers.requests import RequestsRouter
 from meshwright.control_plane.admin.routers.revisions import RevisionsRouter
@@ -52,13 +53,16 @@ def build_routers(
     patches_allowed: bool,
     verify: Verify,
     rollouts: Callable[[], Iterable[RolloutStatus]],
+    withdraw: Withdraw,
+    staged: bool,
 ) -> tuple[Router, ...]:
     """All routers of the admin API."""
-    revisions = RevisionRepository(store)
+    revisions = RevisionRepository(store, staged=staged)
     denied = {} if patches_allowed else PATCHES_DENIED
     return (
         PoliciesRouter(revisions, mesh.preview, denied, verify, topology=mesh.topology),
         RevisionsRouter(revisions, mesh.preview, denied, verify),
+        PushesRouter(store.pushes, withdraw),
         LintRouter(mesh.preview.lint),
         RolloutsRouter(rollouts, RolloutEditor(revisions, mesh.preview, verify), now=time.time),
         WaitRouter(revisions, mesh.status, monotonic=time.monotonic, sleep=asyncio.sleep),

@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
-from pathlib import Path
 
 import structlog
 from prometheus_client import REGISTRY
@@ -17,7 +16,7 @@ from meshwright.control_plane.addresses import admin_url, local_admin_url, write
 from meshwright.control_plane.admin import server as admin
 from meshwright.control_plane.admin.rollout_editor import RolloutEditor
 from meshwright.control_plane.admin.routers import prometheus_sd
-from meshwright.control_plane.admin.token_files import ensure_read_token, ensure_token
+from meshwright.control_plane.admin.token_files import ensure_read_token, ensure_token, prometheus_token
 from meshwright.control_plane.admin_routers import build_routers
 from meshwright.control_plane.agents.command_queue import CommandQueue
 from meshwright.control_plane.agents.enrolments import SeenEnrolments
@@ -44,10 +43,11 @@ from meshwright.control_plane.cluster.presence import Presence
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import ForeignRootError, InputError, PermissionDeniedError, StoreError
 from meshwright.control_plane.events.watcher import EventWatcher
-from meshwright.control_plane.files import password
 from meshwright.control_plane.host_problems import HostProblems
 from meshwright.control_plane.limits.batches import LimitBatches
 from meshwright.control_plane.limits.service import RateLimitService
+from meshwright.control_plane.push.leader import PushLeader
+from meshwright.control_plane.push.withdrawal import Withdrawals
 from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.rollouts.controller import RolloutController
 from meshwright.control_plane.status.assessment import StatusAssessment
@@ -114,6 +114,7 @@ class ControlPlane:
         # What the mesh does: telemetry, status, events.
         self._build_mesh_view()
         self._build_rollouts()
+        self._build_push()
         # Enrolment: a join token and a CSR for the first SVID, by HTTPS.
         self._build_enrolment()
 
@@ -134,7 +135,6 @@ class ControlPlane:
         self.seen_enrolments = SeenEnrolments()
 
     def _build_configuration(self) -> None:
-        # Configuration: store → World → Snapshot → xDS.
         settings = self._settings
         allowed, patched = settings.outbound == "allow", settings.patches_allowed
         self.reconciler = ConfigReconciler(settings.trust_domain, self.xds.publish, allowed, patched)
@@ -151,6 +151,11 @@ class ControlPlane:
         counting, late = (partial(self.host_problems.report, name) for name in ("limits", "late limits"))
         batches = LimitBatches(self.store.limit_counters.take, counting, time.monotonic)
         return RateLimitService(self.callers, lambda: self.reconciler.world, batches, late)
+
+    def _build_push(self) -> None:
+        withdrawals = self.withdrawals = Withdrawals(self.store, self.event_watcher.revision_withdrawn)
+        model, watch = self.read_model, self._settings.push_watch
+        self.push_leader = PushLeader(self.members.id, withdrawals, self.reconciler, model, watch)
 
     def _build_enrolment(self) -> None:
         settings = self._settings
@@ -259,6 +264,7 @@ class ControlPlane:
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "changes": lambda: changes.watch(store),
             "configuration": lambda: reconcile(store, self.reconciler, last_revision, changes.config),
+            "push": self.push_leader.run,
             "join tokens": lambda: follow_tokens(self.join_tokens, changes.tokens),
             "evictions": lambda: follow_evictions(self.eviction_service.refresh, changes.evictions),
             "leases": self._expire_leases,
@@ -307,6 +313,8 @@ class ControlPlane:
             patches_allowed=settings.patches_allowed,
             verify=self.verifier.verify,
             rollouts=self.rollouts.statuses,
+            withdraw=self.withdrawals.withdraw,
+            staged=settings.push == "staged",
         )
         try:
             return await admin.start(
@@ -316,7 +324,7 @@ class ControlPlane:
                 port=settings.admin_port,
                 hosts=(settings.advertise, *settings.admin_names.replace(",", " ").split()),
                 read_token=ensure_read_token(settings.state, settings.read_token_file, token),
-                path_tokens={PREFIX + prometheus_sd.PATH: _prometheus_token(settings)},
+                path_tokens={PREFIX + prometheus_sd.PATH: prometheus_token(settings)},
             )
         except OSError as error:
             address = f"{settings.admin_bind}:{settings.admin_port}"
@@ -390,10 +398,3 @@ class ControlPlane:
 
     async def _drain(self, service: str, instance: str) -> DrainResult:
         return await self.drain.wait(service, instance)
-
-
-def _prometheus_token(settings: Settings) -> str:
-    """The bearer token with which Prometheus reads its scrape targets."""
-    if settings.prometheus_token_file:
-        return password(Path(settings.prometheus_token_file))
-    return ensure_token(settings.state, "prometheus.token")

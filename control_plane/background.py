@@ -88,11 +88,11 @@ async def _reconcile_once(
     is_first = reconciler.translation is None
     stored = await store.snapshot()
     with GENERATION.time():
-        translation = await asyncio.to_thread(reconciler.build, stored)
-    if translation is None:
+        build = await asyncio.to_thread(reconciler.build, stored)
+    if build is None:
         log.error("translation failed", problems=reconciler.problems())
         return
-    reconciler.publish(translation)
+    reconciler.publish(build)
     await asyncio.to_thread(last_revision.save, stored.revision.number)
     if is_first:
         gc.collect()

@@ -82,6 +82,13 @@ class Settings:
     verify: str = _setting(
         "on", "`off`: a change of policies is made without asking an Envoy about the new configuration first."
     )
+    push: str = _setting(
+        "immediate",
+        "`staged`: a change of policies reaches the proxies in waves, and is undone if it does harm.",
+    )
+    push_watch: float = _setting(
+        10.0, "How long each wave of a staged push is watched, if its proxies have traffic."
+    )
     log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`.")
 
     @property
@@ -117,6 +124,10 @@ def _parse(name: str, text: str, kind: Any) -> object:
         raise InputError(f"{variable}: {text} is not from 0 to 30 seconds")
     if name in ("proxy_credential", "verify") and text not in ("on", "off"):
         raise InputError(f"{variable}: {text!r} is not a choice: use on or off")
+    if name == "push" and text not in ("immediate", "staged"):
+        raise InputError(f"{variable}: {text!r} is not a choice: use immediate or staged")
+    if name == "push_watch" and not 0 <= float(text) <= 600:
+        raise InputError(f"{variable}: {text} is not from 0 to 600 seconds")
     if name in ("outbound", "envoy_patches") and text not in ("allow", "deny"):
         raise InputError(f"{variable}: {text!r} is not a choice: use allow or deny")
     if name == "advertise":

@@ -65,7 +65,9 @@ class PolicyEditor:
         is_change = any(change.action != "unchanged" for change in changed)
         missed = await self.verify(before, after) if is_change and edit.verify else ()
         if is_change and not edit.dry_run:
-            info = await self._revisions.commit(number, after, author=edit.author, message=edit.message)
+            info = await self._revisions.commit(
+                number, after, author=edit.author, message=edit.message, immediate=edit.immediate
+            )
             number = info.revision
         warnings = (*self._preview.warnings(plain(applied)), *missed)
         response = ApplyResponse(revision=number, changed=changed, warnings=warnings)

@@ -39,9 +39,18 @@ class RevisionLog(Protocol):
         """Up to `limit` revisions, newest first; with `before` only older ones."""
 
     async def commit(
-        self, base: int, documents: Sequence[RevisionDocument], *, author: str, message: str
+        self,
+        base: int,
+        documents: Sequence[RevisionDocument],
+        *,
+        author: str,
+        message: str,
+        immediate: bool = False,
     ) -> RevisionInfo:
-        """Make `documents` the next revision; raises RevisionConflictError unless `base` is the newest."""
+        """Make `documents` the next revision; raises RevisionConflictError unless `base` is the newest.
+
+        If it is not `immediate`, it may be pushed in waves.
+        """
 
 
 Verify = Callable[[Sequence[CanonicalDocument], Sequence[CanonicalDocument]], Awaitable[EnvoyVerdict]]

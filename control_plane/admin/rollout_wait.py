@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from meshwright.control_plane.admin.protocols import Clock, Sleep, StatusSource
-from meshwright.control_plane.api.models.proxies import ProxyStatus, WaitResult
+from meshwright.control_plane.api.models.proxies import WaitResult
+from meshwright.control_plane.api.models.push import NO_PUSH
+from meshwright.control_plane.api.push_text import push_text
+from meshwright.control_plane.status.rollout import has_accepted, has_rejected, is_unaffected
 
 POLL_SECONDS = 0.1
 """Seconds between two looks at the status: well below what a person notices."""
@@ -34,19 +37,26 @@ async def wait_for_rollout(
         behind = tuple(
             proxy
             for proxy in connected
-            if not _has_accepted(proxy, revision) and not _is_unaffected(proxy, revision)
+            if not has_accepted(proxy, revision) and not is_unaffected(proxy, revision)
         )
+        push = status.push or NO_PUSH
+        for withdrawal in push.withdrawals:
+            if withdrawal.stable < revision <= withdrawal.revision:
+                return WaitResult(state="rejected", revision=revision, withdrawn=withdrawal.reason)
+        if push.push and push.push.is_last_wave and push.stable < revision:
+            # Proxies that no wave has reached get the revision as it is: it changes nothing for them.
+            behind = tuple(proxy for proxy in behind if f"{proxy.service}/{proxy.name}" in push.push.admitted)
         if status.revision >= revision:
             if not behind:
                 rejecting_older = tuple(proxy for proxy in connected if proxy.state == "rejected")
-                pending_older = tuple(proxy for proxy in connected if _is_unaffected(proxy, revision))
+                pending_older = tuple(proxy for proxy in connected if is_unaffected(proxy, revision))
                 return WaitResult(
                     state="programmed",
                     revision=revision,
                     rejecting_older=rejecting_older,
                     pending_older=pending_older,
                 )
-            rejected = tuple(proxy for proxy in behind if _has_rejected(proxy, revision))
+            rejected = tuple(proxy for proxy in behind if has_rejected(proxy, revision))
             if rejected:
                 rejection_deadline = rejection_deadline or min(
                     monotonic() + REJECTION_GRACE_SECONDS, deadline
@@ -54,22 +64,6 @@ async def wait_for_rollout(
                 if rejected == behind or monotonic() >= rejection_deadline:
                     return WaitResult(state="rejected", revision=revision, proxies=rejected)
         if monotonic() >= deadline:
-            return WaitResult(state="timeout", revision=revision, proxies=behind)
+            waves = push_text(push.model_dump()) if push.stable < revision <= push.newest else ""
+            return WaitResult(state="timeout", revision=revision, proxies=behind, waves=waves)
         await sleep(POLL_SECONDS)
-
-
-def _has_rejected(proxy: ProxyStatus, revision: int) -> bool:
-    return proxy.state == "rejected" and proxy.rejected_revision >= revision
-
-
-def _is_unaffected(proxy: ProxyStatus, revision: int) -> bool:
-    """Whether a proxy that has not ACKed everything has all that the revision changes for it: nothing."""
-    return proxy.state == "pending" and proxy.published_revision >= revision > proxy.changed_revision
-
-
-def _has_accepted(proxy: ProxyStatus, revision: int) -> bool:
-    """Whether a proxy has ACKed every resource of the revision, whatever it rejects of older ones."""
-    if proxy.state == "rejected":
-        accepted_all = proxy.rejected_revision < revision <= proxy.responded_revision
-        return proxy.revision >= revision or accepted_all
-    return proxy.state == "synced" and proxy.revision >= revision

@@ -8,11 +8,19 @@ from pathlib import Path
 
 from meshwright.control_plane.api.auth import tokens_equal
 from meshwright.control_plane.api.private_files import private_folder, read_private
+from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.files import password
 
 TOKEN_BYTES = 32
 """Random bytes in a token: 256 bits cannot be guessed."""
+
+
+def prometheus_token(settings: Settings) -> str:
+    """The bearer token with which Prometheus reads its scrape targets."""
+    if settings.prometheus_token_file:
+        return password(Path(settings.prometheus_token_file))
+    return ensure_token(settings.state, "prometheus.token")
 
 
 def ensure_token(state: Path, name: str = "admin.token") -> str:

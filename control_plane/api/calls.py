@@ -34,6 +34,7 @@ class ChangeOptions:
     author: str = ""
     dry_run: bool = False
     verify: bool = True
+    immediate: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The JSON fields of an EditRequest."""
@@ -43,6 +44,7 @@ class ChangeOptions:
             "author": self.author,
             "dryRun": self.dry_run,
             "verify": self.verify,
+            "immediate": self.immediate,
         }
 
 
@@ -204,6 +206,16 @@ def evict_proxy(name: str, author: str = "", message: str = "") -> ApiCall:
 def wait(number: int, timeout: float) -> ApiCall:
     """Wait until every connected proxy has ACKed a revision, or one rejects it → WaitResult."""
     return ApiCall("GET", _path("wait", revision=number, timeout=timeout), timeout=timeout + TIMEOUT)
+
+
+def push() -> ApiCall:
+    """The push in waves that is under way → PushReport."""
+    return ApiCall("GET", _path("push"))
+
+
+def change_push(action: str, author: str = "", message: str = "") -> ApiCall:
+    """Pause, resume or abort the push → PushReport."""
+    return ApiCall("POST", _path("push"), {"action": action, "author": author, "message": message})
 
 
 # --- join tokens --------------------------------------------------------------------------------------

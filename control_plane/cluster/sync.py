@@ -131,13 +131,17 @@ class StateSync:
 
     async def rollout_counts(self) -> Mapping[str, RolloutCount]:
         """The rollout of each policy over the whole mesh. Refreshes the proxies of peers too."""
+        await self.refresh()
+        return self._remote.rollout_counts(count_rollout(self._local.streams.resource_states()))
+
+    async def refresh(self) -> None:
+        """Read the proxies of peers, unless that was done within ROLLOUT_CACHE_SECONDS."""
         now = self._now()
         if now - self._rollouts_read_at >= ROLLOUT_CACHE_SECONDS and self._members.reachable():
             self._rollouts_read_at = now
             for report in await self._members.broadcast(GET_STATE, pb.StateRequest(rollouts=True)):
                 with contextlib.suppress(WireError):
                     await self._apply(report)
-        return self._remote.rollout_counts(count_rollout(self._local.streams.resource_states()))
 
     # --- reading from peers ---------------------------------------------------------------------------
 

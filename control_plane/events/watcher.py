@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterable
 
 import structlog
 
-from meshwright.control_plane.api.models.events import Event, EventKind, Severity
+from meshwright.control_plane.api.models.events import MESSAGE_LIMIT, Event, EventKind, Severity
+from meshwright.control_plane.api.models.push import Withdrawal
 from meshwright.control_plane.api.models.status import ControlPlaneAbsence
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.callers import Eviction
@@ -123,6 +124,21 @@ class EventWatcher:
             message=f"evicted{why}"[:MAX_REASON_CHARS],
             severity="warning",
             author=eviction.author,
+        )
+        self._queue.put((EventEntry(event),))
+
+    def revision_withdrawn(self, withdrawal: Withdrawal, author: str) -> None:
+        """A revision on trial did harm, or somebody aborted its push."""
+        reached = f"it had reached {len(withdrawal.admitted)} of {withdrawal.affected} proxies"
+        restored = f"revision {withdrawal.restored} restores {withdrawal.stable}"
+        message = f"withdrawn: {withdrawal.reason}; {reached}; {restored}"
+        event = Event(
+            time=time.time(),
+            kind="revision",
+            subject=f"revision {withdrawal.revision}",
+            message=message[:MESSAGE_LIMIT],
+            severity="error",
+            author=author,
         )
         self._queue.put((EventEntry(event),))
 

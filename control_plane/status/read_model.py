@@ -15,7 +15,7 @@ from meshwright.control_plane.api.models.authorization import (
 )
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import ServicePolicies
-from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyReport
+from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyReport, ProxyStatus
 from meshwright.control_plane.api.models.requests import Explanation
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.status import Status
@@ -40,6 +40,7 @@ from meshwright.control_plane.core.patches import PatchedPlace
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.events.state import MeshState, capture
 from meshwright.control_plane.policies.rollout.spec import Rollout
+from meshwright.control_plane.push.judge import ProxyTraffic
 from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.status import access, access_probe, status
 from meshwright.control_plane.status.access_probe import ProbePlan
@@ -139,7 +140,18 @@ class MeshReadModel:
             control_planes=self._members.statuses(),
             certificates=node_certificates(reports),
             patched=self._patched(),
+            push=self._reconciler.published.push if self._reconciler.published else None,
         )
+
+    async def fresh_proxies(self) -> tuple[ProxyStatus, ...]:
+        """Every proxy of the mesh; those of peers as they were moments ago."""
+        await self._sync.refresh()
+        return self._sync.proxies()
+
+    def proxy_traffic(self, services: Iterable[str]) -> tuple[ProxyTraffic, ...]:
+        """The requests of the last seconds of each proxy of these services."""
+        rows = self._telemetry.windows.by_node(frozenset(services), time.monotonic())
+        return tuple(ProxyTraffic(service, name, counters) for service, name, counters in rows)
 
     def _patched(self) -> dict[PatchedPlace, tuple[str, ...]]:
         translation = self._reconciler.translation

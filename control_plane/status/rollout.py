@@ -1,4 +1,4 @@
-"""How far policies are rolled out: what proxies hold, counted by the policies that shaped it. Pure."""
+"""How far policies and revisions are rolled out to proxies. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.core.resource import Resource
 
 ProxyHoldings = Iterable[tuple[Resource, bool, str]]
@@ -53,3 +54,21 @@ def count_rollout(proxies: Iterable[ProxyHoldings]) -> dict[str, RolloutCount]:
         ref: RolloutCount(count.holders, count.acked, tuple(sorted(count.rejections)))
         for ref, count in counts.items()
     }
+
+
+def has_rejected(proxy: ProxyStatus, revision: int) -> bool:
+    """Whether a proxy rejects a resource of the revision, or of a newer one."""
+    return proxy.state == "rejected" and proxy.rejected_revision >= revision
+
+
+def is_unaffected(proxy: ProxyStatus, revision: int) -> bool:
+    """Whether a proxy that has not ACKed everything has all that the revision changes for it: nothing."""
+    return proxy.state == "pending" and proxy.published_revision >= revision > proxy.changed_revision
+
+
+def has_accepted(proxy: ProxyStatus, revision: int) -> bool:
+    """Whether a proxy has ACKed every resource of the revision, whatever it rejects of older ones."""
+    if proxy.state == "rejected":
+        accepted_all = proxy.rejected_revision < revision <= proxy.responded_revision
+        return proxy.revision >= revision or accepted_all
+    return proxy.state == "synced" and proxy.revision >= revision

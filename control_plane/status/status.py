@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyReport, ProxyStatus
+from meshwright.control_plane.api.models.push import PushReport
 from meshwright.control_plane.api.models.status import (
     ControlPlaneStatus,
     GatewayStatus,
@@ -43,6 +44,7 @@ def mesh_status(
     control_planes: tuple[ControlPlaneStatus, ...] = (),
     certificates: NodeCertificates = NO_CERTIFICATES,
     patched: Mapping[PatchedPlace, tuple[str, ...]] = NO_PATCHES,
+    push: PushReport | None = None,
 ) -> Status:
     """The current status. `rollouts` by `Kind/name`, `certificates` are those of gateways,
     `version` is that of this control plane, `patched` are the patches in force."""
@@ -66,6 +68,7 @@ def mesh_status(
             PatchedResource(owner=owner, type=kind, name=name, policies=policies)
             for (owner, kind, name), policies in patched.items()
         ),
+        push=push if push and (push.push or push.withdrawals or push.stable != push.newest) else None,
         problems=problems,
         control_planes=control_planes,
     )

@@ -6,6 +6,10 @@ mesh:root                     sha256 of the root certificate
 mesh:revision                 the newest revision's number
 mesh:revision:<n>             hash: author, message, time (ms), changed, documents (JSON), commit
 mesh:document:<sha256>        canonical JSON of one document
+mesh:push                     hash: stable (the revision in force), record (the push of the newest one, JSON),
+                              generation (number of writes)
+mesh:push:leader              id of the control plane that leads the push; expires
+mesh:push:withdrawn           list of withdrawals (JSON), newest first
 mesh:registrations            hash: service/instance, gateway/name/instance → Registration (JSON)
 mesh:leases                   sorted set: service/instance → deadline (ms by the store's clock)
 mesh:leases:silent            hash: service/instance → time (ms) since which its agent is missed
@@ -137,19 +141,22 @@ READ = script(
     "read",
     """
 -- ARGV: revision ('' for the newest), '1' to include services and registrations
--- returns: format, newest revision (-1: missing), fields of the revision, services, registrations, idle
--- services with their times, lost ones
+-- returns: format, newest revision (-1: missing), fields of the revision, the push (stable revision,
+-- record, generation), services, registrations, idle
+-- services with their times, lost ones, the last withdrawals
 local newest = tonumber(redis.call('GET', 'mesh:revision') or -1)
 local number = newest
 if ARGV[1] ~= '' then number = tonumber(ARGV[1]) end
 local key = 'mesh:revision:' .. text(number)
 local fields = redis.call('HMGET', key, 'author', 'message', 'time', 'changed', 'documents')
-local reply = {redis.call('GET', 'mesh:format') or '', newest, fields, {}, {}, {}, {}}
+local push = redis.call('HMGET', 'mesh:push', 'stable', 'record', 'generation')
+local reply = {redis.call('GET', 'mesh:format') or '', newest, fields, push, {}, {}, {}, {}, {}}
 if ARGV[2] == '1' then
-  reply[4] = redis.call('HGETALL', 'mesh:services')
-  reply[5] = redis.call('HVALS', 'mesh:registrations')
-  reply[6] = redis.call('ZRANGE', 'mesh:idle', 0, -1, 'WITHSCORES')
-  reply[7] = redis.call('HGETALL', 'mesh:lost')
+  reply[5] = redis.call('HGETALL', 'mesh:services')
+  reply[6] = redis.call('HVALS', 'mesh:registrations')
+  reply[7] = redis.call('ZRANGE', 'mesh:idle', 0, -1, 'WITHSCORES')
+  reply[8] = redis.call('HGETALL', 'mesh:lost')
+  reply[9] = redis.call('LRANGE', 'mesh:push:withdrawn', 0, 9)
 end
 return reply
 """,
@@ -175,7 +182,8 @@ return {redis.call('GET', 'mesh:format') or '', newest, list}
 COMMIT = script(
     "commit",
     """
--- ARGV: format, base, commit id, author, message, changed, documents, then digest and text of new documents
+-- ARGV: format, base, commit id, author, message, changed, documents, '1' if it is on trial, the withdrawal
+-- that it is ('' for none), then digest and text of new documents
 -- returns: format, newest revision before, number of the new revision (0: conflict), its time
 -- The commit id tells a retry (the connection was lost before the reply) from a concurrent commit.
 local format = redis.call('GET', 'mesh:format') or ''
@@ -187,8 +195,19 @@ if redis.call('HGET', key, 'commit') == ARGV[3] then
   return {format, number - 1, number, tonumber(redis.call('HGET', key, 'time'))}
 end
 if newest ~= number - 1 then return {format, newest, 0, 0} end
-for index = 8, #ARGV, 2 do redis.call('SET', 'mesh:document:' .. ARGV[index], ARGV[index + 1]) end
+for index = 10, #ARGV, 2 do redis.call('SET', 'mesh:document:' .. ARGV[index], ARGV[index + 1]) end
 local time = now()
+if ARGV[8] == '1' then
+  redis.call('HSETNX', 'mesh:push', 'stable', text(newest))
+else
+  redis.call('HSET', 'mesh:push', 'stable', text(number))
+end
+redis.call('HDEL', 'mesh:push', 'record')
+redis.call('HINCRBY', 'mesh:push', 'generation', 1)
+if ARGV[9] ~= '' then
+  redis.call('LPUSH', 'mesh:push:withdrawn', ARGV[9])
+  redis.call('LTRIM', 'mesh:push:withdrawn', 0, 49)
+end
 redis.call('DEL', key)
 redis.call('HSET', key, 'commit', ARGV[3], 'author', ARGV[4], 'message', ARGV[5], 'time', text(time),
   'changed', ARGV[6], 'documents', ARGV[7])

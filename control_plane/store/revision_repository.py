@@ -13,8 +13,10 @@ from meshwright.control_plane.store.store import Store
 class RevisionRepository:
     """Reads and commits revisions."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, staged: bool = False) -> None:
+        """`staged`: a revision is on trial until its push ends, unless a change asks for the contrary."""
         self._store = store
+        self._staged = staged
 
     async def current(self) -> PolicyRevision:
         """The newest revision; raises StoreError."""
@@ -29,11 +31,18 @@ class RevisionRepository:
         return await self._store.history(limit, before)
 
     async def commit(
-        self, base: int, documents: Sequence[RevisionDocument], *, author: str, message: str
+        self,
+        base: int,
+        documents: Sequence[RevisionDocument],
+        *,
+        author: str,
+        message: str,
+        immediate: bool = False,
     ) -> RevisionInfo:
         """Make `documents` the next revision; raises RevisionConflictError, InputError, StoreError."""
         stored = {"/".join(document.key): _to_stored(document) for document in documents}
-        return (await self._store.commit(base, stored, author, message)).info
+        on_trial = self._staged and not immediate
+        return (await self._store.commit(base, stored, author, message, on_trial=on_trial)).info
 
 
 def _to_policy_revision(revision: StoredRevision) -> PolicyRevision:

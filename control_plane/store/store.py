@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import Gauge
 
 from meshwright.control_plane.api.models.instances import Port, Registration
+from meshwright.control_plane.api.models.push import NO_PUSH, PushReport, Withdrawal
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.core.world import Departure
 from meshwright.control_plane.errors import (
@@ -33,7 +34,12 @@ from meshwright.control_plane.store.events import EventStream
 from meshwright.control_plane.store.evictions import EvictionStore
 from meshwright.control_plane.store.limit_counters import LimitCounters
 from meshwright.control_plane.store.lua import Script
-from meshwright.control_plane.store.revision_reader import RevisionReader, lost_documents
+from meshwright.control_plane.store.pushes import PushStore, parse_push
+from meshwright.control_plane.store.revision_reader import (
+    RevisionReader,
+    UnreadableRevisionError,
+    lost_documents,
+)
 from meshwright.control_plane.store.revisions import StoredDocument, StoredRevision
 from meshwright.control_plane.store.root_claim import RootClaim
 from meshwright.control_plane.store.silent_leases import SilentLeases
@@ -60,13 +66,16 @@ log = structlog.get_logger(__name__)
 class StoredState:
     """Everything that is stored, read at one instant. `services` are sorted by name, with their ports.
 
-    `departures` are those of services that an instance has left since the last one joined.
+    `departures` are those of services that an instance has left since the last one joined. While `revision`
+    is on trial, `stable` is the one in force; `push` says which proxies get the one on trial.
     """
 
     revision: StoredRevision
     services: Mapping[str, tuple[Port, ...]]
     registrations: tuple[Registration, ...]
     departures: Mapping[str, Departure] = field(default_factory=dict)
+    stable: StoredRevision | None = None
+    push: PushReport = NO_PUSH
 
 
 class Store:
@@ -95,6 +104,8 @@ class Store:
         self.evictions = EvictionStore(self._run)
         self.events = EventStream(self._connection, self._run)
         self.control_planes = ControlPlaneRegistry(self._run)
+        self.pushes = PushStore(self._run)
+        self._stable: StoredRevision | None = None
         self.limit_counters = LimitCounters(Connection(url, password))
         self.last_seen_revision = 0
         self.revision_file = ""
@@ -151,7 +162,7 @@ class Store:
 
         Values that cannot be read are left out, or keep their last good value (see `health`).
         """
-        ports, registered, idle, lost = await self._read_newest("1")
+        push, ports, registered, idle, lost, withdrawn = await self._read_newest("1")
         problems: list[str] = []
         registrations = leases.parse_registrations(registered, problems)
         stored_ports = dict(zip(ports[::2], ports[1::2], strict=True))
@@ -160,7 +171,10 @@ class Store:
         departures = leases.parse_departures(idle, lost_by_service, problems)
         self._services = MappingProxyType(services)
         self._set_unreadable(problems)
-        return StoredState(self._revisions.served, self._services, registrations, departures)
+        newest = self._revisions.served
+        report = parse_push(newest.number, push, withdrawn)
+        stable = await self._stable_revision(report.stable) if report.stable != newest.number else None
+        return StoredState(newest, self._services, registrations, departures, stable, report)
 
     async def get(self, number: int) -> StoredRevision:
         """A revision by its number; raises NotFoundError when it does not exist."""
@@ -182,10 +196,18 @@ class Store:
         return tuple(_parse_record(record) for record in records)
 
     async def commit(
-        self, base: int, documents: Mapping[str, StoredDocument], author: str, message: str
+        self,
+        base: int,
+        documents: Mapping[str, StoredDocument],
+        author: str,
+        message: str,
+        *,
+        on_trial: bool = False,
+        withdrawal: Withdrawal | None = None,
     ) -> StoredRevision:
         """Make `documents` (by `Kind/name`) the next revision, if `base` is still the newest.
 
+        It is in force at once, or `on_trial` until its push ends. `withdrawal`: why it replaces `base`.
         Returns the newest revision when the commit changes nothing; a different `source` alone is no change.
         A rollback is a commit of an earlier revision's documents. Raises RevisionConflictError, InputError.
         After a StoreError the commit may have been made: check `current()`.
@@ -207,6 +229,8 @@ class Store:
             message,
             revisions.serialize_changes(plan.changed),
             revisions.serialize_documents(plan.documents),
+            "1" if on_trial else "",
+            withdrawal.model_dump_json() if withdrawal else "",
             *(word for pair in plan.new_texts.items() for word in pair),
         )
         if not number:
@@ -258,16 +282,28 @@ class Store:
         return list(streams[0][1]) if streams else []
 
     async def _read_newest(self, with_instances: str) -> list[Any]:
-        """Read the newest revision; returns what is stored about instances, if `with_instances` is "1"."""
+        """Read the newest revision; returns what is stored about its push, and about instances if
+        `with_instances` is "1"."""
         if self.last_seen_revision == 0 or not self._opened:
             await self.open()
-        _, newest, fields, *instances = await self._run(lua.READ, "", with_instances)
+        _, newest, fields, *rest = await self._run(lua.READ, "", with_instances)
         try:
             await self._revisions.read_newest(newest, fields)
         finally:
             self._update_problem()
         self.last_seen_revision = max(self.last_seen_revision, self._revisions.current.number)
-        return instances
+        return rest
+
+    async def _stable_revision(self, number: int) -> StoredRevision | None:
+        """The revision in force; None if it cannot be read: then the newest one is served."""
+        if self._stable is None or self._stable.number != number:
+            _, _, fields, *_ = await self._run(lua.READ, number, "")
+            try:
+                self._stable = await self._revisions.load(number, fields) if number else revisions.EMPTY
+            except UnreadableRevisionError as error:
+                log.error("the revision in force cannot be read", problem=str(error))
+                self._stable = None
+        return None if self._stable is None or self._stable.lost else self._stable
 
     def _check_complete(self, newest: StoredRevision, documents: Mapping[str, StoredDocument]) -> None:
         """Raises StoreError if a commit on top of `newest` would drop what the store lost of it."""

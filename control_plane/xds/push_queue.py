@@ -9,12 +9,13 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.callers import Caller
 from meshwright.control_plane.core.resource import Resource
-from meshwright.control_plane.core.snapshot import Bindings, ResourceKey, Snapshot
+from meshwright.control_plane.core.snapshot import Bindings, ChangedResources, ResourceKey, Snapshot
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.xds import metrics
 from meshwright.control_plane.xds.node_identity import Peer
@@ -32,8 +33,16 @@ DISCONNECTED_LIMIT = 4096
 """Disconnected proxies that are listed."""
 
 
+@dataclass(frozen=True, slots=True)
+class TrialSnapshot:
+    """The snapshot of a revision on trial, and the proxies that get it, as `service/name`."""
+
+    snapshot: Snapshot
+    admitted: frozenset[str] = frozenset()
+
+
 class PushQueue:
-    """All open streams and the newest snapshot. `now` gives monotonic seconds."""
+    """All open streams and the newest snapshots. `now` gives monotonic seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -43,21 +52,36 @@ class PushQueue:
         self._gateways: Counter[Identity] = Counter()
         self._disconnected: dict[tuple[Identity, str], tuple[float, ProxyStatus]] = {}
         self._snapshot: Snapshot | None = None
+        self._trial: TrialSnapshot | None = None
+        self._tried: ChangedResources = frozenset()
         self._responses = ResponseCache()
         self._last_accepted: dict[Identity, LastAccepted] = {}
         self._first_snapshot = asyncio.Event()
         self._progress = asyncio.Event()
 
-    def publish(self, snapshot: Snapshot) -> None:
-        """Switch to a newer snapshot and start to push what it changes. Returns at once."""
-        before, self._snapshot = self._snapshot, snapshot
+    def publish(self, snapshot: Snapshot, trial: TrialSnapshot | None = None) -> None:
+        """Switch to a newer snapshot and start to push what it changes. Returns at once.
+
+        The proxies that `trial` admits get its snapshot instead; new ones do not.
+        """
+        self._snapshot, self._trial = snapshot, trial
+        self._tried = trial.snapshot.changed_from(snapshot) if trial else frozenset()
         self._first_snapshot.set()
-        if before is None:
-            return
-        changed = snapshot.changed_from(before)
+        changes: dict[tuple[int, int], ChangedResources] = {}
         for stream in self._streams:
-            stream.publish(snapshot, changed)
+            before, after = stream.snapshot, self._snapshot_of(stream.peer, snapshot)
+            if after is before:
+                continue
+            pair = (id(before), id(after))
+            if pair not in changes:
+                changes[pair] = after.changed_from(before)
+            stream.publish(after, changes[pair])
         self._notify_progress()
+
+    def _snapshot_of(self, peer: Peer, stable: Snapshot) -> Snapshot:
+        """What a peer gets."""
+        is_admitted = self._trial and f"{peer.identity.name}/{peer.node}" in self._trial.admitted
+        return self._trial.snapshot if self._trial and is_admitted else stable
 
     async def join(self, peer: Peer, write: Write) -> Stream:
         """Open a stream once there is a snapshot. Raises OverloadError when the node has too many."""
@@ -71,8 +95,9 @@ class PushQueue:
         try:
             while self._snapshot is None:
                 await self._first_snapshot.wait()
+            snapshot = self._snapshot_of(peer, self._snapshot)
             last_accepted = self._last_accepted.setdefault(peer.identity, LastAccepted())
-            stream = Stream(peer, write, self._snapshot, self._responses, last_accepted, now=self._now)
+            stream = Stream(peer, write, snapshot, self._responses, last_accepted, now=self._now)
         except BaseException:
             self._release(key)
             raise
@@ -140,8 +165,17 @@ class PushQueue:
             key: entry for key, entry in self._disconnected.items() if now - entry[0] < DISCONNECTED_TTL
         }
         statuses = {key: status for key, (_, status) in self._disconnected.items()}
-        statuses |= {(stream.peer.identity, stream.peer.node): stream.status() for stream in self._streams}
+        statuses |= {
+            (stream.peer.identity, stream.peer.node): self._status(stream) for stream in self._streams
+        }
         return tuple(sorted(statuses.values(), key=lambda status: (status.service, status.name)))
+
+    def _status(self, stream: Stream) -> ProxyStatus:
+        """The state of a proxy, with the revision on trial if that changes what it gets."""
+        trial, stable, status = self._trial, self._snapshot, stream.status()
+        if trial is None or stable is None or not stream.would_change(stable, trial.snapshot, self._tried):
+            return status
+        return status.model_copy(update={"trial_revision": trial.snapshot.revision})
 
     def rejection_texts(self) -> dict[tuple[str, str], str]:
         """Envoy's error messages by (service, name) of the proxy; empty when it accepts everything.

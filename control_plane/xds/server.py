@@ -24,7 +24,7 @@ from meshwright.control_plane.errors import PermissionDeniedError
 from meshwright.control_plane.tls import LogThrottle, ReloadableCertificates, TlsCredentials, listen_address
 from meshwright.control_plane.xds import metrics
 from meshwright.control_plane.xds.node_identity import Peer, authorize_node
-from meshwright.control_plane.xds.push_queue import PushQueue
+from meshwright.control_plane.xds.push_queue import PushQueue, TrialSnapshot
 from meshwright.control_plane.xds.stream import OverloadError
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -106,9 +106,12 @@ class XdsServer:
         """Use another certificate or root for new connections; open ones continue."""
         self._certificates.replace(credentials)
 
-    def publish(self, snapshot: Snapshot) -> None:
-        """Switch to a newer snapshot and start to push what it changes. Returns at once."""
-        self.queue.publish(snapshot)
+    def publish(self, snapshot: Snapshot, trial: TrialSnapshot | None = None) -> None:
+        """Switch to a newer snapshot and start to push what it changes. Returns at once.
+
+        The proxies that `trial` admits get its snapshot instead.
+        """
+        self.queue.publish(snapshot, trial)
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
         """All proxies by name, including those that disconnected within the last minute."""

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection
 import structlog
 
 from meshwright.control_plane.api.models.proxies import BoundListener, ProxyStatus
+from meshwright.control_plane.core.resource import LDS
 from meshwright.control_plane.core.snapshot import Snapshot
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.xds import metrics
@@ -73,9 +74,15 @@ class Stream:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._queued_at: dict[str, float] = {}
         self._closed = False
+        self._would_change = ((0, 0, 0), False)
         self._changed_revision = snapshot.revision
         self.eviction = ""
         self.on_evicted: Callable[[], object] = lambda: None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot of which this Envoy gets its part."""
+        return self._snapshot
 
     @property
     def is_behind(self) -> bool:
@@ -132,6 +139,27 @@ class Stream:
     def is_interested(self, keys: Collection[ResourceKey]) -> bool:
         """Whether this client gets any of these resources."""
         return any(self.delta.is_interested(*key) for key in keys)
+
+    def would_change(self, before: Snapshot, after: Snapshot, changed: Collection[ResourceKey]) -> bool:
+        """Whether this client gets a resource that differs between two revisions; `changed` are candidates.
+
+        Remembered until the client asks for something else. For large changes one candidate is enough.
+        """
+        question = (before.revision, after.revision, self.delta.subscribed_names)
+        if self._would_change[0] != question:
+            candidates = [key for key in changed if self._may_change(key)]
+            answer = bool(candidates)
+            if 0 < len(candidates) <= MAX_COMPARED:
+                nodes = [
+                    snapshot.node(self.peer.identity, self.peer.bindings) for snapshot in (before, after)
+                ]
+                answer = bool(nodes[1].differences(nodes[0], candidates))
+            self._would_change = (question, answer)
+        return self._would_change[1]
+
+    def _may_change(self, key: ResourceKey) -> bool:
+        """Whether this client gets a resource, or would get it if it were new."""
+        return self.delta.is_interested(*key) or (key[0] == LDS and self.delta.is_affected((key,)))
 
     def evict(self, reason: str) -> None:
         """Its client may not use the mesh any longer: end the call that reads from it."""

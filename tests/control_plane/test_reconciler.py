@@ -27,26 +27,26 @@ def stored(number: int, *names: str) -> StoredState:
 
 def test_build_and_publish_serve_the_stored_state() -> None:
     published: list[Snapshot] = []
-    reconciler = ConfigReconciler("mesh.local", published.append)
+    reconciler = ConfigReconciler("mesh.local", lambda snapshot, trial: published.append(snapshot))
     assert reconciler.translation is None
-    translation = reconciler.build(stored(3, "orders"))
-    assert translation is not None
+    build = reconciler.build(stored(3, "orders"))
+    assert build is not None
     assert published == []
-    reconciler.publish(translation)
+    reconciler.publish(build)
     assert published[0].revision == reconciler.world.revision == 3
     assert (EDS, "orders") in published[0].shared
     assert reconciler.problems() == ()
 
 
 def test_build_fails_is_a_problem_until_the_next_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    reconciler = ConfigReconciler("mesh.local", lambda snapshot: None)
+    reconciler = ConfigReconciler("mesh.local", lambda snapshot, trial: None)
     first = reconciler.build(stored(1, "orders"))
     assert first
     reconciler.publish(first)
     with monkeypatch.context() as patched:
         patched.setattr(reconciler_module, "translate", _fail)
         assert reconciler.build(stored(2, "orders", "catalog")) is None
-    assert reconciler.translation is first
+    assert reconciler.published is first
     assert [line.split(":")[0] for line in reconciler.problems()] == [
         "revision 2 cannot be translated; the last good one is served"
     ]
@@ -58,7 +58,7 @@ def test_build_fails_is_a_problem_until_the_next_success(monkeypatch: pytest.Mon
 
 
 def test_build_dangling_references_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    reconciler = ConfigReconciler("mesh.local", lambda snapshot: None)
+    reconciler = ConfigReconciler("mesh.local", lambda snapshot, trial: None)
     references = tuple(f"line {number}" for number in range(8))
     monkeypatch.setattr(Snapshot, "dangling_references", lambda self: references)
     assert reconciler.build(stored(1, "orders")) is None

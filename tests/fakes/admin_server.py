@@ -24,6 +24,7 @@ from meshwright.control_plane.admin.routers.lint import LintRouter
 from meshwright.control_plane.admin.routers.policies import PoliciesRouter
 from meshwright.control_plane.admin.routers.prometheus_sd import PrometheusSdRouter
 from meshwright.control_plane.admin.routers.proxies import ProxiesRouter
+from meshwright.control_plane.admin.routers.pushes import PushesRouter
 from meshwright.control_plane.admin.routers.refusals import RefusalsRouter
 from meshwright.control_plane.admin.routers.requests import RequestsRouter
 from meshwright.control_plane.admin.routers.revisions import RevisionsRouter
@@ -43,6 +44,7 @@ from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.lint import LintFinding, LintReport
 from meshwright.control_plane.api.models.policies import ServicePolicies
 from meshwright.control_plane.api.models.proxies import EvictionResult, ProxyDetail, ProxyStatus
+from meshwright.control_plane.api.models.push import Push, PushReport
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.tokens import NewToken, TokenInfo, TokenRole
 from meshwright.control_plane.api.models.topology import ServiceList, Topology
@@ -228,6 +230,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         RevisionsRouter(fake.store, preview),
         LintRouter(fake.lint),
         RolloutsRouter(lambda: (), RolloutEditor(fake.store, preview, unverified), now=time.time),
+        PushesRouter(FakePushes(), _withdraw),
         WaitRouter(fake.store, fake.report, monotonic=time.monotonic, sleep=asyncio.sleep),
         StatusRouter(fake.report),
         InstancesRouter(lambda: [instance]),
@@ -256,6 +259,22 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         TapRouter(requests, proxies, fake.run_command, monotonic=time.monotonic, sleep=asyncio.sleep),
         PrometheusSdRouter(tuple, tuple),
     )
+
+
+class FakePushes:
+    """A push before its first wave."""
+
+    async def read(self) -> PushReport:
+        """Revision 2 is on trial."""
+        return PushReport(newest=2, stable=1)
+
+    async def save(self, _read: PushReport, _push: Push) -> bool:
+        """Takes everything."""
+        return True
+
+
+async def _withdraw(_report: PushReport, _reason: str, _author: str) -> None:
+    """Takes everything."""
 
 
 def fake_routes() -> tuple[Route, ...]:

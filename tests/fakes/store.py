@@ -34,7 +34,13 @@ class FakeStore:
         return [info for info in infos if before is None or info.revision < before][:limit]
 
     async def commit(
-        self, base: int, documents: Sequence[RevisionDocument], *, author: str, message: str
+        self,
+        base: int,
+        documents: Sequence[RevisionDocument],
+        *,
+        author: str,
+        message: str,
+        immediate: bool = False,
     ) -> RevisionInfo:
         self._check()
         if self.conflict_next:

@@ -69,6 +69,7 @@ class EditRequest(StrictModel):
     author: str = Field("", max_length=200, description="Author of the change, shown in the history.")
     dry_run: bool = Field(False, description="Validate and preview without changing anything.")
     verify: bool = VERIFY
+    immediate: bool = Field(False, description="Push it to all proxies at once, not in waves.")
 
 
 class ApplyRequest(EditRequest):

@@ -97,7 +97,8 @@ class ProxyStatus(ApiModel):
     `revision`: the newest revision that it has ACKed completely. `responded_revision`: the newest revision
     for which it has ACKed or NACKed every resource. `rejected_revision`: the newest revision with a resource
     that it currently rejects, 0 if there is none. `published_revision`: the newest revision that its control
-    plane serves it. `changed_revision`: the newest one that changed something it gets.
+    plane serves it. `changed_revision`: the newest one that changed something it gets. `trial_revision`: the
+    one on trial, if that changes something it gets.
     """
 
     name: str
@@ -111,6 +112,7 @@ class ProxyStatus(ApiModel):
     rejected_revision: int = 0
     published_revision: int = 0
     changed_revision: int = 0
+    trial_revision: int = 0
 
 
 class ProxyDetail(ProxyStatus):
@@ -156,6 +158,7 @@ class WaitResult(ApiModel):
 
     `proxies` have rejected the revision, or have not ACKed it yet. `rejecting_older` still reject a resource
     of an older revision. `pending_older` have not ACKed an older one, and this one changes nothing for them.
+    `withdrawn`: why the revision was withdrawn; `waves` describes a push that is still under way.
     """
 
     state: Literal["programmed", "rejected", "timeout"]
@@ -163,3 +166,5 @@ class WaitResult(ApiModel):
     proxies: tuple[ProxyStatus, ...] = ()
     rejecting_older: tuple[ProxyStatus, ...] = ()
     pending_older: tuple[ProxyStatus, ...] = ()
+    withdrawn: str = ""
+    waves: str = ""

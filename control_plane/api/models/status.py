@@ -8,6 +8,7 @@ from meshwright.control_plane.api.auth import Rights
 from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.policies import PolicyStatus
 from meshwright.control_plane.api.models.proxies import ProxyStatus
+from meshwright.control_plane.api.models.push import PushReport
 from meshwright.control_plane.api.models.topology import Breaker, NodeHealth
 from meshwright.control_plane.api.models.verdict import Verdict
 
@@ -84,6 +85,8 @@ class Status(ApiModel):
     """Circuit breakers of every edge that has traffic and a CircuitBreaker."""
     patched: tuple[PatchedResource, ...] = ()
     """Envoy's configuration that is patched by hand: what the other policies say need not hold there."""
+    push: PushReport | None = None
+    """The push in waves that is under way, and what was withdrawn; None if there was none."""
     problems: tuple[str, ...] = ()
     """Internal failures after which the control plane kept the last good state, a sentence each."""
     control_planes: tuple[ControlPlaneStatus, ...] = ()

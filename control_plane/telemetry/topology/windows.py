@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from meshwright.control_plane.api.spiffe import Identity, valid_name
 from meshwright.control_plane.telemetry import metrics
@@ -94,6 +94,15 @@ class TrafficWindows:
                     sum(counters.failed for counters in recent),
                 )
         return results
+
+    def by_node(self, services: Collection[str], now: float) -> Iterator[tuple[str, str, UpstreamCounters]]:
+        """Service or gateway, name, and the requests within WINDOW of each of their proxies, in and out."""
+        for identity, nodes in self._nodes.items():
+            for name, node in nodes.items() if identity.name in services else ():
+                total = UpstreamCounters()
+                for traffic in (node.inbound, *node.clusters.values()):
+                    total.add(traffic.recent(now))
+                yield identity.name, name, total
 
     def works(self, identity: Identity, node: str, now: float) -> bool | None:
         """Whether a node works, by its metrics: not if every recent request to it has failed.

@@ -24,6 +24,11 @@ class TargetState(StreamProgress):
         self._snapshot = snapshot
         self._dependencies = ClusterDependencies()
 
+    @property
+    def subscribed_names(self) -> int:
+        """Number of names that the client asked for or has."""
+        return sum(len(sub.names) + len(sub.sent) for sub in self._types.values())
+
     def is_interested(self, type_url: str, name: str) -> bool:
         """Whether this stream gets the resource (for VHDS: or any alias of it)."""
         sub = self._types.get(type_url)

@@ -176,7 +176,7 @@ def test_a_path_token_permits_its_path_only() -> None:
 READ_ONLY = frozenset(
     {"status", "instances", "proxies", "wait", "topology", "edge_history", "services", "service_history"}
     | {"policies", "policies_of_kind", "policy", "history", "revision", "diff", "lint", "events", "requests"}
-    | {"proxy_stats", "proxy_config", "log_level", "prometheus_targets", "traces", "trace", "explain"}
+    | {"push", "proxy_stats", "proxy_config", "log_level", "prometheus_targets", "traces", "trace", "explain"}
     | {
         "service_policies",
         "restart_status",
@@ -202,6 +202,7 @@ ADMIN_ONLY = frozenset(
         "begin_restart",
         "probe_access",
         "evict_proxy",
+        "change_push",
         "forget_service",
     }
     | {"create_token", "tokens", "revoke_token"}
@@ -233,6 +234,8 @@ CALLS: dict[str, ApiCall] = {
     "revision": calls.revision(1),
     "diff": calls.diff([SourcedDocument({"kind": "Retry"})]),
     "lint": calls.lint(),
+    "push": calls.push(),
+    "change_push": calls.change_push("pause", "ana", "why"),
     "events": calls.events(),
     "requests": calls.requests(),
     "refusals": calls.refusals(),

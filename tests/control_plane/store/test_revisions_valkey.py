@@ -126,7 +126,7 @@ async def test_revision_zero_can_be_rolled_back_to(store: Store) -> None:
 
 async def test_commit_that_is_sent_twice_is_made_once(valkey: Valkey, store: Store) -> None:
     connection = Connection(valkey.url, valkey.password)
-    arguments = (lua.FORMAT, 0, "token", "ann", "", "[]", "{}")
+    arguments = (lua.FORMAT, 0, "token", "ann", "", "[]", "{}", "", "")
     first = await connection.run_script(lua.COMMIT, *arguments)
     second = await connection.run_script(lua.COMMIT, *arguments)
     rival = await connection.run_script(lua.COMMIT, lua.FORMAT, 0, "another", *arguments[3:])

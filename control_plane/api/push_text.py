@@ -1,0 +1,22 @@
+"""A push in words, as `mesh status` and `mesh push status` show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def push_text(report: Mapping[str, Any]) -> str:
+    """One line about the push of a PushReport; empty if the newest revision is in force."""
+    if report["newest"] == report["stable"]:
+        return ""
+    start = f"revision {report['newest']} on trial, {report['stable']} in force"
+    push = report["push"]
+    if not push or not push["wave"]:
+        return (
+            f"{start}: {'paused before the first wave' if push and push['state'] == 'paused' else 'starting'}"
+        )
+    doing = "waiting for ACKs" if push["phase"] == "acks" else "watching"
+    reached = f"{len(push['admitted'])} of {push['affected']} proxies"
+    state = ", paused" if push["state"] == "paused" else ""
+    return f"{start}: wave {push['wave']}, {reached}, {doing}{state}"

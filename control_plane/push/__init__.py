@@ -1,0 +1,1 @@
+"""A staged push: a new revision reaches the affected proxies in waves, and is withdrawn if it does harm."""

@@ -1,0 +1,134 @@
+"""Leads the push of a revision that is on trial: observes, decides by `step`, writes the result to the store.
+
+Of several control planes the holder of a lease leads. All of them serve what the record in the store says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import structlog
+
+from meshwright.control_plane.api.models.proxies import ProxyStatus
+from meshwright.control_plane.api.models.push import Push, PushReport
+from meshwright.control_plane.core.world import World
+from meshwright.control_plane.errors import RevisionConflictError, StoreError
+from meshwright.control_plane.push import metrics
+from meshwright.control_plane.push.judge import ProxyTraffic
+from meshwright.control_plane.push.observer import PushObserver
+from meshwright.control_plane.push.step import Promote, PushObservation, Withdraw, step
+from meshwright.control_plane.push.withdrawal import Withdrawals
+from meshwright.control_plane.reconciler import ConfigReconciler
+
+MIN_PAUSE = 0.1
+"""Seconds between two looks; ten times as long as one takes, if that is longer."""
+
+SETTLE_SECONDS = 10.0
+"""Seconds for which a control plane that starts, or takes over, waits for proxies to connect again."""
+
+AUTHOR = "mesh push"
+"""The author of a withdrawal that nobody asked for."""
+
+log = structlog.get_logger(__name__)
+
+
+class ProxySource(Protocol):
+    """Every proxy of the mesh, and its traffic."""
+
+    async def fresh_proxies(self) -> Sequence[ProxyStatus]:
+        """The proxies, those of other control planes read at most moments ago."""
+
+    def proxy_traffic(self, services: Iterable[str]) -> Sequence[ProxyTraffic]:
+        """The requests of the last seconds of each proxy of these services."""
+
+
+class PushLeader:
+    """One control plane's part in pushes; `id` names it. `watch`: seconds for which a wave is watched."""
+
+    def __init__(
+        self,
+        id: str,
+        withdrawals: Withdrawals,
+        reconciler: ConfigReconciler,
+        proxies: ProxySource,
+        watch: float,
+    ) -> None:
+        self._id = id
+        self._pushes = withdrawals.pushes
+        self._reconciler = reconciler
+        self._proxies = proxies
+        self._withdrawals = withdrawals
+        self._observer = PushObserver(watch)
+        self._led = 0
+        self._settles_at = time.monotonic() + SETTLE_SECONDS
+
+    async def run(self) -> None:
+        """Lead whatever is on trial until cancelled."""
+        while True:
+            await self._reconciler.on_trial.wait()
+            started = time.monotonic()
+            try:
+                await self._look()
+            except (StoreError, RevisionConflictError) as error:
+                log.debug("the push waits", reason=str(error))
+            await asyncio.sleep(max(MIN_PAUSE, 10 * (time.monotonic() - started)))
+
+    async def _look(self) -> None:
+        report = await self._pushes.read()
+        build = self._reconciler.published
+        if report.newest == report.stable or build is None or build.push.generation != report.generation:
+            return
+        if not await self._pushes.lead(self._id):
+            metrics.WAVE.set(0)
+            self._led = 0
+            return
+        push = report.push or Push(revision=report.newest)
+        if push.wave and self._led != push.revision:
+            self._settles_at = time.monotonic() + SETTLE_SECONDS
+        self._led = push.revision
+        if build.failure:
+            await self._withdrawals.withdraw(report, build.failure, AUTHOR)
+            return
+        proxies = await self._proxies.fresh_proxies()
+        if self._is_settling(build.stable.world, proxies):
+            return
+        services = {proxy.service for proxy in proxies if proxy.trial_revision == push.revision}
+        services |= {key.partition("/")[0] for key in push.admitted}
+        traffic = self._proxies.proxy_traffic(services)
+        seen = self._observer.observe(push, proxies, build.stable.world, traffic, time.time())
+        await self._act(report, push, seen, traffic)
+
+    async def _act(
+        self, report: PushReport, push: Push, seen: PushObservation, traffic: Sequence[ProxyTraffic]
+    ) -> None:
+        after = step(push, seen)
+        if isinstance(after, Withdraw):
+            await self._withdrawals.withdraw(report, after.reason, AUTHOR)
+            metrics.ENDED.labels("withdrawn").inc()
+        elif isinstance(after, Promote):
+            if await self._pushes.promote(report):
+                metrics.ENDED.labels("promoted").inc()
+                log.info("push ended", revision=push.revision, waves=push.wave, figures=seen.figures)
+        elif after != push:
+            if after.wave > push.wave:
+                self._observer.admit(after.current, traffic)
+                log.info("push: next wave", revision=push.revision, wave=after.wave, proxies=after.current)
+            await self._pushes.save(report, after)
+        current = after if isinstance(after, Push) else Push(revision=0)
+        metrics.WAVE.set(current.wave)
+        metrics.ADMITTED.set(len(current.admitted))
+        metrics.AFFECTED.set(current.affected)
+
+    def _is_settling(self, world: World, proxies: Sequence[ProxyStatus]) -> bool:
+        """Whether proxies of registered instances may not have connected yet: they would be overlooked."""
+        if time.monotonic() >= self._settles_at:
+            return False
+        connected = {(proxy.service, proxy.name) for proxy in proxies if proxy.state != "disconnected"}
+        return any(
+            (service.name, instance.name) not in connected
+            for service in world.services.values()
+            for instance in service.instances
+        )

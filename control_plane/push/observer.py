@@ -1,0 +1,95 @@
+"""What the leader of a push sees: the affected proxies, which of them dropped off, and their figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from meshwright.control_plane.api.models.proxies import ProxyStatus
+from meshwright.control_plane.api.models.push import Push
+from meshwright.control_plane.core.world import World
+from meshwright.control_plane.push.judge import ProxyTraffic, compare
+from meshwright.control_plane.push.step import AffectedProxy, PushObservation
+from meshwright.control_plane.status.rollout import has_accepted, has_rejected
+from meshwright.control_plane.telemetry.topology.counters import UpstreamCounters
+
+
+class PushObserver:
+    """Observes one push after the other; remembers what cannot be seen later. Times are epoch seconds."""
+
+    def __init__(self, watch: float) -> None:
+        self._watch = watch
+        self._revision = 0
+        self._gone_since: dict[str, float] = {}
+        self._drops: Counter[str] = Counter()
+        self._before: dict[str, UpstreamCounters] = {}
+
+    def observe(
+        self,
+        push: Push,
+        proxies: Sequence[ProxyStatus],
+        world: World,
+        traffic: Sequence[ProxyTraffic],
+        now: float,
+    ) -> PushObservation:
+        """What is seen now. `traffic` is that of the affected services."""
+        if push.revision != self._revision:
+            self._revision = push.revision
+            self._gone_since, self._drops, self._before = {}, Counter(), {}
+        requests = {f"{item.service}/{item.name}": item.counters.completed for item in traffic}
+        burn, figures = compare(traffic, push.admitted, self._before)
+        return PushObservation(
+            now, tuple(self._affected(push, proxies, world, requests, now)), "", burn, figures, self._watch
+        )
+
+    def admit(self, keys: Iterable[str], traffic: Iterable[ProxyTraffic]) -> None:
+        """Remember the traffic of services before the first of their proxies get the revision."""
+        services = {key.partition("/")[0] for key in keys} - self._before.keys()
+        for item in traffic:
+            if item.service in services:
+                self._before.setdefault(item.service, UpstreamCounters()).add(item.counters)
+
+    def _affected(
+        self,
+        push: Push,
+        proxies: Sequence[ProxyStatus],
+        world: World,
+        requests: Mapping[str, float],
+        now: float,
+    ) -> Iterable[AffectedProxy]:
+        by_key = {f"{proxy.service}/{proxy.name}": proxy for proxy in proxies}
+        admitted = frozenset(push.admitted)
+        for key in admitted | {key for key, proxy in by_key.items() if proxy.trial_revision == push.revision}:
+            service, _, name = key.partition("/")
+            proxy = by_key.get(key)
+            connected = proxy is not None and proxy.state != "disconnected"
+            gone = self._absence(key, now, connected=connected) if key in admitted else float(not connected)
+            if gone and _has_left(world, service, name):
+                continue
+            yield AffectedProxy(
+                service,
+                name,
+                accepted=proxy is not None and connected and has_accepted(proxy, push.revision),
+                rejection=proxy.error if proxy and has_rejected(proxy, push.revision) else "",
+                gone=gone,
+                drops=self._drops[key],
+                requests=requests.get(key, 0.0),
+            )
+
+    def _absence(self, key: str, now: float, *, connected: bool) -> float:
+        """Seconds since a proxy lost its stream; 0 if it has one."""
+        if connected:
+            self._gone_since.pop(key, None)
+            return 0.0
+        if key not in self._gone_since:
+            self._gone_since[key] = now
+            self._drops[key] += 1
+        return max(now - self._gone_since[key], 0.001)
+
+
+def _has_left(world: World, service: str, name: str) -> bool:
+    """Whether the instance of a proxy left as planned. Gateways have no lease: they never do."""
+    registered = world.services.get(service)
+    if registered is None or (registered.departure and registered.departure.failure):
+        return False
+    return all(instance.name != name for instance in registered.instances)

@@ -1,0 +1,165 @@
+"""A push as a state machine: waves, harm, pauses; and rules that hold for any course of events."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwright.control_plane.api.models.push import Push
+from meshwright.control_plane.push.step import (
+    ACK_LIMIT,
+    GONE_LIMIT,
+    AffectedProxy,
+    Promote,
+    PushObservation,
+    Withdraw,
+    first_wave,
+    later_wave,
+    step,
+)
+
+PUSH = Push(revision=7)
+
+
+def proxies(*names: str, requests: float = 0.0, **changes: object) -> list[AffectedProxy]:
+    """Proxies by name; the service is what stands before the dash."""
+    return [
+        AffectedProxy(name.partition("-")[0], name, requests=requests, **changes)  # type: ignore[arg-type]
+        for name in names
+    ]
+
+
+def next_push(push: Push, seen: Sequence[AffectedProxy], now: float = 0.0, watch: float = 10.0) -> Push:
+    after = step(push, PushObservation(now, seen, watch=watch))
+    assert isinstance(after, Push)
+    return after
+
+
+def test_a_change_without_affected_proxies_is_in_force_at_once() -> None:
+    assert isinstance(step(PUSH, PushObservation(0.0)), Promote)
+
+
+def test_the_first_wave_is_the_busiest_proxy_of_each_service_that_has_several() -> None:
+    seen = [*proxies("orders-1", "users-1"), *proxies("orders-2", requests=5), *proxies("users-2", "cart-1")]
+    push = next_push(PUSH, seen)
+    assert push.wave == 1
+    assert sorted(push.admitted) == ["orders/orders-2", "users/users-1"]
+    assert push.affected == 5
+    assert not push.is_last_wave
+
+
+def test_services_with_one_proxy_each_get_it_one_after_the_other() -> None:
+    waiting = [*proxies("users-1", "cart-1"), *proxies("orders-1", requests=3)]
+    assert [proxy.name for proxy in first_wave(waiting)] == ["orders-1"]
+    assert len(later_wave(waiting[:2], 1)) == 2
+    assert len(later_wave(proxies(*(f"orders-{number}" for number in range(20))), 2)) == 6
+
+
+def test_a_wave_without_traffic_ends_with_its_acks() -> None:
+    seen = proxies("orders-1", "orders-2")
+    push = next_push(PUSH, seen)
+    assert next_push(push, seen) == push
+    seen[0] = proxies("orders-1", accepted=True)[0]
+    push = next_push(push, seen)
+    assert (push.wave, push.phase, push.admitted) == (2, "acks", ("orders/orders-1", "orders/orders-2"))
+    assert push.is_last_wave
+    assert isinstance(
+        step(push, PushObservation(0.0, proxies("orders-1", "orders-2", accepted=True))), Promote
+    )
+
+
+def test_a_wave_with_traffic_is_watched() -> None:
+    push = next_push(PUSH, proxies("orders-1", "orders-2", requests=9))
+    seen = proxies("orders-1", "orders-2", requests=9, accepted=True)
+    watched = next_push(push, seen, now=2.0)
+    assert (watched.phase, watched.since, watched.wave) == ("watch", 2.0, 1)
+    assert next_push(watched, seen, now=11.9) == watched
+    assert next_push(watched, seen, now=12.0).wave == 2
+    assert next_push(push, seen, watch=0).wave == 2
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        (
+            PushObservation(0.0, proxies("orders-1", rejection="no such filter")),
+            "orders-1 of orders rejected it: no",
+        ),
+        (
+            PushObservation(0.0, proxies("orders-1", gone=GONE_LIMIT)),
+            "orders-1 of orders dropped off 3 s ago",
+        ),
+        (PushObservation(0.0, proxies("orders-1"), burn="20 of 100 failed"), "20 of 100 failed"),
+        (PushObservation(0.0, proxies("orders-1"), failure="dangling"), "dangling"),
+        (
+            PushObservation(ACK_LIMIT, proxies("orders-1")),
+            "orders-1 neither accepted nor rejected it within 60 s",
+        ),
+    ],
+)
+def test_harm_withdraws_even_a_paused_push(seen: PushObservation, reason: str) -> None:
+    push = next_push(PUSH, proxies("orders-1", "orders-2"))
+    for state in ("running", "paused"):
+        verdict = step(push.model_copy(update={"state": state}), seen)
+        assert isinstance(verdict, Withdraw)
+        assert verdict.reason.startswith(reason)
+
+
+def test_a_proxy_that_lacks_the_revision_does_no_harm_to_it() -> None:
+    push = next_push(PUSH, proxies("orders-1", "orders-2"))
+    waiting = [*proxies("orders-2", rejection="older"), *proxies("orders-3", gone=60.0)]
+    assert next_push(push, [*proxies("orders-1"), *waiting]) == push
+
+
+def test_a_paused_push_admits_nobody() -> None:
+    paused = PUSH.model_copy(update={"state": "paused"})
+    seen = proxies("orders-1", "orders-2", accepted=True)
+    assert next_push(paused, seen) == paused
+    assert next_push(paused.model_copy(update={"state": "running"}), seen).wave == 1
+
+
+FLEETS = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.integers(1, 30)), min_size=1, max_size=25, unique=True
+)
+
+
+@given(FLEETS, st.data())
+def test_any_course_of_events(fleet: list[tuple[str, int]], data: st.DataObject) -> None:
+    """No wave begins before the last one has ACKed, harm always withdraws, and without it every push ends."""
+    accepted: set[str] = set()
+    push, now = PUSH, 0.0
+    per_service = Counter(service for service, _ in fleet)
+    for _ in range(10 * len(fleet) + 10):
+        harmed = data.draw(st.integers(0, 30)) == 0 and push.admitted
+        seen = [
+            AffectedProxy(
+                service,
+                f"{service}-{number}",
+                accepted=f"{service}/{service}-{number}" in accepted,
+                rejection="no" if harmed and f"{service}/{service}-{number}" == push.admitted[-1] else "",
+                requests=data.draw(st.sampled_from([0, 5])),
+            )
+            for service, number in fleet
+        ]
+        after = step(push, PushObservation(now, seen))
+        if harmed:
+            assert isinstance(after, Withdraw)
+            return
+        if isinstance(after, Promote):
+            assert set(push.admitted) == accepted == {proxy.key for proxy in seen}
+            return
+        assert isinstance(after, Push)
+        assert after.admitted[: len(push.admitted)] == push.admitted
+        if after.wave > push.wave:
+            assert accepted == set(push.admitted)
+            assert len(set(after.admitted)) == len(after.admitted)
+            if after.wave == 1 and max(per_service.values()) > 1:
+                firsts = Counter(key.partition("/")[0] for key in after.admitted)
+                assert firsts == {name: 1 for name, count in per_service.items() if count > 1}
+        push, now = after, now + data.draw(st.sampled_from([0.5, 10.0]))
+        accepted = set(push.admitted)
+    raise AssertionError("the push does not end")
