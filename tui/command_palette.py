@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from meshwright.tui import theme
 from meshwright.tui.dialogs.go_to import go_to_targets
-from meshwright.tui.navigation import TABS, TabLocation
+from meshwright.tui.navigation import TABS, RolloutsLocation, TabLocation
 from meshwright.tui.screen import MeshScreen
 from meshwright.tui.session import Session, session_of
 
@@ -37,6 +37,7 @@ class CommandPaletteProvider(Provider):
         yield from self._screen_commands()
         for number, name in enumerate(TABS, start=1):
             yield PaletteCommand(f"show {name}", partial(session.go, TabLocation(name)), f"key {number}")
+        yield PaletteCommand("show rollouts", partial(session.go, RolloutsLocation()), "key o of policies")
         for theme_name in theme.THEMES:
             yield PaletteCommand(f"theme {theme_name}", partial(session.set_theme, theme_name), "colours")
         yield PaletteCommand("help", partial(session.run_action, "app.help"), "key ?")

@@ -11,11 +11,12 @@ from meshwright.control_plane.api.models.policies import DocumentList
 from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.control_plane.api.models.refusals import RefusalList
 from meshwright.control_plane.api.models.revisions import RevisionInfo
+from meshwright.control_plane.api.models.rollouts import RolloutStatus
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.topology import ServiceList, Topology, TopologyEdge
 
 StateField = Literal[
-    "status", "topology", "services", "instances", "proxies", "policies", "revisions", "refusals"
+    "status", "topology", "services", "instances", "proxies", "policies", "revisions", "refusals", "rollouts"
 ]
 """A part of the state that is polled on its own."""
 
@@ -41,6 +42,7 @@ class DashboardState:
     policies: DocumentList | None = None
     revisions: tuple[RevisionInfo, ...] | None = None
     refusals: RefusalList | None = None
+    rollouts: tuple[RolloutStatus, ...] | None = None
     fetched: Mapping[str, float] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
     outage: str = ""

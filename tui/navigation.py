@@ -113,6 +113,16 @@ class RevisionLocation:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutsLocation:
+    """All rollouts."""
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return "rollouts"
+
+
+@dataclass(frozen=True, slots=True)
 class ProxyLocation:
     """The Envoy of a sidecar or gateway in detail. `service` may be empty if only one has such a proxy."""
 
@@ -173,6 +183,7 @@ Location = (
     | TraceLocation
     | PolicyLocation
     | RevisionLocation
+    | RolloutsLocation
     | ProxyLocation
     | EventsLocation
     | LogsLocation
@@ -191,7 +202,7 @@ def tab_of(location: Location) -> TabName:
             return "services"
         case TracesLocation() | TraceLocation():
             return "traces"
-        case PolicyLocation() | RevisionLocation():
+        case PolicyLocation() | RevisionLocation() | RolloutsLocation():
             return "policies"
         case ProxyLocation():
             return "sidecars"

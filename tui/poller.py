@@ -19,6 +19,7 @@ from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
 from meshwright.control_plane.api.models.events import Event, event_sort_key
+from meshwright.control_plane.api.models.rollouts import RolloutStatus
 from meshwright.control_plane.api.models.topology import ServiceList, Topology
 from meshwright.control_plane.errors import MeshError
 from meshwright.tui.mesh_state import DashboardState, StateField, active_services, active_topology
@@ -34,6 +35,7 @@ POLL_SECONDS: Mapping[StateField, float] = {
     "policies": 5.0,
     "revisions": 5.0,
     "refusals": 1.0,
+    "rollouts": 1.0,
 }
 """Seconds between two requests for a field."""
 
@@ -62,6 +64,10 @@ async def _active_topology(client: Client) -> Topology:
     return active_topology(await client.topology())
 
 
+async def _rollouts(client: Client) -> tuple[RolloutStatus, ...]:
+    return (await client.rollouts()).rollouts
+
+
 async def _active_services(client: Client) -> ServiceList:
     return active_services(await client.services())
 
@@ -75,6 +81,7 @@ FETCHERS: Mapping[StateField, Callable[[Client], Awaitable[Any]]] = {
     "policies": lambda client: client.policies(),
     "revisions": lambda client: client.history(REVISION_LIMIT),
     "refusals": lambda client: client.refusals(),
+    "rollouts": _rollouts,
 }
 
 

@@ -41,6 +41,7 @@ from meshwright.control_plane.api.models.revisions import (
     RevisionInfo,
     RevisionList,
 )
+from meshwright.control_plane.api.models.rollouts import RolloutList
 from meshwright.control_plane.api.models.topology import EdgeHistory, HistoryPoint, ServiceHistory
 from meshwright.control_plane.api.models.traces import TraceList, TraceSummary
 from tests.fakes.fixture_parts import config_dump, service_policies
@@ -150,6 +151,8 @@ class FakeAdminApi:
         match parts:
             case ["refusals"]:
                 return RefusalList(refusals=mesh.refusals)
+            case ["rollouts"]:
+                return RolloutList(rollouts=mesh.rollouts)
             case ["revisions", number]:
                 info = next((info for info in mesh.revisions if info.revision == int(number)), None)
                 return info and RevisionDetail(info=info, documents=self._documents_at(info.revision))

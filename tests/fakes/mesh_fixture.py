@@ -14,6 +14,7 @@ from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyStatus
 from meshwright.control_plane.api.models.refusals import RefusalCount
 from meshwright.control_plane.api.models.requests import Explanation
 from meshwright.control_plane.api.models.revisions import RevisionInfo
+from meshwright.control_plane.api.models.rollouts import RolloutStatus
 from meshwright.control_plane.api.models.status import ServiceStatus, Status
 from meshwright.control_plane.api.models.topology import Breaker, ServiceList, Topology
 from meshwright.control_plane.api.models.traces import Trace
@@ -48,6 +49,7 @@ class MeshFixture:
     service_policies: Mapping[tuple[str, str], ServicePolicies] = field(default_factory=dict)
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
     refusals: tuple[RefusalCount, ...] = ()
+    rollouts: tuple[RolloutStatus, ...] = ()
     rights: Rights = "all"
 
     @property

@@ -12,6 +12,7 @@ from meshwright.tui.navigation import (
     PolicyLocation,
     ProxyLocation,
     RevisionLocation,
+    RolloutsLocation,
     ServiceLocation,
     TabLocation,
     TraceLocation,
@@ -35,18 +36,8 @@ def create_screen(location: Location) -> MeshScreen:
             from meshwright.tui.features.traces.screen import TracesScreen
 
             return TracesScreen(location)
-        case PolicyLocation():
-            from meshwright.tui.features.policies.detail_screen import PolicyDetailScreen
-
-            return PolicyDetailScreen(location)
-        case RevisionLocation():
-            from meshwright.tui.features.policies.revisions_screen import RevisionsScreen
-
-            return RevisionsScreen(location)
-        case TabLocation("policies"):
-            from meshwright.tui.features.policies.screen import PoliciesScreen
-
-            return PoliciesScreen(location)
+        case TabLocation("policies") | PolicyLocation() | RevisionLocation() | RolloutsLocation():
+            return _policy_screen(location)
         case TabLocation("events") | EventsLocation():
             from meshwright.tui.features.events.screen import EventsScreen
 
@@ -60,6 +51,25 @@ def create_screen(location: Location) -> MeshScreen:
 
             return LiveRequestsScreen(location)
     return _service_or_sidecar_screen(location)
+
+
+def _policy_screen(location: Location) -> MeshScreen:
+    match location:
+        case PolicyLocation():
+            from meshwright.tui.features.policies.detail_screen import PolicyDetailScreen
+
+            return PolicyDetailScreen(location)
+        case RevisionLocation():
+            from meshwright.tui.features.policies.revisions_screen import RevisionsScreen
+
+            return RevisionsScreen(location)
+        case RolloutsLocation():
+            from meshwright.tui.features.rollouts.screen import RolloutsScreen
+
+            return RolloutsScreen(location)
+    from meshwright.tui.features.policies.screen import PoliciesScreen
+
+    return PoliciesScreen(location)
 
 
 def _service_or_sidecar_screen(location: Location) -> MeshScreen:

@@ -51,6 +51,7 @@ class PolicyActions(MeshScreen):
         Binding("e", "edit", "edit"),
         Binding("d", "delete", "delete"),
         Binding("H", "revisions", "revisions"),
+        Binding("o", "rollouts", "rollouts", show=False),
     ]
 
     def __init__(self, location: navigation.Location) -> None:
@@ -87,6 +88,10 @@ class PolicyActions(MeshScreen):
         """Switch to a view of the policy and focus it."""
         self.detail.set_view("history" if view == "history" else "diff" if view == "diff" else "yaml")
         self.detail.focus_content()
+
+    def action_rollouts(self) -> None:
+        """Open the rollouts of the mesh."""
+        self.session.go(navigation.RolloutsLocation())
 
     def action_revisions(self) -> None:
         """Open the history of the whole mesh."""

@@ -1,0 +1,1 @@
+"""Rollouts: where each stands, its two versions beside each other, and steering."""
