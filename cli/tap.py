@@ -110,6 +110,7 @@ def format_request(request: Mapping[str, Any]) -> str:
     target = f"{request['method']} {request['path']}".strip()
     duration = format_milliseconds(request["duration"])
     flags = "; ".join(f"{flag['flag']} {flag['meaning'].partition(',')[0]}" for flag in request["flags"])
+    why = f"refused by {', '.join(request['refused_by'])}" if request["refused_by"] else flags
     outcome = f"{SIGNS[level]} {status:<4} {duration:>8}"
-    line = f"{format_clock(request['time'])}  {caller or OUTSIDE:<12}  {target:<36}  {outcome}  {flags}"
+    line = f"{format_clock(request['time'])}  {caller or OUTSIDE:<12}  {target:<36}  {outcome}  {why}"
     return colorize(sanitize(line.rstrip()))

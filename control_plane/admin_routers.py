@@ -88,6 +88,17 @@ def build_routers(
         RequestsRouter(mesh.requests, now=time.time),
         RefusalsRouter(mesh.refusals.list),
         ExplainRouter(mesh.requests, mesh.traces, revisions, mesh.explain, now=time.time),
-        TapRouter(mesh.requests, mesh.proxies, run_command, monotonic=time.monotonic, sleep=asyncio.sleep),
+        _tap_router(mesh, run_command),
         PrometheusSdRouter(mesh.control_plane_addresses, mesh.reports),
+    )
+
+
+def _tap_router(mesh: MeshReadModel, run_command: RunCommand) -> TapRouter:
+    return TapRouter(
+        mesh.requests,
+        mesh.proxies,
+        run_command,
+        mesh.name_refusals,
+        monotonic=time.monotonic,
+        sleep=asyncio.sleep,
     )

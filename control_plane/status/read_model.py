@@ -16,7 +16,7 @@ from meshwright.control_plane.api.models.authorization import (
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import ServicePolicies
 from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyReport, ProxyStatus
-from meshwright.control_plane.api.models.requests import Explanation
+from meshwright.control_plane.api.models.requests import Explanation, Request
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.topology import (
@@ -37,6 +37,7 @@ from meshwright.control_plane.cluster.sync import LocalState, StateSync
 from meshwright.control_plane.cluster.traces import ClusterTraces
 from meshwright.control_plane.core import patches
 from meshwright.control_plane.core.patches import PatchedPlace
+from meshwright.control_plane.core.translate import Translation
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.events.state import MeshState, capture
 from meshwright.control_plane.policies.rollout.spec import Rollout
@@ -247,15 +248,24 @@ class MeshReadModel:
         unhealthy = self._reports.unhealthy(time.monotonic())
         return capture(self._sync.rejection_texts(), self._reconciler.translation, unhealthy)
 
+    def name_refusals(self, requests: Sequence[Request]) -> tuple[Request, ...]:
+        """The requests, each with the policies that refused it."""
+        translation = self._reconciler.translation
+        if translation is None or not requests:
+            return tuple(requests)
+        policies = _attribution(translation)
+        return tuple(
+            request.model_copy(update={"refused_by": refusals.refused_by(request, policies)})
+            for request in requests
+        )
+
     def take_refusals(self) -> tuple[refusals.Refusal, ...]:
         """What policies refused since the last call, by records that came to this control plane; counted."""
         taken = self._telemetry.requests.refusals.take()
         translation = self._reconciler.translation
         if not taken or translation is None:
             return ()
-        world, attachments = translation.world, translation.resolver.attachments
-        policies = PolicyAttribution(world.documents, (), world.services, world.gateways, attachments)
-        refused = refusals.attribute(taken, policies)
+        refused = refusals.attribute(taken, _attribution(translation))
         refusals.count(refused)
         self._refusal_history.add(refused, time.time())
         return refused
@@ -315,3 +325,9 @@ class MeshReadModel:
             self._cached_breakers = edge_breakers(attachments, services, self._sync.reports())
             self._breakers_read_at = now
         return self._cached_breakers
+
+
+def _attribution(translation: Translation) -> PolicyAttribution:
+    """The policies in force, without who changed them."""
+    world, attachments = translation.world, translation.resolver.attachments
+    return PolicyAttribution(world.documents, (), world.services, world.gateways, attachments)

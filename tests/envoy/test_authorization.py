@@ -10,14 +10,17 @@ from uuid import uuid4
 
 import pytest
 
-from meshwright.control_plane.policies.authorization.in_force import OVERRIDE_HEADERS
+from tests.envoy.authorization_tricks import BANS, GET, HOST_TRICKS, HTTP2_TRICKS, NO_ADMIN, TRICKS
 from tests.envoy.envoy_admin import stats
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.mesh_api import find_event, metrics
 from tests.envoy.mesh_policies import applying, policy_document
 from tests.envoy.mesh_topology import edges
 from tests.envoy.raw_http import exchange
 from tests.envoy.raw_http2 import REFUSED as HTTP2_REFUSED
 from tests.envoy.raw_http2 import status as http2_status
+from tests.envoy.test_why import lines as tapped
+from tests.envoy.test_why import tapping
 from tests.fakes import jwt_keys
 
 BACK = "{kind: Service, name: back}"
@@ -42,7 +45,6 @@ spec:
   timeout: 5s
 """
 FRONT = {"from": [{"services": ["front"]}]}
-NO_ADMIN = {"name": "no-admin", "action": "deny", "to": [{"paths": [{"value": "/admin"}]}]}
 
 
 def policy(name: str, target: str, *rules: dict[str, Any], **spec: Any) -> str:
@@ -79,9 +81,12 @@ def test_only_allowed_callers_get_through_and_a_denial_names_its_policy(mesh: Me
     assert status(mesh, "front") == 200
     assert mesh.outside("/echo").status_code == 200, "the gateway is allowed"
     assert status(mesh, "stranger", "http://front/echo") == 200, "other services have no rules"
-    refused = mesh.get("stranger-1", "http://back/echo")
-    assert refused.status_code == 403
-    assert refused.text.startswith("RBAC: access denied")
+    with tapping(mesh, "back", "--path", "/echo") as tap:
+        refused = mesh.get("stranger-1", "http://back/echo")
+        assert refused.status_code == 403
+        assert refused.text.startswith("RBAC: access denied")
+        (line,) = tapped(tap, 1)
+        assert line.endswith("refused by Authorization/callers\n"), line
     denied = mesh.get("front-1", "http://back/admin/x")
     assert denied.status_code == 403
     assert "Authorization/callers/no-admin" in denied.text
@@ -95,6 +100,10 @@ def test_only_allowed_callers_get_through_and_a_denial_names_its_policy(mesh: Me
 
     assert "no allow rule matches" in until(lambda: why(refused), "mesh why names the policy")
     assert "a deny rule matches" in until(lambda: why(denied), "mesh why names the policy")
+    event = until(lambda: find_event(mesh, "refusal", "stranger → back", "callers"), "an event")
+    assert "Authorization/callers refused" in event["message"]
+    labels = json.dumps({"caller": "stranger", "policy": "Authorization/callers", "service": "back"})
+    assert metrics(mesh)[f"mesh_requests_refused_total{labels}"] >= 1
 
 
 def test_deny_by_default_keeps_health_checks_metrics_and_readiness(mesh: Mesh, applied: Any) -> None:
@@ -291,79 +300,6 @@ def test_gateway_decides_by_claims_of_a_verified_token_and_by_address(mesh: Mesh
         assert status(mesh, "stranger") == 200, "sidecars do not enforce a gateway's policy"
     finally:
         mesh.delete("JWTAuthentication", "users")
-
-
-# --- tricks -------------------------------------------------------------------------------------------
-
-TRICKS = {
-    "double slash": "GET //admin HTTP/1.1",
-    "dot segment": "GET /x/../admin HTTP/1.1",
-    "escaped dots": "GET /x/%2e%2e/admin HTTP/1.1",
-    "escaped slash": "GET /x%2fadmin HTTP/1.1",
-    "escaped letter": "GET /%61dmin HTTP/1.1",
-    "escaped twice": "GET /%2561dmin HTTP/1.1",
-    "parameter": "GET /admin;x HTTP/1.1",
-    "parameter of a dot segment": "GET /x/..;/admin HTTP/1.1",
-    "backslash": "GET /\\admin HTTP/1.1",
-    "cut short": "GET /admin%00 HTTP/1.1",
-    "mixed case": "GET /AdMin HTTP/1.1",
-    "slash at the end": "GET /admin/ HTTP/1.1",
-    "a byte that is not UTF-8": "GET /admin;\xff HTTP/1.1",
-    "absolute form": "GET http://back/admin HTTP/1.1",
-    "absolute form of another host": "GET http://other/admin HTTP/1.1",
-    "absolute form without a path": "GET http://back?/admin HTTP/1.1\r\nx-role: banned",
-    "doubled host": "GET /admin HTTP/1.1\r\nHost: other",
-    "no path at all": "OPTIONS * HTTP/1.1\r\nx-role: banned",
-    **{
-        f"method override by {header}": f"POST /x HTTP/1.1\r\n{header}: {method}"
-        for header, method in zip(OVERRIDE_HEADERS, ("DELETE", "delete", "PUT, DELETE"), strict=True)
-    },
-    "doubled method override": "POST /x HTTP/1.1\r\nX-HTTP-Method: PUT\r\nx-http-method: DELETE",
-    "method in lower case": "delete /x HTTP/1.1",
-    "doubled header": "GET /x HTTP/1.1\r\nx-role: user\r\nX-Role: banned",
-    "doubled header, first": "GET /x HTTP/1.1\r\nx-role: banned\r\nX-Role: \xff",
-    "list in a header": "GET /x HTTP/1.1\r\nx-role: user, banned",
-    "WebSocket": "GET /admin HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
-    "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
-    "forged host in XFH": "GET /admin HTTP/1.1\r\nx-forwarded-host: other\r\nx-original-url: /x",
-}
-GET = {":method": "GET", ":scheme": "http", ":authority": "back", ":path": "/admin"}
-HTTP2_TRICKS: dict[str, list[tuple[str, str]]] = {
-    **{
-        path: [*{**GET, ":path": path}.items()]
-        for path in ("/admin", "//admin", "/x/../admin", "/x/%2e%2e/admin", "/x%2fadmin", "/%61dmin",
-                     "/AdMin", "/admin/", "/admin;x", "/admin#x", "/admin?x", "/admin\t", "admin", "", "http://back/admin")
-    },
-    "two paths": [*{**GET, ":path": "/x"}.items(), (":path", "/admin")],
-    "two paths, first": [*GET.items(), (":path", "/x")],
-    "two methods": [*{**GET, ":path": "/x"}.items(), (":method", "DELETE")],
-    "path behind a header": [(":method", "GET"), (":scheme", "http"), (":authority", "back"), ("x-a", "1"),
-                             (":path", "/admin")],
-    "method in lower case": [*{**GET, ":path": "/x", ":method": "delete"}.items()],
-    "method override": [*{**GET, ":path": "/x"}.items(), ("x-http-method-override", "DELETE")],
-    "header in upper case": [*{**GET, ":path": "/x"}.items(), ("X-Role", "banned")],
-    "doubled header": [*{**GET, ":path": "/x"}.items(), ("x-role", "user"), ("x-role", "banned")],
-    "no authority": [(":method", "GET"), (":scheme", "http"), (":path", "/admin"), ("host", "back")],
-    "another host": [*GET.items(), ("host", "other")],
-    "two authorities": [*GET.items(), (":authority", "other")],
-    "a made-up pseudo-header": [*GET.items(), (":path-info", "/x")],
-    "a pseudo-header in a header's name": [*{**GET, ":path": "/x"}.items(), (":x-role", "banned")],
-    "another scheme": [*{**GET, ":scheme": "https"}.items()],
-    "extended CONNECT": [*{**GET, ":method": "CONNECT", ":protocol": "websocket"}.items()],
-    "CONNECT": [(":method", "CONNECT"), (":authority", "back:80"), (":path", "/admin"), (":scheme", "http")],
-}  # fmt: skip
-HOST_TRICKS = (
-    "Banned.example.com",
-    "banned.example.com.",
-    "banned.example.com:80",
-    "BANNED.EXAMPLE.COM.:8080",
-)
-BANS = (
-    NO_ADMIN,
-    {"action": "deny", "to": [{"methods": ["DELETE"]}]},
-    {"action": "deny", "to": [{"headers": [{"name": "x-role", "value": "banned"}]}]},
-    {"action": "deny", "to": [{"hosts": ["banned.example.com"]}]},
-)
 
 
 @pytest.mark.parametrize("target", [BACK, GATEWAY])

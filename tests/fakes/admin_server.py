@@ -256,7 +256,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         RequestsRouter(requests, now=time.time),
         RefusalsRouter(ClusterRefusals(RefusalHistory(), FakeMembers(), time.time).list),
         ExplainRouter(requests, traces, fake.store, lambda _evidence: None, now=time.time),
-        TapRouter(requests, proxies, fake.run_command, monotonic=time.monotonic, sleep=asyncio.sleep),
+        TapRouter(requests, proxies, fake.run_command, tuple, monotonic=time.monotonic, sleep=asyncio.sleep),
         PrometheusSdRouter(tuple, tuple),
     )
 

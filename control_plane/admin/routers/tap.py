@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from pydantic import Field
 
@@ -57,6 +57,7 @@ class TapRouter:
         requests: RequestReader,
         proxies: ProxySource,
         run_command: RunCommand,
+        name_refusals: Callable[[Sequence[Request]], tuple[Request, ...]],
         *,
         monotonic: Clock,
         sleep: Sleep,
@@ -64,6 +65,7 @@ class TapRouter:
         self._requests = requests
         self._proxies = proxies
         self._run_command = run_command
+        self._name_refusals = name_refusals
         self._monotonic = monotonic
         self._sleep = sleep
 
@@ -80,7 +82,7 @@ class TapRouter:
         """Recent requests of the service. With `Accept: text/event-stream`: its requests as they arrive."""
         _connected_proxies(self._proxies, params.service)
         requests = await self._requests.recent(RECENT_LIMIT, service=params.service, errors=params.errors)
-        return RequestList(requests=requests)
+        return RequestList(requests=self._name_refusals(requests))
 
     async def stream(self, params: TapParams, _last_event_id: str) -> AsyncIterator[str]:
         """The text of a stream of TapEvents; raises NotFoundError for a service without a proxy."""
@@ -101,7 +103,8 @@ class TapRouter:
                 last_poll = now
                 page = await self._requests.tap(tap, page.cursor, int(allowance))
                 allowance -= len(page.requests)
-                text = _state_event(session) + _request_events(page.requests, page.omitted)
+                requests = self._name_refusals(page.requests)
+                text = _state_event(session) + _request_events(requests, page.omitted)
                 if not text and now - last_sent >= KEEPALIVE:
                     text = ": nothing new\n\n"
                 last_sent = now if text else last_sent

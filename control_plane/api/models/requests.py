@@ -49,6 +49,9 @@ class Request(ApiModel):
     upstream_host: str = Field("", description="Address of the last attempt; empty: not forwarded.")
     route: str = ""
     policies: tuple[str, ...] = Field((), description="`Kind/name` of the policies that shaped its route.")
+    refused_by: tuple[str, ...] = Field(
+        (), description="In a tap: `Kind/name` of the policies that refused it."
+    )
     failed: bool = Field(
         False, description="5xx, a gRPC status of a server error, or a response flag that means failure."
     )

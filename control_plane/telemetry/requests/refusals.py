@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from meshwright.control_plane.api.models.requests import Cause, Request
 from meshwright.control_plane.core.reply_reasons import FORWARDED
 from meshwright.control_plane.policies.hook_registry import kinds_refusing
 from meshwright.control_plane.telemetry import metrics
@@ -91,6 +92,14 @@ def attribute(taken: Iterable[tuple[RequestRecord, int]], policies: PolicyAttrib
     return tuple(refusal for refusal in refusals if refusal.policies or refusal.reason)
 
 
+def refused_by(request: Request, policies: PolicyAttribution) -> tuple[str, ...]:
+    """`Kind/name` of the policies that refused a request; none if the proxy forwarded it."""
+    flags = ",".join(flag.flag for flag in request.flags)
+    if request.details in ("", FORWARDED) or not kinds_refusing(request.details, request.route, flags):
+        return ()
+    return _refs(explain_refusal(request, policies))
+
+
 def count(refusals: Iterable[Refusal]) -> None:
     """Count what was refused as metrics. Each of several policies that may be responsible counts."""
     for refusal in refusals:
@@ -103,12 +112,11 @@ def count(refusals: Iterable[Refusal]) -> None:
 def _refusal(record: RequestRecord, count: int, policies: PolicyAttribution) -> Refusal:
     reason = refusal_reason(record.details)
     cause = None if reason else explain_refusal(record.to_api(), policies)
-    responsible = cause.policies if cause else ()
     return Refusal(
         service=record.service,
         caller=OUTSIDE if record.direction == "ingress" else record.caller,
         callee=record.callee,
-        policies=tuple(sorted(f"{policy.kind}/{policy.name}" for policy in responsible)),
+        policies=_refs(cause) if cause else (),
         code=record.grpc_status or (str(record.status) if record.status else ""),
         message=cause.message if cause else record.transport_failure,
         count=count,
@@ -116,3 +124,7 @@ def _refusal(record: RequestRecord, count: int, policies: PolicyAttribution) -> 
         reason=reason,
         request=record.id,
     )
+
+
+def _refs(cause: Cause) -> tuple[str, ...]:
+    return tuple(sorted(f"{policy.kind}/{policy.name}" for policy in cause.policies))

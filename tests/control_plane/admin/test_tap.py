@@ -53,7 +53,9 @@ class TapLab:
 
     def router(self) -> TapRouter:
         requests = ClusterRequests(self.requests, FakeMembers("here"))
-        return TapRouter(requests, self.proxies, self.run_command, monotonic=self.monotonic, sleep=self.sleep)
+        return TapRouter(
+            requests, self.proxies, self.run_command, tuple, monotonic=self.monotonic, sleep=self.sleep
+        )
 
 
 async def tap_events(lab: TapLab, polls: int) -> list[tuple[str, dict[str, Any]]]:

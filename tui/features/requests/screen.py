@@ -17,10 +17,10 @@ from meshwright.control_plane.errors import MeshError
 from meshwright.tui.features.requests.table import (
     COLUMNS,
     caller_of,
-    flags_of,
     request_line,
     request_row,
     search_text,
+    why_of,
 )
 from meshwright.tui.features.traces.why_dialog import WhyDialog
 from meshwright.tui.format import format_number, sanitize
@@ -116,7 +116,7 @@ class LiveRequestsScreen(LiveListScreen[Request]):
 
     def growing_texts(self, item: Request) -> Mapping[int, str]:
         """Request and flags."""
-        return {3: request_line(item), 8: flags_of(item)}
+        return {3: request_line(item), 8: why_of(item)}
 
     def detail(self, item: Request) -> Content:
         """The request in full."""
@@ -129,7 +129,7 @@ class LiveRequestsScreen(LiveListScreen[Request]):
             f"to {item.upstream_host}" if item.upstream_host else "",
             f"id {item.id}" if item.id else "",
             f"by {', '.join(item.policies)}" if item.policies else "",
-            flags_of(item),
+            why_of(item),
             item.transport_failure or (item.details if item.failed else ""),
         ]
         text = sanitize("  ".join(filter(None, facts)))

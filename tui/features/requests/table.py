@@ -32,8 +32,10 @@ def request_line(request: Request) -> str:
     return f"{request.method} {request.path}".strip()
 
 
-def flags_of(request: Request) -> str:
-    """Envoy's response flags, explained in brief."""
+def why_of(request: Request) -> str:
+    """The policies that refused the request, or Envoy's response flags, explained in brief."""
+    if request.refused_by:
+        return f"refused by {', '.join(request.refused_by)}"
     return "; ".join(f"{flag.flag} {flag.meaning.partition(',')[0]}" for flag in request.flags)
 
 
@@ -53,7 +55,7 @@ def request_row(key: str, request: Request) -> TableRow:
             TableCell(format_number(request.duration)),
             TableCell(str(request.attempts or NO_VALUE), "partial" if request.attempts > 1 else "dim"),
             TableCell(sanitize(request.proxy), "dim"),
-            TableCell(sanitize(flags_of(request)), "dim" if tone == "good" else tone),
+            TableCell(sanitize(why_of(request)), "dim" if tone == "good" else tone),
         ),
     )
 
@@ -63,6 +65,6 @@ def search_text(request: Request) -> str:
     failed = "failed error" if request.failed else ""
     return (
         f"{caller_of(request)} {request_line(request)} {request.status or ''} {request.grpc_status} "
-        f"{request.proxy} {request.callee} {request.host} {flags_of(request)} {request.id} {request.trace} "
+        f"{request.proxy} {request.callee} {request.host} {why_of(request)} {request.id} {request.trace} "
         f"{failed}"
     )

@@ -12,7 +12,12 @@ from meshwright.control_plane.telemetry.requests.attribution import PolicyAttrib
 from meshwright.control_plane.telemetry.requests.handshake import GATEWAY_REASONS
 from meshwright.control_plane.telemetry.requests.handshake import REASONS as HANDSHAKES
 from meshwright.control_plane.telemetry.requests.record import RequestRecord
-from meshwright.control_plane.telemetry.requests.refusals import Refusal, RefusalCounter, attribute
+from meshwright.control_plane.telemetry.requests.refusals import (
+    Refusal,
+    RefusalCounter,
+    attribute,
+    refused_by,
+)
 from tests.control_plane.telemetry.log_exports import inbound_request, outbound_request, record
 from tests.control_plane.telemetry.requests.test_explain import explain, policy
 
@@ -101,6 +106,14 @@ def test_refusals_are_counted_by_policy_and_caller() -> None:
     assert (refusal.service, refusal.caller, refusal.count) == ("orders", "storefront", 2)
     assert refusal.policies == ("JWTAuthentication/users",)
     assert "the request has no token" in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"), [(DENIED["details"], TOKENS.ref), (FORWARDED, ""), ("", "")]
+)
+def test_a_tapped_request_names_what_refused_it(details: str, expected: str) -> None:
+    request = record("orders", **{**DENIED, **PEER, "details": details}).to_api()
+    assert refused_by(request, PolicyAttribution((TOKENS,))) == ((expected,) if expected else ())
 
 
 @pytest.mark.parametrize(
