@@ -1,7 +1,13 @@
-"""Analytics' database of bars, shared by its replicas. Each tick is one transaction."""
+"""Analytics' database of bars, shared by its replicas.
+
+A tick is stored when its sender has the response, and a transaction waits for the disk. So ticks that arrive
+while others are written share the next transaction.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -43,37 +49,84 @@ class TooManySymbolsError(Exception):
     """The limit of symbols is reached."""
 
 
+WaitingTick = tuple[PriceTick, "asyncio.Future[None]"]
+"""A tick, and what tells its sender that it is stored."""
+
+
 class BarStore:
     """The bars of all symbols."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._waiting: list[WaitingTick] = []
+        self._writing = asyncio.Lock()
 
-    async def add_tick(self, tick: PriceTick) -> Bar:
+    async def add_tick(self, tick: PriceTick) -> None:
         """Add a tick to its bar. Raises TooManySymbolsError for a new symbol beyond the limit."""
-        try:
-            return await self._add_tick(tick)
-        except IntegrityError:  # another replica has just inserted the bar
-            return await self._add_tick(tick)
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((tick, stored))
+        async with self._writing:
+            if not stored.done():
+                batch, self._waiting = self._waiting, []
+                await asyncio.shield(self._store(batch))  # also for a sender that has gone: others wait too
+        await stored
 
-    async def _add_tick(self, tick: PriceTick) -> Bar:
-        same_bar = (bars.c.symbol == tick.symbol) & (bars.c.minute == tick.minute)
+    async def _store(self, batch: list[WaitingTick]) -> None:
+        """Store ticks and tell their senders."""
+        ticks = [tick for tick, _ in batch]
+        failures: Mapping[str, Exception] = {}
+        try:
+            try:
+                failures = await self._add(ticks)
+            except IntegrityError:  # another replica has just inserted one of the bars
+                failures = await self._add(ticks)
+        except Exception as error:  # is the senders' to handle
+            failures = dict.fromkeys((tick.symbol for tick in ticks), error)
+        for tick, stored in batch:
+            if stored.done():  # its sender has gone
+                continue
+            if failure := failures.get(tick.symbol):
+                stored.set_exception(failure)
+            else:
+                stored.set_result(None)
+
+    async def _add(self, ticks: Sequence[PriceTick]) -> Mapping[str, Exception]:
+        """Add ticks to their bars, in one transaction. Returns the symbols for which there is no room."""
+        by_bar: dict[tuple[str, int], list[PriceTick]] = {}
+        for tick in ticks:
+            by_bar.setdefault((tick.symbol, tick.minute), []).append(tick)
+        failures: dict[str, Exception] = {}
         async with self._database.write() as connection:
-            row = (await connection.execute(select(bars).where(same_bar).with_for_update())).first()
-            before = _bar_from_row(row) if row else None
-            after = add_tick(before, tick)
-            if before is None:
-                await _make_room(connection, tick.symbol)
-                await connection.execute(insert(bars).values(_values(after)))
-            elif after != before:
-                await connection.execute(update(bars).where(same_bar).values(_values(after)))
-        return after
+            for (symbol, minute), added in sorted(by_bar.items()):  # in one order: no deadlock of replicas
+                try:
+                    await _add_to_bar(connection, symbol, minute, added)
+                except TooManySymbolsError as error:
+                    failures[symbol] = error
+        return failures
 
     async def latest(self, symbol: str, limit: int) -> list[Bar]:
         """The latest bars of a symbol, oldest first."""
         query = select(bars).where(bars.c.symbol == symbol).order_by(bars.c.minute.desc()).limit(limit)
         async with self._database.read() as connection:
             return [_bar_from_row(row) for row in (await connection.execute(query)).all()][::-1]
+
+
+async def _add_to_bar(
+    connection: AsyncConnection, symbol: str, minute: int, ticks: Sequence[PriceTick]
+) -> None:
+    """Add a minute's ticks to its bar. Raises TooManySymbolsError."""
+    same_bar = (bars.c.symbol == symbol) & (bars.c.minute == minute)
+    row = (await connection.execute(select(bars).where(same_bar).with_for_update())).first()
+    before = after = _bar_from_row(row) if row else None
+    for tick in ticks:
+        after = add_tick(after, tick)
+    if after is None or after == before:
+        return
+    if before is None:
+        await _make_room(connection, symbol)
+        await connection.execute(insert(bars).values(_values(after)))
+    else:
+        await connection.execute(update(bars).where(same_bar).values(_values(after)))
 
 
 async def _make_room(connection: AsyncConnection, symbol: str) -> None:
