@@ -79,6 +79,7 @@ COMMANDS = {
     "support-bundle": CommandEntry(
         "support_bundle.command", "support_bundle", "Write one file for whoever helps, without secrets."
     ),
+    "sync": CommandEntry("gitops.sync", "sync", "Keep policies as a folder or a git branch says."),
     "systemd": CommandEntry("export", "systemd", "Export the systemd units."),
     "tap": CommandEntry("tap", "tap", "Show a service's requests live."),
     "test": CommandEntry(

@@ -1,0 +1,116 @@
+"""Policy files of one version, with who wrote it; and their documents, marked as those of one sync. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from meshwright.control_plane.api.calls import SourcedDocument
+from meshwright.control_plane.errors import InputError
+from meshwright.control_plane.policies.loader import KindMap, LoadResult, load_files
+from meshwright.control_plane.policies.registry import kinds
+from meshwright.control_plane.policies.schema import dump
+
+LABEL = "meshwright.io/synced-from"
+"""Marks what a sync applied by its name, so that it prunes that and nothing else."""
+
+VERSION_LENGTH = 12
+"""Characters of a commit or a content's hash: enough to find it."""
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+MAX_SUBJECT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Policy files by their paths in the source, such as `retry.yaml`.
+
+    `version` is a commit or a hash of the contents. `read_other` returns the content of another file of the
+    same version, by its path; it raises FileNotFoundError.
+    """
+
+    files: Mapping[str, bytes]
+    version: str
+    author: str
+    subject: str
+    read_other: Callable[[str], bytes]
+
+    def message(self, name: str) -> str:
+        """The message of a revision that this version makes."""
+        return f"{self.subject[:MAX_SUBJECT]} {_origin(name, self.version)}"
+
+
+def _origin(name: str, version: str) -> str:
+    return f"(sync {name} {version})"
+
+
+def is_policy_file(path: str) -> bool:
+    """Whether a path is that of a file to read: YAML or JSON, in no hidden folder."""
+    return path.endswith(SUFFIXES) and not any(part.startswith(".") for part in path.split("/"))
+
+
+def content_version(files: Mapping[str, bytes]) -> str:
+    """A version for files without a commit."""
+    digest = hashlib.sha256()
+    for path, content in sorted(files.items()):
+        digest.update(f"{path}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:VERSION_LENGTH]
+
+
+def last_version(history: Iterable[Mapping[str, Any]], name: str) -> str:
+    """The version of which a sync made its last revision, by the history's messages; empty if unknown."""
+    start = _origin(name, "")[:-1]
+    for entry in history:
+        _, origin, version = str(entry["message"]).rpartition(start)
+        if origin and version.endswith(")"):
+            return version[:-1]
+    return ""
+
+
+def load_tree(tree: Tree, more_kinds: KindMap) -> LoadResult:
+    """The policies in a tree and their problems, at `path@version:line:column`.
+
+    Documents of `more_kinds` are read and left out. Files that policies name have to be in the tree.
+    """
+
+    def read_file(document: str, name: str, limit: int) -> str:
+        folder = posixpath.dirname(document.rpartition("@")[0])
+        path = posixpath.normpath(posixpath.join(folder, name))
+        if path.startswith(("../", "/")):
+            raise ValueError(f"{name}: is outside of what is synced")
+        try:
+            content = tree.read_other(path)
+        except FileNotFoundError:
+            raise ValueError(f"{path}: no such file in version {tree.version}") from None
+        if len(content) > limit:
+            raise ValueError(f"{path}: larger than {limit // 1024} KiB")
+        try:
+            return content.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: not text in UTF-8") from None
+
+    named = [(f"{path}@{tree.version}", content) for path, content in sorted(tree.files.items())]
+    loaded = load_files(named, {**kinds(), **more_kinds}, read_file=read_file)
+    policies = tuple(item for item in loaded.documents if item.policy.kind not in more_kinds)
+    if not policies and not loaded.problems:
+        raise InputError(f"version {tree.version} has no policies: to delete all, use `mesh delete`")
+    return replace(loaded, documents=policies)
+
+
+def labelled(loaded: LoadResult, name: str) -> list[SourcedDocument]:
+    """The documents as the API takes them, with the label of a sync."""
+    documents = []
+    for item in loaded.documents:
+        document = dump(item.policy)
+        metadata = document["metadata"]
+        labels = {**metadata.get("labels", {}), LABEL: name}
+        documents.append(
+            SourcedDocument(
+                {**document, "metadata": {**metadata, "labels": labels}}, f"{item.path}:{item.line}"
+            )
+        )
+    return documents
