@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from meshwright.cli.application import Application, ApplicationSpec, GatewayEntry, ServiceEntry, ServicePort
 from meshwright.cli.errors import warn
-from meshwright.cli.launch_ports import settle_ports
+from meshwright.cli.launch_ports import SETTINGS, settle_ports
 from meshwright.cli.launcher import LaunchPlan, MeshLauncher
 from meshwright.cli.output import Level
 from meshwright.cli.policy_tests.mesh_plan import MeshPlan, PlannedGateway
@@ -90,6 +90,9 @@ def _clear_environment(state: Path) -> None:
         del os.environ[name]
     # The command itself calls in place of the services.
     os.environ |= {"MESH_STATE": str(state), "MESH_PROXY_CREDENTIAL": "off", "MESH_DRAIN_DELAY": "0"}
+    # The ports that a mesh has by default are left to the user's.
+    ports = PortAllocator("127.0.0.1", random.random())  # noqa: S311  spread, not secrecy
+    os.environ |= {f"MESH_{name.upper()}": str(ports.allocate()) for name in SETTINGS}
 
 
 def _launch_plan(

@@ -115,11 +115,12 @@ def _hosts(view: GatewayView, name: str) -> tuple[HostView, ...]:
 
 
 def _onward(route: v3.Route, call: Call, headers: Headers) -> Iterator[Onward]:
-    action = route.route
+    # The most specific change is the last (core/routes.py): that of a backend follows the route's.
+    action, of_route = route.route, with_changes(headers, route)
     clusters = [
-        (backend.name, with_changes(headers, backend)) for backend in action.weighted_clusters.clusters
+        (backend.name, with_changes(of_route, backend)) for backend in action.weighted_clusters.clusters
     ]
-    for cluster, changed in ((action.cluster, headers), *clusters):
+    for cluster, changed in ((action.cluster, of_route), *clusters):
         name = cluster_names.parse_cluster_name(cluster)
         leads_outside = map(cluster_names.is_external_node, (name.service, name.subset))
         if name.service and not any(leads_outside):
@@ -128,5 +129,5 @@ def _onward(route: v3.Route, call: Call, headers: Headers) -> Iterator[Onward]:
                 name.port,
                 action.host_rewrite_literal or call.host,
                 rewritten(action, call.path),
-                with_changes(changed, route),
+                changed,
             )

@@ -6,7 +6,7 @@ umask 077
 trap 'exit 0' TERM INT
 
 # 6: the mesh already has policies, which stay as they are.
-mesh apply -f /policies --base 0 -m "first start" || [ $? -eq 6 ]
+mesh apply -f /policies --expect-revision 0 -m "first start" || [ $? -eq 6 ]
 
 while :; do
     for name in $SERVICES; do mesh token create --service "$name" --ttl 48h --out "/tokens/$name/token"; done

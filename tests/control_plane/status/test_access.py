@@ -172,6 +172,25 @@ def test_a_client_is_subject_to_the_gateway_and_then_to_the_service(
     assert (verdict.allowed, verdict.place, verdict.rule.rpartition("/")[2]) == (allowed, place, rule)
 
 
+def test_a_backends_header_changes_follow_those_of_the_route() -> None:
+    modifier = "{{set: [{{name: x-a, value: {}}}]}}"
+    changes = f"filters: [{{{{type: RequestHeaderModifier, requestHeaderModifier: {modifier}}}}}]"
+    backends = ", ".join(
+        f"{{name: inventory, port: {port}, {changes.format(value)}}}"
+        for port, value in ((80, "one"), (80, "two"))
+    )
+    rule = f"  - {changes.format('route')}\n    backendRefs: [{backends}]\n"
+    text = SHOP.partition("  - name: stock")[0] + rule
+
+    def is_allowed(value: str) -> bool:
+        rules = f"rules: [{{to: [{{headers: [{{name: x-a, value: {value}}}]}}]}}]"
+        query = {"service": "", "gateway": "ingress", "host": "shop.example.com"}
+        return check(mesh("Authorization", "a", rules, INVENTORY) + text, **query).allowed
+
+    assert not is_allowed("route"), "no request has the route's value"
+    assert not is_allowed("one"), "only a part of them has that of one backend"
+
+
 def test_a_service_sees_the_headers_that_the_route_leaves() -> None:
     changes = "{set: [{name: x-a, value: set}], add: [{name: x-b, value: 50%}], remove: [x-c]}"
     modifier = f"filters: [{{type: RequestHeaderModifier, requestHeaderModifier: {changes}}}]"
