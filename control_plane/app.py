@@ -220,10 +220,10 @@ class ControlPlane:
 
     def _build_rollouts(self) -> None:
         # Rollouts: each moves on by a revision, as its steps and guards say.
-        preview, history = self.read_model.preview, self.telemetry.windows.history
-        editor = RolloutEditor(RevisionRepository(self.store), preview, self.verifier.verify)
-        report = partial(self.host_problems.report, "rollouts")
-        self.rollouts = RolloutController(lambda: self.reconciler.world, history, editor.move, report)
+        revisions = RevisionRepository(self.store, staged=self._settings.push == "staged")
+        editor = RolloutEditor(revisions, self.read_model.preview, self.verifier.verify)
+        world, report = (lambda: self.reconciler.world), partial(self.host_problems.report, "rollouts")
+        self.rollouts = RolloutController(world, self.telemetry.windows.history, editor.move, report)
 
     # --- lifecycle --------------------------------------------------------------------------------------
 

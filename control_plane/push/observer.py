@@ -64,7 +64,7 @@ class PushObserver:
             proxy = by_key.get(key)
             connected = proxy is not None and proxy.state != "disconnected"
             gone = self._absence(key, now, connected=connected) if key in admitted else float(not connected)
-            if gone and _has_left(world, service, name):
+            if gone and has_left(world, service, name):
                 continue
             yield AffectedProxy(
                 service,
@@ -87,9 +87,16 @@ class PushObserver:
         return max(now - self._gone_since[key], 0.001)
 
 
-def _has_left(world: World, service: str, name: str) -> bool:
-    """Whether the instance of a proxy left as planned. Gateways have no lease: they never do."""
+def has_left(world: World, service: str, name: str) -> bool:
+    """Whether a proxy of a service or gateway left as planned: its lease is gone, and no failure took it.
+
+    The lease of one that crashed outlasts the time after which it counts as gone.
+    """
     registered = world.services.get(service)
-    if registered is None or (registered.departure and registered.departure.failure):
+    if registered is None:
+        instances = world.gateway_instances.get(service, ())
+    elif registered.departure and registered.departure.failure:
         return False
-    return all(instance.name != name for instance in registered.instances)
+    else:
+        instances = registered.instances
+    return all(instance.name != name for instance in instances)

@@ -1,0 +1,40 @@
+"""Who of the proxies that a push has reached left as planned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from meshwright.control_plane.core.world import Departure
+from meshwright.control_plane.push.observer import has_left
+from tests.control_plane.core.worlds import instance, service, world
+
+WORLD = replace(
+    world(
+        service("orders", instance("orders-1")),
+        replace(service("idle"), instances=(), departure=Departure(1.0)),
+    ),
+    gateway_instances={"ingress": (instance("ingress-1"),)},
+)
+CRASHED = world(
+    replace(service("orders"), instances=(), departure=Departure(1.0, "orders-1", "killed by SIGKILL"))
+)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "expected"),
+    [
+        ("orders", "orders-1", False),
+        ("orders", "orders-2", True),
+        ("idle", "idle-1", True),
+        ("ingress", "ingress-1", False),
+        ("ingress", "ingress-2", True),
+    ],
+)
+def test_a_proxy_without_a_lease_has_left(owner: str, name: str, expected: bool) -> None:
+    assert has_left(WORLD, owner, name) is expected
+
+
+def test_one_that_crashed_has_not_left_as_planned() -> None:
+    assert not has_left(CRASHED, "orders", "orders-1")
