@@ -139,9 +139,9 @@ async def expire_leases(
     while True:
         await asyncio.sleep(LEASE_SWEEP_INTERVAL)
         try:
-            await silent.keep(which_work)
+            asked_until = await silent.keep(which_work)
             on_silent(silent.since.keys())
-            instances = await leases.sweep()
+            instances = await leases.sweep(asked_until)
         except StoreError:
             continue
         if instances:

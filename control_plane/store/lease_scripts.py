@@ -62,7 +62,7 @@ KEEP = script(
     "keep",
     f"""
 -- ARGV: time by which to extend a lease (ms), service/instance of each that works without its agent
--- returns: overdue leases, silent ones with the times since which they are
+-- returns: overdue leases, silent ones with the times since which they are, the time
 local time = now()
 for index = 2, #ARGV do
   local deadline = redis.call('ZSCORE', 'mesh:leases', ARGV[index])
@@ -72,7 +72,7 @@ for index = 2, #ARGV do
   end
 end
 local overdue = redis.call('ZRANGEBYSCORE', 'mesh:leases', '-inf', text(time), 'LIMIT', 0, {SWEEP_LIMIT})
-return {{overdue, redis.call('HGETALL', 'mesh:leases:silent')}}
+return {{overdue, redis.call('HGETALL', 'mesh:leases:silent'), time}}
 """,
 )
 
@@ -80,13 +80,14 @@ SWEEP = script(
     "sweep",
     f"""
 -- ARGV: end of the grace period (ms), time of the last sweep, longest gap between sweeps (ms), time after
--- which an idle service is forgotten (ms)
+-- which an idle service is forgotten (ms), time by which leases must have expired (ms; '': now)
 -- returns: the time, '1' when the gap was too long (nothing was removed), removed service/instance
 local time = now()
 local last = tonumber(ARGV[2])
 if time < last or time - last > tonumber(ARGV[3]) then return {{time, '1', {{}}}} end
 if time < tonumber(ARGV[1]) then return {{time, '', {{}}}} end
-local expired = redis.call('ZRANGEBYSCORE', 'mesh:leases', '-inf', text(time), 'LIMIT', 0, {SWEEP_LIMIT})
+local by = ARGV[5] == '' and time or math.min(time, tonumber(ARGV[5]))
+local expired = redis.call('ZRANGEBYSCORE', 'mesh:leases', '-inf', text(by), 'LIMIT', 0, {SWEEP_LIMIT})
 for _, key in ipairs(expired) do remove(key, 'its lease expired') end
 local limit = text(time - tonumber(ARGV[4]))
 local idle = redis.call('ZRANGEBYSCORE', 'mesh:idle', '-inf', limit, 'LIMIT', 0, {SWEEP_LIMIT})

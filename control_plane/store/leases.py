@@ -224,10 +224,11 @@ class Leases:
                 return True
         raise StoreError(f"instance {instance}: its registration changes too fast to be drained; try again")
 
-    async def sweep(self) -> tuple[InstanceKey, ...]:
+    async def sweep(self, expired_by: int | None = None) -> tuple[InstanceKey, ...]:
         """Remove the instances whose leases expired and return them. Call it every 250 to 500 ms.
 
-        Removes nothing within one TTL of a start, a failed call or a gap. Raises StoreError.
+        `expired_by`: only those that had expired then, in ms of the store's clock. Removes nothing within
+        one TTL of a start, a failed call or a gap. Raises StoreError.
         """
         grace = self._grace
         if grace is None:
@@ -240,6 +241,7 @@ class Leases:
             grace.last_sweep,
             round(gap * 1000),
             round(self._idle_ttl * 1000),
+            "" if expired_by is None else expired_by,
         )
         if paused:
             self._grace = self._grace_from(now)

@@ -28,15 +28,19 @@ class SilentLeases:
         self._extension = round(ttl * 1000 / 3)
         self.since: Mapping[InstanceKey, float] = MappingProxyType({})
 
-    async def keep(self, which_work: WhichWork) -> None:
-        """Extend the overdue leases of instances that work; sweep afterwards. Raises StoreError."""
-        overdue, silent = await self._connection.run_script(lease_scripts.KEEP, self._extension)
+    async def keep(self, which_work: WhichWork) -> int:
+        """Extend the overdue leases of instances that work. Returns the time, for `sweep`.
+
+        Nobody has asked about a lease that expires later. Raises StoreError.
+        """
+        overdue, silent, time = await self._connection.run_script(lease_scripts.KEEP, self._extension)
         alive = which_work([_parse(text) for text in overdue]) if overdue else ()
         if alive:
             keys = [str(key) for key in alive]
-            _, silent = await self._connection.run_script(lease_scripts.KEEP, self._extension, *keys)
-        since = zip(silent[::2], silent[1::2], strict=True)
-        self.since = MappingProxyType({_parse(text): float(time) / 1000 for text, time in since})
+            _, silent, _ = await self._connection.run_script(lease_scripts.KEEP, self._extension, *keys)
+        pairs = zip(silent[::2], silent[1::2], strict=True)
+        self.since = MappingProxyType({_parse(text): float(since) / 1000 for text, since in pairs})
+        return int(time)
 
 
 def _parse(text: str) -> InstanceKey:

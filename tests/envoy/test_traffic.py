@@ -286,7 +286,7 @@ def test_an_intercept_takes_the_requests_with_its_header_and_ends_with_its_proce
             until(partial(_answers, call, dev, "mine"), "the request is taken")
             assert call(headers={"x-dev": "you"}).json()["name"] in VERSIONS
             assert call(headers={**dev, "x-tester": "yes"}).json()["name"] == "mine"
-        assert shares(mesh, VERSIONS, 500) == close_to(v1=50, v2=50, v3=0)
+        assert shares(mesh, VERSIONS) == close_to(v1=50, v2=50, v3=0)
         instance.stop()
     until(lambda: mesh.get("front-1", "http://back/echo", headers=dev).json()["name"] in VERSIONS, "it ended")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from meshwright.control_plane.store.leases import InstanceKey
 from meshwright.control_plane.store.store import Store
 from tests.control_plane.store.samples import instance, until
@@ -11,8 +13,8 @@ WORKS, DEAD = InstanceKey("orders", "orders-1"), InstanceKey("orders", "orders-2
 
 async def sweep(store: Store) -> tuple[InstanceKey, ...]:
     """What the control plane does twice a second."""
-    await store.silent_leases.keep(lambda keys: [key for key in keys if key == WORKS])
-    return await store.leases.sweep()
+    asked_until = await store.silent_leases.keep(lambda keys: [key for key in keys if key == WORKS])
+    return await store.leases.sweep(asked_until)
 
 
 async def swept(store: Store, expired: list[InstanceKey]) -> bool:
@@ -57,9 +59,29 @@ async def test_silent_instance_that_no_longer_works_expires(store: Store) -> Non
     await until(silent)
 
     async def expired() -> bool:
-        await store.silent_leases.keep(lambda _: ())
-        return WORKS in await store.leases.sweep()
+        asked_until = await store.silent_leases.keep(lambda _: ())
+        return WORKS in await store.leases.sweep(asked_until)
 
     await until(expired)
     await store.silent_leases.keep(lambda _: ())
     assert store.silent_leases.since == {}
+
+
+async def test_a_lease_that_expires_between_question_and_sweep_is_asked_about_first(store: Store) -> None:
+    await store.leases.register(instance("orders-1"))
+    asked_until = await store.silent_leases.keep(lambda _: ())
+
+    async def overdue() -> bool:
+        overdue_keys: list[InstanceKey] = []
+
+        def note(keys: Collection[InstanceKey]) -> Collection[InstanceKey]:
+            overdue_keys.extend(keys)
+            return ()
+
+        await store.silent_leases.keep(note)
+        assert await store.leases.sweep(asked_until) == ()
+        return overdue_keys == [WORKS]
+
+    await until(overdue)
+    assert await sweep(store) == ()
+    assert [registered.instance for registered in await store.leases.instances()] == ["orders-1"]
