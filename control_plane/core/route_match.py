@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 from meshwright.control_plane.core.hostnames import most_specific
 from meshwright.control_plane.core.routes import ranked_routes
+from meshwright.control_plane.core.text_match import header_matches, text_described, text_matches
 from meshwright.control_plane.core.views import HostView, RuleView
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies import re2
-
-Headers = tuple[tuple[str, str], ...]
-"""Headers as sent: names in any case, with values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +25,15 @@ class RoutedRequest:
     path: str
     headers: Sequence[tuple[str, str]] = ()
 
+    def values(self, name: str) -> Sequence[str]:
+        """The values of a header, `:method`, `:authority` or `:path`."""
+        if name in (":method", ":authority", ":path"):
+            return ({":method": self.method, ":authority": self.host, ":path": self.path}[name],)
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
     def header(self, name: str) -> str | None:
         """The values of a header, joined by commas; None without one."""
-        if name == ":method":
-            return self.method
-        values = [value for key, value in self.headers if key.lower() == name]
+        values = self.values(name)
         return ",".join(values) if values else None
 
 
@@ -56,46 +58,83 @@ def matching(host: HostView, request: RoutedRequest) -> tuple[tuple[RuleView, v3
 
 def matches(match: v3.RouteMatch, request: RoutedRequest) -> bool:
     """Whether a route is for the request."""
+    return not mismatch(match, request)
+
+
+def mismatch(match: v3.RouteMatch, request: RoutedRequest) -> str:
+    """Why a route is not for the request, by the first part that does not match; empty if it is for it.
+
+    What a filter of the proxy has noted (`filter_state`) counts as matched.
+    """
     path, _, query = request.path.partition("?")
+    if match.HasField("connect_matcher") != (request.method == "CONNECT"):
+        return "it is for CONNECT" if match.HasField("connect_matcher") else "it is not for CONNECT"
+    if not match.HasField("connect_matcher") and not _is_path(match, path):
+        return f"path {path} is not {path_described(match)}"
+    if match.HasField("grpc") and not (request.header("content-type") or "").startswith("application/grpc"):
+        return "it is for gRPC"
+    for item in match.headers:
+        if not header_matches(item, request.values(item.name)):
+            return _unmatched(item, request)
     pairs = [pair.partition("=") for pair in query.split("&")]
     parameters = {name: value for name, _, value in reversed(pairs)}
-    content = request.header("content-type") or ""
-    return (
-        _is_path(match, path)
-        and (not match.HasField("grpc") or content.startswith("application/grpc"))
-        and all(
-            (value := request.header(item.name)) is not None and _is_text(item.string_match, value)
-            for item in match.headers
-        )
-        and all(
-            item.name in parameters and _is_text(item.string_match, parameters[item.name])
-            for item in match.query_parameters
-        )
-    )
+    for parameter in match.query_parameters:
+        value = parameters.get(parameter.name)
+        if value is None or (
+            parameter.HasField("string_match") and not text_matches(parameter.string_match, value)
+        ):
+            problem = "there is none" if value is None else f"it is {value!r}"
+            return f"query parameter {parameter.name} {text_described(parameter.string_match)}: {problem}"
+    return ""
 
 
-def rewritten(action: v3.RouteAction, path: str) -> str:
+def _unmatched(matcher: v3.HeaderMatcher, request: RoutedRequest) -> str:
+    sent = request.header(matcher.name)
+    problem = "there is none" if sent is None else f"it is {sent!r}"
+    return f"{_header_described(matcher)}: {problem}"
+
+
+def described(match: v3.RouteMatch) -> str:
+    """What a route is for, in words."""
+    parts = ["CONNECT"] if match.HasField("connect_matcher") else [f"path {path_described(match)}"]
+    parts += ["gRPC"] if match.HasField("grpc") else []
+    parts += [_header_described(item) for item in match.headers]
+    parts += [
+        f"query parameter {item.name} {text_described(item.string_match)}" for item in match.query_parameters
+    ]
+    return ", ".join(parts)
+
+
+def _header_described(matcher: v3.HeaderMatcher) -> str:
+    if matcher.WhichOneof("header_match_specifier") in (None, "present_match"):
+        return f"{_header_name(matcher)} {'absent' if matcher.invert_match else 'present'}"
+    denied = "not " if matcher.invert_match else ""
+    return f"{_header_name(matcher)} {denied}{text_described(matcher.string_match)}"
+
+
+def _header_name(matcher: v3.HeaderMatcher) -> str:
+    names = {":method": "method", ":authority": "host", ":path": "path"}
+    return names.get(matcher.name, f"header {matcher.name}")
+
+
+def path_described(match: v3.RouteMatch) -> str:
+    """`exactly /a`, `below /a`, `matched by /a.*`."""
+    match match.WhichOneof("path_specifier"):
+        case "path":
+            return f"exactly {match.path}"
+        case "path_separated_prefix":
+            return f"{match.path_separated_prefix} or below"
+        case "safe_regex":
+            return f"matched by {match.safe_regex.regex}"
+    return f"{match.prefix or '/'} or longer"
+
+
+def rewritten(action: v3.RouteAction | v3.RedirectAction, path: str) -> str:
     """The path (without a query) that the route's destination gets."""
-    if not action.HasField("regex_rewrite"):
-        return path
-    rewrite = action.regex_rewrite
-    return re2.substitute(rewrite.pattern.regex, rewrite.substitution, path)
-
-
-def with_changes(headers: Headers, target: v3.Route | v3.WeightedCluster.ClusterWeight) -> Headers:
-    """The headers after those that a route or backend removes, sets and adds, in Envoy's order.
-
-    A header whose value depends on more than the request is left out.
-    """
-    removed = {name.lower() for name in target.request_headers_to_remove}
-    changed = [pair for pair in headers if pair[0].lower() not in removed]
-    for option in target.request_headers_to_add:
-        name, value = option.header.key.lower(), option.header.value
-        if option.append_action == v3.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD:
-            changed = [pair for pair in changed if pair[0].lower() != name]
-        if "%" not in value.replace("%%", ""):
-            changed.append((name, value.replace("%%", "%")))
-    return tuple(changed)
+    if action.HasField("regex_rewrite"):
+        rewrite = action.regex_rewrite
+        return re2.substitute(rewrite.pattern.regex, rewrite.substitution, path)
+    return path
 
 
 def _is_path(match: v3.RouteMatch, path: str) -> bool:
@@ -110,9 +149,3 @@ def _is_path(match: v3.RouteMatch, path: str) -> bool:
         case "safe_regex":
             return re2.fullmatch(match.safe_regex.regex, path)
     return False
-
-
-def _is_text(match: v3.StringMatcher, text: str) -> bool:
-    if match.HasField("safe_regex"):
-        return re2.fullmatch(match.safe_regex.regex, text)
-    return text == match.exact

@@ -17,6 +17,9 @@ from meshwright.control_plane.envoy import codec, v3
 
 _HEADER, _CHECKED = "traceparent", "x-meshwright-traceparent"
 
+PARENT_HEADERS = (_HEADER, _CHECKED)
+"""The header of the trace context, and the one that holds it while it is checked."""
+
 _LENGTHS = "^[0-f]{2}-[0-f]{32}-[0-f]{16}-[0-f]{2}$"
 # One range instead of [0-9a-f]: Envoy accepts programs of at most 100 instructions in expressions.
 

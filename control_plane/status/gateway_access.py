@@ -8,15 +8,9 @@ from dataclasses import dataclass, replace
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.models.authorization import Access, AccessQuery
 from meshwright.control_plane.core.attachment import EffectivePolicy
+from meshwright.control_plane.core.header_changes import Headers, with_changes
 from meshwright.control_plane.core.normal_path import normalized
-from meshwright.control_plane.core.route_match import (
-    Headers,
-    RoutedRequest,
-    host_for,
-    matching,
-    rewritten,
-    with_changes,
-)
+from meshwright.control_plane.core.route_match import RoutedRequest, host_for, matching, rewritten
 from meshwright.control_plane.core.views import GatewayView, HostView, RuleView
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.errors import InputError
