@@ -14,6 +14,7 @@ PURE = (
     "cli/convert/istio/",
     "cli/convert/reading.py",
     "control_plane/core/",
+    "control_plane/explain/",
     "control_plane/policies/",
     "control_plane/envoy/v3.py",
     "control_plane/envoy/messages.py",

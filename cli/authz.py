@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from meshwright.cli.authz_check import LEVELS, check_lines, pair, probe_lines
+from meshwright.cli import call_query
+from meshwright.cli.authz_check import LEVELS, check_lines, probe_lines
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
@@ -26,26 +27,6 @@ REMEMBERED_SECONDS = 3600.0
 """How long the mesh remembers who called what."""
 
 
-_Caller = Annotated[
-    str, typer.Option("--from", metavar="NAME", help="The calling service or gateway. [default: none]")
-]
-_Service = Annotated[str, typer.Option("--to", metavar="SERVICE", help="The called service.")]
-_Gateway = Annotated[
-    str, typer.Option("--gateway", metavar="NAME", help="The gateway that a client outside calls.")
-]
-_Port = Annotated[
-    str,
-    typer.Option("--port", metavar="NAME", help="The name of its port or listener. [default: the first]"),
-]
-_Host = Annotated[str, typer.Option("--host", metavar="HOST", help="The Host header. [default: the service]")]
-_Headers = Annotated[
-    list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="A header, repeatable.")
-]
-_Claims = Annotated[
-    list[str] | None,
-    typer.Option("--claim", metavar="NAME=VALUE", help="A claim of a verified token, repeatable."),
-]
-_Address = Annotated[str, typer.Option("--address", metavar="IP", help="The address of the client.")]
 _Probe = Annotated[bool, typer.Option("--probe", help="Ask the sidecars of the called service too.")]
 
 
@@ -63,17 +44,17 @@ def authz() -> None:
 
 @app.command(cls=MeshCommand)
 def check(
-    method: Annotated[str, typer.Argument(metavar="[METHOD]", help="The HTTP method.")] = "GET",
-    path: Annotated[str, typer.Argument(metavar="[PATH]", help="The path.")] = "/",
+    method: call_query.Method = "GET",
+    path: call_query.Path = "/",
     *,
-    caller: _Caller = "",
-    service: _Service = "",
-    gateway: _Gateway = "",
-    port: _Port = "",
-    host: _Host = "",
-    headers: _Headers = None,
-    claims: _Claims = None,
-    address: _Address = "127.0.0.1",
+    caller: call_query.Caller = "",
+    service: call_query.Called = "",
+    gateway: call_query.Gateway = "",
+    port: call_query.PortName = "",
+    host: call_query.Host = "",
+    headers: call_query.Headers = None,
+    claims: call_query.Claims = None,
+    address: call_query.Address = "127.0.0.1",
     probe: _Probe = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
@@ -100,8 +81,8 @@ def check(
         "path": path,
         "host": host,
         "port": port,
-        "headers": [[part.strip() for part in pair(header, ":")] for header in headers or ()],
-        "claims": dict(pair(claim, "=") for claim in claims or ()),
+        "headers": call_query.headers_of(headers),
+        "claims": call_query.claims_of(claims),
     }
     result = call_api(calls.probe_access(query) if probe else calls.check_access(query), state)
     verdict = result["check"] if probe else result

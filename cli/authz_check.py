@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from meshwright.cli.output import Level, status_text
-from meshwright.control_plane.errors import InputError
 
 LEVELS: Mapping[str, Level] = {"allowed": "good", "partly": "partial", "denied": "bad"}
 
@@ -50,11 +49,3 @@ def probe_lines(probe: Mapping[str, Any]) -> Iterator[str]:
         text = f"{sidecar['instance']} says {verdict}{f': {reason}' if reason else ''}"
         level: Level = "partial" if verdict == "unknown" else "good" if verdict == expected else "bad"
         yield f"  {status_text(level, text)}"
-
-
-def pair(text: str, separator: str) -> tuple[str, str]:
-    """The two parts of an option; raises InputError."""
-    name, found_at, value = text.partition(separator)
-    if not name or not found_at:
-        raise InputError(f"{text!r}: write NAME{separator}VALUE")
-    return name, value

@@ -45,6 +45,7 @@ COMMANDS = {
     "down": CommandEntry("down", "down", "Stop the mesh that `mesh up` started."),
     "edit": CommandEntry("edit", "edit", "Edit a policy in your editor, and apply it."),
     "events": CommandEntry("events", "events", "Show recent events, and with -f new ones."),
+    "explain": CommandEntry("explain", "explain", "Explain what becomes of a request, before it is sent."),
     "export": CommandEntry("gitops.export", "export", "Write all policies to a folder, a file for each."),
     "forget": CommandEntry("forget", "forget", "Remove a service that has no instances."),
     "get": CommandEntry("get", "get", "Show the current policies."),

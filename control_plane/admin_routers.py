@@ -10,6 +10,7 @@ from meshwright.control_plane.admin.protocols import RunCommand, StatusSource, V
 from meshwright.control_plane.admin.rollout_editor import RolloutEditor
 from meshwright.control_plane.admin.route import Router
 from meshwright.control_plane.admin.routers.authorization import AuthorizationRouter
+from meshwright.control_plane.admin.routers.call_explanations import CallExplanationRouter
 from meshwright.control_plane.admin.routers.events import EventsRouter
 from meshwright.control_plane.admin.routers.evictions import Evict, EvictionsRouter
 from meshwright.control_plane.admin.routers.explain import ExplainRouter
@@ -82,6 +83,7 @@ def build_routers(
             discount_probes=mesh.discount_probes,
             run_command=run_command,
         ),
+        CallExplanationRouter(revisions, mesh.explain_call),
         EventsRouter(EventSubscriptions(store.events), monotonic=time.monotonic),
         TracesRouter(mesh.traces),
         JaegerRouter(mesh.traces),

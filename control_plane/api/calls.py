@@ -292,6 +292,11 @@ def observed_calls(seconds: float) -> ApiCall:
     return ApiCall("GET", _path("authz", "observed", seconds=seconds))
 
 
+def explain_call(query: Mapping[str, Any]) -> ApiCall:
+    """What becomes of a request before it is sent; the fields of an AccessQuery → CallExplanation."""
+    return ApiCall("POST", f"{PREFIX}/explain", query)
+
+
 # --- traces, requests, events -------------------------------------------------------------------------
 
 

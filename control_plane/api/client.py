@@ -10,12 +10,13 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import aiohttp
 from pydantic import ValidationError
 
 from meshwright.control_plane.api import calls, mesh_locator
+from meshwright.control_plane.api.access_client import AccessCalls, Model
 from meshwright.control_plane.api.calls import (
     DEFAULT_OPTIONS,
     ApiCall,
@@ -25,14 +26,6 @@ from meshwright.control_plane.api.calls import (
 )
 from meshwright.control_plane.api.errors import ApiError, UnreachableError, os_error_text, parse_response
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
-from meshwright.control_plane.api.models.authorization import (
-    AccessCheck,
-    AccessMatrix,
-    AccessProbe,
-    AccessQuery,
-    ObservedCalls,
-)
-from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.commands import (
     LOG_LEVEL_DEFAULT_SECONDS,
     InstanceRestart,
@@ -67,8 +60,6 @@ from meshwright.control_plane.api.models.topology import (
 )
 from meshwright.control_plane.api.models.traces import Trace, TraceList, TraceSummary
 
-Model = TypeVar("Model", bound=ApiModel)
-
 Document = Mapping[str, Any] | SourcedDocument
 """A policy document; a SourcedDocument also carries its location for error messages."""
 
@@ -76,7 +67,7 @@ STREAM_TIMEOUT = 40.0
 """Seconds without a byte after which an event stream is dead: the server sends a comment every 15."""
 
 
-class Client:
+class Client(AccessCalls):
     """A session with one mesh, used as an async context manager."""
 
     def __init__(self, endpoint: ApiEndpoint) -> None:
@@ -258,24 +249,6 @@ class Client:
     async def service_policies(self, name: str, caller: str = "") -> ServicePolicies:
         """Policies that target a service or gateway, or with `caller` one edge; those in force first."""
         return await self._send(calls.service_policies(name, caller), ServicePolicies)
-
-    # --- authorization ----------------------------------------------------------------------------
-
-    async def check_access(self, query: AccessQuery) -> AccessCheck:
-        """Whether the Authorizations in force would let a call through, and which policy decides."""
-        return await self._send(calls.check_access(query.model_dump(by_alias=True)), AccessCheck)
-
-    async def probe_access(self, query: AccessQuery) -> AccessProbe:
-        """The same, and what sidecars of the called service say: a proxy of the caller asks them."""
-        return await self._send(calls.probe_access(query.model_dump(by_alias=True)), AccessProbe)
-
-    async def access_matrix(self) -> AccessMatrix:
-        """Who may call what."""
-        return await self._send(calls.access_matrix(), AccessMatrix)
-
-    async def observed_calls(self, seconds: float = 3600.0) -> ObservedCalls:
-        """Who called what within the last `seconds`, at most a quarter of an hour."""
-        return await self._send(calls.observed_calls(seconds), ObservedCalls)
 
     # --- traces, requests, events -----------------------------------------------------------------
 

@@ -6,7 +6,7 @@ What the sidecars of a service enforce is decided here by the same rules, withou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from meshwright.control_plane.api.models.authorization import (
@@ -60,11 +60,7 @@ def check(
         )
     verdict = _at_gateway(translation, query) if query.gateway else _at_service(translation, query)
     decision = verdict.decision
-    states = [
-        proxy.state
-        for proxy in proxies
-        if (proxy.service, proxy.role) == verdict.place and proxy.state != "disconnected"
-    ]
+    states = states_of(*verdict.place, proxies)
     return AccessCheck(
         allowed=decision is not None and decision.allowed,
         place=verdict.place[0],
@@ -72,7 +68,9 @@ def check(
         services=verdict.services,
         message=_MESSAGES[decision.reason] if decision else verdict.refusal,
         rule=decision.rule if decision else "",
-        policies=tuple(_blamed(decision, attribution, sources)) if decision else (),
+        policies=tuple(
+            policy_of(ref, attribution, sources) for ref in (decision.policies if decision else ())
+        ),
         audited=decision.audited if decision else (),
         sidecars=len(states),
         synced=states.count("synced"),
@@ -223,13 +221,13 @@ def _is_gateway(translation: Translation, name: str) -> bool:
 
 
 def _tokens(query: AccessQuery) -> tuple[Mapping[str, object], ...]:
-    return (_nested(query.claims),) if query.claims else ()
+    return (claims_of(query),) if query.claims else ()
 
 
-def _nested(claims: Mapping[str, str]) -> dict[str, object]:
-    """Claims as in a token: `realm.role` is role in the object realm."""
+def claims_of(query: AccessQuery) -> dict[str, object]:
+    """Claims as in a token: `realm.role` is role in the object realm. Raises InputError."""
     token: dict[str, object] = {}
-    for name, value in claims.items():
+    for name, value in query.claims.items():
         *path, last = name.split(".")
         place = token
         for part in path:
@@ -241,11 +239,16 @@ def _nested(claims: Mapping[str, str]) -> dict[str, object]:
     return token
 
 
-def _blamed(
-    decision: AccessDecision, attribution: PolicyAttribution, sources: Mapping[str, str]
-) -> Iterator[AccessPolicy]:
-    for ref in decision.policies:
-        change = attribution.last_change(ref)
-        yield AccessPolicy(
-            name=ref, source=sources.get(ref, ""), revision=change.revision, author=change.author
-        )
+def policy_of(ref: str, attribution: PolicyAttribution, sources: Mapping[str, str]) -> AccessPolicy:
+    """The policy `Kind/name` with where it is from, and its last change."""
+    change = attribution.last_change(ref)
+    return AccessPolicy(name=ref, source=sources.get(ref, ""), revision=change.revision, author=change.author)
+
+
+def states_of(name: str, role: str, proxies: Iterable[ProxyStatus]) -> tuple[str, ...]:
+    """The states of the proxies of a service or gateway that are connected."""
+    return tuple(
+        proxy.state
+        for proxy in proxies
+        if (proxy.service, proxy.role) == (name, role) and proxy.state != "disconnected"
+    )

@@ -13,6 +13,7 @@ from meshwright.control_plane.api.models.authorization import (
     AccessQuery,
     ObservedCalls,
 )
+from meshwright.control_plane.api.models.call_explanation import CallExplanation
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import ServicePolicies
 from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyReport, ProxyStatus
@@ -45,6 +46,7 @@ from meshwright.control_plane.push.judge import ProxyTraffic
 from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.status import access, access_probe, status
 from meshwright.control_plane.status.access_probe import ProbePlan
+from meshwright.control_plane.status.call_explanation import explanation
 from meshwright.control_plane.status.certificates import node_certificates
 from meshwright.control_plane.status.circuit_breakers import edge_breakers
 from meshwright.control_plane.status.known_nodes import bounded_reports
@@ -164,10 +166,20 @@ class MeshReadModel:
         self, query: AccessQuery, changes: Sequence[RevisionInfo], sources: Mapping[str, str]
     ) -> AccessCheck:
         """The verdict of the Authorizations in force on a call."""
-        translation, world = self._reconciler.translation, self._reconciler.world
+        translation, proxies = self._reconciler.translation, self._sync.proxies()
+        return access.check(translation, query, self._changed_by(changes), sources, proxies)
+
+    def explain_call(
+        self, query: AccessQuery, changes: Sequence[RevisionInfo], sources: Mapping[str, str]
+    ) -> CallExplanation:
+        """What the proxies of the mesh would do with a request."""
+        translation, proxies = self._reconciler.translation, self._sync.proxies()
+        return explanation(translation, query, self._changed_by(changes), sources, proxies)
+
+    def _changed_by(self, changes: Sequence[RevisionInfo]) -> PolicyAttribution:
+        translation = self._reconciler.translation
         attachments = translation.resolver.attachments if translation else None
-        attribution = PolicyAttribution(world.documents, changes, attachments=attachments)
-        return access.check(translation, query, attribution, sources, self._sync.proxies())
+        return PolicyAttribution(self._reconciler.world.documents, changes, attachments=attachments)
 
     def plan_probe(self, query: AccessQuery) -> ProbePlan:
         """How to ask the sidecars of a called service for their verdict on a call."""

@@ -15,6 +15,7 @@ from meshwright.control_plane.admin.protocols import EditPreview, unverified
 from meshwright.control_plane.admin.rollout_editor import RolloutEditor
 from meshwright.control_plane.admin.route import Route, Router
 from meshwright.control_plane.admin.routers.authorization import AuthorizationRouter
+from meshwright.control_plane.admin.routers.call_explanations import CallExplanationRouter
 from meshwright.control_plane.admin.routers.events import EventsRouter
 from meshwright.control_plane.admin.routers.evictions import EvictionsRouter
 from meshwright.control_plane.admin.routers.explain import ExplainRouter
@@ -39,6 +40,7 @@ from meshwright.control_plane.admin.routers.wait import WaitRouter
 from meshwright.control_plane.admin.token_files import ensure_read_token, ensure_token
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
 from meshwright.control_plane.api.models.authorization import AccessCheck, AccessMatrix, ObservedCalls
+from meshwright.control_plane.api.models.call_explanation import CallExplanation
 from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.lint import LintFinding, LintReport
@@ -249,6 +251,10 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
             ),
             discount_probes=lambda _plan, _answered: None,
             run_command=fake.run_command,
+        ),
+        CallExplanationRouter(
+            fake.store,
+            lambda _query, _changes, _sources: CallExplanation(summary="forwarded", verdict="forwarded"),
         ),
         EventsRouter(NoEvents(), monotonic=time.monotonic),
         TracesRouter(traces),

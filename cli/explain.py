@@ -1,0 +1,56 @@
+"""`mesh explain`: what becomes of a request, before it is sent."""
+
+from __future__ import annotations
+
+from meshwright.cli import call_query
+from meshwright.cli.http import call_api
+from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.cli.output import colorize, echo, print_data, sanitize
+from meshwright.control_plane.api import calls
+from meshwright.control_plane.api.call_text import call_lines
+
+
+def explain(
+    method: call_query.Method = "GET",
+    path: call_query.Path = "/",
+    *,
+    caller: call_query.Caller = "",
+    service: call_query.Called = "",
+    gateway: call_query.Gateway = "",
+    port: call_query.PortName = "",
+    host: call_query.Host = "",
+    headers: call_query.Headers = None,
+    claims: call_query.Claims = None,
+    address: call_query.Address = "127.0.0.1",
+    output: OutputOption = Output.table,
+    state: StateOption = None,
+) -> None:
+    """Explain what becomes of a request, before it is sent, and which policy decides each step.
+
+    The request is not made: the answer is computed from the configuration that the proxies are sent, first
+    that of the caller's sidecar or of a gateway, then that of the called service. It says which route takes
+    the request and why others do not, what the filters decide, what is changed, and where it goes.
+
+    \b
+    Example:
+      mesh explain --from storefront --to orders GET /api/orders/7 -H 'x-user: a'
+      mesh explain --gateway ingress --host shop.example.com POST /cart --claim role=customer
+    """
+    query = {
+        "caller": caller,
+        "service": service,
+        "gateway": gateway,
+        "address": address,
+        "method": method,
+        "path": path,
+        "host": host,
+        "port": port,
+        "headers": call_query.headers_of(headers),
+        "claims": call_query.claims_of(claims),
+    }
+    explanation = call_api(calls.explain_call(query), state)
+    if output is not Output.table:
+        print_data(explanation, output)
+        return
+    for line in call_lines(explanation):
+        echo(colorize(sanitize(line)))

@@ -1,0 +1,138 @@
+"""The way of a request, from the resources of the caller's sidecar and those of the called service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshwright.control_plane.errors import InputError, NotFoundError
+from tests.control_plane.core.worlds import mesh, route, subset
+from tests.control_plane.explain.asking import explain, step
+
+INVENTORY = "{kind: Service, name: inventory}"
+SPLIT = route(
+    "split",
+    """{matches: [{method: POST, path: {value: /old}}]}, {matches: [{path: {value: /cart}}],
+      filters: [
+        {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-a, value: '1'}], remove: [x-b]}},
+        {type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /basket}}}],
+      backendRefs: [{group: meshwright.io, kind: Subset, name: v2, weight: 3}, {name: inventory}]},
+     {matches: [{path: {value: /moved}}],
+      filters: [{type: RequestRedirect, requestRedirect: {hostname: x.org, statusCode: 301}}]}""",
+) + subset("v2")  # fmt: skip
+RULES = """rules: [
+  {name: reserve, from: [{services: [orders]}], to: [{methods: [POST], paths: [{value: /reservations}]}]},
+  {name: admin, from: [{claims: [{name: realm.role, values: [admin]}]}]},
+  {name: secret, action: deny, to: [{paths: [{value: /secret}]}]}]"""
+ACCESS = mesh("Authorization", "access", RULES, INVENTORY)
+
+
+def test_a_request_without_policies_is_forwarded_to_the_app_by_mutual_tls() -> None:
+    result = explain("", path="/any")
+    assert (result.verdict, result.summary) == ("forwarded", "forwarded to inventory")
+    caller, callee = result.hops
+    assert (caller.proxy, caller.direction, callee.proxy, callee.direction) == (
+        "orders", "outbound", "inventory", "inbound",
+    )  # fmt: skip
+    assert step(caller, "transport").text == "mutual TLS to spiffe://mesh.local/service/inventory"
+    assert step(caller, "instances").text == "2 healthy"
+    assert "mutual TLS from spiffe://mesh.local/service/orders" in step(callee, "listener").text
+    assert step(callee, "application").text == "at its port http, on loopback"
+    assert (callee.proxies, callee.synced) == (2, 1)
+
+
+def test_each_share_of_a_route_is_explained_with_its_changes() -> None:
+    caller, callee = explain(SPLIT, path="/cart/7?x=1", headers=(("x-b", "2"), ("x-c", "3"))).hops
+    assert [(item.cluster, item.share) for item in caller.routes] == [
+        ("inventory/v2", 0.75),
+        ("inventory", 0.25),
+    ]
+    for taken in caller.routes:
+        assert (taken.name, taken.path) == ("HTTPRoute/split", "/basket/7?x=1")
+        assert taken.headers == (("x-c", "3"), ("x-a", "1"))
+    assert step(caller, "changes").details == ("- x-b: 2", "+ x-a: 1", "path: /cart/7?x=1 → /basket/7?x=1")
+    assert callee.of_routes == (0, 1)
+    assert callee.routes[0].path == "/basket/7?x=1"
+
+
+def test_routes_that_do_not_match_say_why_and_the_policy_says_where_it_is() -> None:
+    caller, *_ = explain(SPLIT, path="/old", method="POST").hops
+    assert "HTTPRoute/split: path /old is not /moved or below" in step(caller, "route").details
+    caller, *_ = explain(SPLIT, path="/moved/a").hops
+    (taken,) = caller.routes
+    assert (taken.status, taken.location) == (301, "http://x.org/moved/a")
+    chosen = step(caller, "route")
+    assert chosen.text == "HTTPRoute/split, route 2 of 5: path /moved or below"
+    assert [(policy.name, policy.source) for policy in chosen.policies] == [
+        ("HTTPRoute/split", "split.yaml:1")
+    ]
+
+
+def test_a_request_that_no_route_takes_gets_404_with_every_reason() -> None:
+    result = explain(SPLIT, path="/old")
+    assert (result.verdict, len(result.hops)) == ("refused", 1)
+    assert result.hops[0].routes[0].status == 404
+    assert step(result.hops[0], "route").details == (
+        "HTTPRoute/split: path /old is not /moved or below",
+        "HTTPRoute/split: path /old is not /cart or below",
+        "HTTPRoute/split: method = POST: it is 'GET'",
+    )
+
+
+def test_an_ambiguous_path_is_refused_where_routes_decide_by_path() -> None:
+    result = explain(SPLIT, path="/cart/../x")
+    assert (result.verdict, result.hops[0].routes[0].status) == ("refused", 400)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "text"),
+    [
+        ({"method": "POST", "path": "/reservations?x=1"}, 0, "allowed by rule Authorization/access/reserve"),
+        ({"path": "/reservations"}, 403, "no allow rule matches"),
+        (
+            {"path": "/secret", "claims": {"realm.role": "admin"}},
+            403,
+            "denied by rule Authorization/access/secret",
+        ),
+        ({"path": "/any", "claims": {"realm.role": "user"}}, 403, "no allow rule matches"),
+    ],
+)
+def test_the_callees_authorization_gives_its_verdict(query: dict[str, Any], status: int, text: str) -> None:
+    result = explain(ACCESS, **query)
+    callee = result.hops[-1]
+    assert callee.routes[0].status == status
+    decision = step(callee, "authorization")
+    assert (decision.text, decision.verdict) == (text, "refuses" if status else "passes")
+    assert [policy.name for policy in decision.policies] == ["Authorization/access"]
+    assert result.verdict == ("refused" if status else "forwarded")
+
+
+def test_limits_and_faults_are_uncertain_and_timeouts_are_named() -> None:
+    policies = (
+        mesh("FaultInjection", "abort", "abort: {status: 418, percent: 20}", INVENTORY)
+        + mesh("Timeout", "slow", "request: 3s", INVENTORY)
+        + mesh("Retry", "again", "attempts: 2", INVENTORY)
+    )
+    result = explain(policies)
+    caller = result.hops[0]
+    assert (result.verdict, caller.routes[0].certain) == ("may be refused", False)
+    assert step(caller, "fault").text == "answers 20 % with status 418"
+    assert step(caller, "timeout").text == "3s"
+    assert step(caller, "timeout").policies[0].name == "Timeout/slow"
+    assert step(caller, "retries").policies[0].name == "Retry/again"
+
+
+@pytest.mark.parametrize(
+    ("query", "error", "message"),
+    [
+        ({"caller": "nobody"}, NotFoundError, "no such service or gateway"),
+        ({"service": "nobody"}, NotFoundError, "no such service"),
+        ({"caller": ""}, InputError, "name the caller"),
+        ({"gateway": "nobody"}, NotFoundError, "no such gateway"),
+        ({"port": "grpc"}, InputError, "its ports are http"),
+    ],
+)
+def test_mistakes_are_one_line(query: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        explain("", **query)
