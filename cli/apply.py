@@ -126,6 +126,7 @@ def delete(
     timeout: TimeoutOption = 30.0,
     dry_run: DryRunOption = False,
     no_verify: NoVerifyOption = False,
+    immediate: ImmediateOption = False,
     message: MessageOption = "",
     base: BaseOption = None,
     output: OutputOption = Output.table,
@@ -140,7 +141,7 @@ def delete(
       mesh delete -f policies/ -m "no longer needed"
     """
     refs = _policy_refs(kind, name, files)
-    options = change_options(base, message, dry_run=dry_run, verify=not no_verify)
+    options = change_options(base, message, dry_run=dry_run, verify=not no_verify, immediate=immediate)
     result = call_api(calls.delete(refs, options), state)
     print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:

@@ -13,6 +13,7 @@ from meshwright.cli.errors import warn
 from meshwright.cli.http import call_api
 from meshwright.cli.options import (
     DryRunOption,
+    ImmediateOption,
     MessageOption,
     Output,
     OutputOption,
@@ -33,6 +34,7 @@ def edit(
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
     dry_run: DryRunOption = False,
+    immediate: ImmediateOption = False,
     message: MessageOption = "",
     output: OutputOption = Output.table,
     state: StateOption = None,
@@ -51,7 +53,8 @@ def edit(
     if not name:
         raise InputError(f"{kind}: no name: use `mesh edit KIND/NAME`, with one that `mesh get {kind}` lists")
     current = call_api(calls.policies(kind, name), state)
-    result = _apply_edited(current, message, dry_run=dry_run, state=state)
+    options = change_options(current["revision"], message, dry_run=dry_run, immediate=immediate)
+    result = _apply_edited(current, options, state)
     if result is None:
         echo("not changed")
         return
@@ -60,7 +63,7 @@ def edit(
         wait_for_revision(result, timeout, state)
 
 
-def _apply_edited(current: Any, message: str, *, dry_run: bool, state: Path | None) -> Any:
+def _apply_edited(current: Any, options: calls.ChangeOptions, state: Path | None) -> Any:
     """What the apply of an edited document returned, None if the text was not changed.
 
     Raises MeshError: what is wrong, and where the text is.
@@ -80,7 +83,6 @@ def _apply_edited(current: Any, message: str, *, dry_run: bool, state: Path | No
         if external_editor.read(draft) != before:
             edited = load_documents([str(draft)])
             _check_same(document, [item.document for item in edited])
-            options = change_options(current["revision"], message, dry_run=dry_run)
             result = call_api(calls.apply(edited, options), state)
     except MeshError:
         warn(f"nothing was applied; your text is in {draft}: correct it, and `mesh apply -f` it")

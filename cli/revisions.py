@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from meshwright.cli.listing import print_documents
 from meshwright.cli.options import (
     BaseOption,
     DryRunOption,
+    ImmediateOption,
     MessageOption,
     NoVerifyOption,
     Output,
@@ -58,7 +60,12 @@ def history(
         (str(r["revision"]), _format_time(r["time"]), r["author"], _changes(r["changed"]), r["message"])
         for r in revisions
     ]
-    print_table(("REVISION", "TIME", "AUTHOR", "CHANGES", "MESSAGE"), rows)
+    columns: tuple[str, ...] = ("REVISION", "TIME", "AUTHOR", "CHANGES", "MESSAGE")
+    states = [_push_state(r) for r in revisions]
+    if any(states):
+        columns = ("REVISION", "STATE", *columns[1:])
+        rows = [(number, state, *rest) for (number, *rest), state in zip(rows, states, strict=True)]
+    print_table(columns, rows)
     if not rows:
         echo("no revisions yet: `mesh apply` creates the first")
 
@@ -79,6 +86,9 @@ def show(revision: RevisionArgument, output: OutputOption = Output.table, state:
         info = detail["info"]
         time = _format_time(info["time"])
         echo(sanitize(f"revision {info['revision']} · {time} · {info['author']} · {info['message']}"))
+        if state_text := _push_state(info):
+            reason = info.get("withdrawn", "")
+            echo(sanitize(f"{state_text}: {reason}" if reason else state_text))
         for change in info["changed"]:
             echo(sanitize(f"{change['action']} {change['kind']}/{change['name']}"))
         echo("")
@@ -97,6 +107,7 @@ def rollback(
     timeout: TimeoutOption = 30.0,
     dry_run: DryRunOption = False,
     no_verify: NoVerifyOption = False,
+    immediate: ImmediateOption = False,
     message: MessageOption = "",
     base: BaseOption = None,
     output: OutputOption = Output.table,
@@ -108,12 +119,13 @@ def rollback(
     Example:
       mesh rollback
       mesh rollback 3 -m "the new weights were wrong" --wait
+      mesh rollback --immediate
     """
     if revision is None:
         last, revision = _last_two(state)
         # Not undone: a change that nobody has seen yet.
         base = last if base is None else base
-    options = change_options(base, message, dry_run=dry_run, verify=not no_verify)
+    options = change_options(base, message, dry_run=dry_run, verify=not no_verify, immediate=immediate)
     result = call_api(calls.rollback(revision, options), state)
     print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:
@@ -121,11 +133,31 @@ def rollback(
 
 
 def _last_two(state: Path | None) -> tuple[int, int]:
-    """The newest revision and the one before it; raises InputError without two."""
-    revisions = [item["revision"] for item in call_api(calls.history(2), state)["revisions"]]
+    """The newest revision and the one before it.
+
+    Raises InputError without two, and if the one before was withdrawn: the mesh has undone it by itself, and
+    its harm must not come back by an undo of that.
+    """
+    revisions = call_api(calls.history(2), state)["revisions"]
     if len(revisions) < 2:
         raise InputError("nothing to undo: the mesh has no earlier revision, see `mesh history`")
-    return revisions[0], revisions[1]
+    last, before = revisions
+    if before.get("withdrawn"):
+        raise InputError(
+            f"the last change is undone already: revision {before['revision']} was withdrawn; "
+            "`mesh rollback REV` restores an older one, see `mesh history`"
+        )
+    return last["revision"], before["revision"]
+
+
+def _push_state(info: Mapping[str, Any]) -> str:
+    """What the push in waves has made of a revision; empty for one that it has put in force.
+
+    A control plane of an earlier release does not say.
+    """
+    if info.get("on_trial"):
+        return "on trial"
+    return "withdrawn" if info.get("withdrawn") else ""
 
 
 def _format_time(seconds: float) -> str:

@@ -4,7 +4,8 @@
 mesh:format                   "2"; any other is refused
 mesh:root                     sha256 of the root certificate
 mesh:revision                 the newest revision's number
-mesh:revision:<n>             hash: author, message, time (ms), changed, documents (JSON), commit
+mesh:revision:<n>             hash: author, message, time (ms), changed, documents (JSON), commit,
+                              withdrawn (why, if it was)
 mesh:document:<sha256>        canonical JSON of one document
 mesh:push                     hash: stable (the revision in force), record (the push of the newest one, JSON),
                               generation (number of writes)
@@ -166,14 +167,18 @@ HISTORY = script(
     "history",
     """
 -- ARGV: limit, number to stay below ('' for none)
--- returns: format, newest revision, list of (number, author, message, time, changed), newest first
+-- returns: format, newest revision, list of (number, author, message, time, changed, why it was withdrawn,
+-- 1 if it is on trial), newest first
 local newest = tonumber(redis.call('GET', 'mesh:revision') or -1)
+local stable = tonumber(redis.call('HGET', 'mesh:push', 'stable') or newest)
 local first = newest
 if ARGV[2] ~= '' then first = math.min(newest, tonumber(ARGV[2]) - 1) end
 local list = {}
 for number = first, math.max(1, first - tonumber(ARGV[1]) + 1), -1 do
-  local fields = redis.call('HMGET', 'mesh:revision:' .. text(number), 'author', 'message', 'time', 'changed')
-  list[#list + 1] = {number, fields[1], fields[2], fields[3], fields[4]}
+  local fields = redis.call('HMGET', 'mesh:revision:' .. text(number),
+    'author', 'message', 'time', 'changed', 'withdrawn')
+  local on_trial = number > stable and 1 or 0
+  list[#list + 1] = {number, fields[1], fields[2], fields[3], fields[4], fields[5] or '', on_trial}
 end
 return {redis.call('GET', 'mesh:format') or '', newest, list}
 """,
@@ -183,7 +188,7 @@ COMMIT = script(
     "commit",
     """
 -- ARGV: format, base, commit id, author, message, changed, documents, '1' if it is on trial, the withdrawal
--- that it is ('' for none), then digest and text of new documents
+-- that it is ('' for none), why it withdraws all that is on trial, then digest and text of new documents
 -- returns: format, newest revision before, number of the new revision (0: conflict), its time
 -- The commit id tells a retry (the connection was lost before the reply) from a concurrent commit.
 local format = redis.call('GET', 'mesh:format') or ''
@@ -195,8 +200,16 @@ if redis.call('HGET', key, 'commit') == ARGV[3] then
   return {format, number - 1, number, tonumber(redis.call('HGET', key, 'time'))}
 end
 if newest ~= number - 1 then return {format, newest, 0, 0} end
-for index = 10, #ARGV, 2 do redis.call('SET', 'mesh:document:' .. ARGV[index], ARGV[index + 1]) end
+for index = 11, #ARGV, 2 do redis.call('SET', 'mesh:document:' .. ARGV[index], ARGV[index + 1]) end
 local time = now()
+if ARGV[9] ~= '' then
+  redis.call('LPUSH', 'mesh:push:withdrawn', ARGV[9])
+  redis.call('LTRIM', 'mesh:push:withdrawn', 0, 49)
+  local stable = tonumber(redis.call('HGET', 'mesh:push', 'stable') or newest)
+  for trial = stable + 1, newest do
+    redis.call('HSET', 'mesh:revision:' .. text(trial), 'withdrawn', ARGV[10])
+  end
+end
 if ARGV[8] == '1' then
   redis.call('HSETNX', 'mesh:push', 'stable', text(newest))
 else
@@ -204,10 +217,6 @@ else
 end
 redis.call('HDEL', 'mesh:push', 'record')
 redis.call('HINCRBY', 'mesh:push', 'generation', 1)
-if ARGV[9] ~= '' then
-  redis.call('LPUSH', 'mesh:push:withdrawn', ARGV[9])
-  redis.call('LTRIM', 'mesh:push:withdrawn', 0, 49)
-end
 redis.call('DEL', key)
 redis.call('HSET', key, 'commit', ARGV[3], 'author', ARGV[4], 'message', ARGV[5], 'time', text(time),
   'changed', ARGV[6], 'documents', ARGV[7])

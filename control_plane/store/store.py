@@ -231,6 +231,7 @@ class Store:
             revisions.serialize_documents(plan.documents),
             "1" if on_trial else "",
             withdrawal.model_dump_json() if withdrawal else "",
+            withdrawal.reason if withdrawal else "",
             *(word for pair in plan.new_texts.items() for word in pair),
         )
         if not number:
@@ -381,7 +382,9 @@ class Store:
 
 def _parse_record(record: list[Any]) -> RevisionInfo:
     """An entry of the history; one that cannot be read has only its number."""
+    *fields, withdrawn, on_trial = record
     try:
-        return revisions.parse_info(*record)
+        info = revisions.parse_info(*fields)
     except revisions.UNREADABLE:
-        return RevisionInfo(revision=record[0], author="", message="cannot be read", time=0.0)
+        info = RevisionInfo(revision=fields[0], author="", message="cannot be read", time=0.0)
+    return info.model_copy(update={"withdrawn": withdrawn, "on_trial": bool(on_trial)})

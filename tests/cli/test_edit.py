@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from tests.cli.conftest import RunMesh
@@ -49,3 +50,37 @@ async def test_edit_applies_what_the_editor_leaves_and_keeps_what_is_invalid(
         assert "inventory" in remove_draft(Path(draft))
     assert len(mesh.store.revisions) == 3
     assert "mesh edit KIND/NAME" in (await run("edit", "retry")).err
+
+
+async def test_immediate_changes_are_not_on_trial(mesh: FakeMesh, run: RunMesh) -> None:
+    mesh.store.staged = True
+    await run("apply", "-f", "-", text=retry())
+    assert "on trial" in (await run("history")).out
+    assert "on trial" in (await run("show", "1")).out
+    await run(
+        "edit", "retry/inventory-retry", "--immediate", env={"VISUAL": "sed -i 's/attempts: 2/attempts: 7/'"}
+    )
+    await run("rollback", "--immediate")
+    await run("delete", "retry/inventory-retry", "--immediate")
+    revisions = [revision.info for revision in mesh.store.revisions[1:]]
+    assert [(info.revision, info.on_trial) for info in revisions] == [
+        (1, True),
+        (2, False),
+        (3, False),
+        (4, False),
+    ]
+
+
+async def test_what_was_withdrawn_is_shown_and_does_not_come_back_by_an_undo(
+    mesh: FakeMesh, run: RunMesh
+) -> None:
+    await run("apply", "-f", "-", text=retry())
+    await run("apply", "-f", "-", text=retry(attempts=9))
+    withdrawn = mesh.store.revisions[2]
+    info = withdrawn.info.model_copy(update={"withdrawn": "front-1 rejected it"})
+    mesh.store.revisions[2] = replace(withdrawn, info=info)
+    await run("rollback", "1")
+    assert (await run("history")).out.splitlines()[2].split()[:2] == ["2", "withdrawn"]
+    assert "withdrawn: front-1 rejected it" in (await run("show", "2")).out
+    undo = await run("rollback")
+    assert (undo.code, "revision 2 was withdrawn" in undo.err) == (2, True)

@@ -11,12 +11,16 @@ from meshwright.control_plane.errors import NotFoundError, RevisionConflictError
 
 
 class FakeStore:
-    """With `unavailable` every call raises StoreError; `conflict_next` makes the next commit a conflict."""
+    """With `unavailable` every call raises StoreError; `conflict_next` makes the next commit a conflict.
+
+    With `staged` a revision is on trial, and stays so, unless the change is immediate.
+    """
 
     def __init__(self) -> None:
         self.revisions = [PolicyRevision(RevisionInfo(revision=0, author="", time=0.0))]
         self.unavailable = False
         self.conflict_next = False
+        self.staged = False
 
     async def current(self) -> PolicyRevision:
         self._check()
@@ -55,6 +59,7 @@ class FakeStore:
             time=1_700_000_000.0 + base,
             message=message,
             changed=changes(current.documents, documents),
+            on_trial=self.staged and not immediate,
         )
         self.revisions.append(PolicyRevision(info, tuple(documents)))
         return info

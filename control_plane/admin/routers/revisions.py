@@ -70,7 +70,8 @@ class RevisionsRouter:
     async def revision(self, params: RevisionParams, _body: NoBody) -> RevisionDetail:
         """One revision: its entry in the history and all documents of the mesh at that revision."""
         revision = await self._revisions.get(params.revision)
-        return RevisionDetail(info=revision.info, documents=tuple(shown(revision.documents)))
+        (info,) = await self._revisions.history(1, params.revision + 1)
+        return RevisionDetail(info=info, documents=tuple(shown(revision.documents)))
 
     async def rollback(self, params: RevisionParams, body: RollbackRequest) -> ApplyResponse:
         """Commit the documents of a revision as a new one; nothing happens if they are current already.

@@ -16,13 +16,19 @@ class DocumentChange(ApiModel):
 
 
 class RevisionInfo(ApiModel):
-    """One entry of the history. `time`: epoch seconds, by the store's clock."""
+    """One entry of the history. `time`: epoch seconds, by the store's clock.
+
+    `on_trial`: it is being pushed in waves, or part of the one that is. `withdrawn`: why its push ended
+    without putting it in force.
+    """
 
     revision: int
     author: str
     time: float
     message: str = ""
     changed: tuple[DocumentChange, ...] = ()
+    on_trial: bool = False
+    withdrawn: str = ""
 
 
 class RevisionDetail(ApiModel):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from meshwright.control_plane.api.models.push import Withdrawal
 from meshwright.control_plane.errors import InputError, NotFoundError, RevisionConflictError
 from meshwright.control_plane.store import lua
 from meshwright.control_plane.store.connection import Connection
@@ -110,6 +111,19 @@ async def test_history_is_paged_newest_first(store: Store) -> None:
     assert await store.history(50, before=1) == ()
     assert (await store.history(1))[0].message == "step 7"
     assert [change.action for change in (await store.history(1))[0].changed] == ["changed"]
+
+
+async def test_history_says_what_is_on_trial_and_what_was_withdrawn(store: Store) -> None:
+    await store.commit(0, by_ref(retry("a", 1)), "ann", "")
+    for number in (1, 2):
+        await store.commit(number, by_ref(retry("a", number + 1)), "ann", "", on_trial=True)
+    states = [(info.revision, info.on_trial, info.withdrawn) for info in await store.history()]
+    assert states == [(3, True, ""), (2, True, ""), (1, False, "")]
+    withdrawal = Withdrawal(revision=3, stable=1, reason="it does harm")
+    await store.commit(3, (await store.get(1)).documents, "ann", "", withdrawal=withdrawal)
+    states = [(info.revision, info.on_trial, info.withdrawn) for info in await store.history()]
+    assert states == [(4, False, ""), (3, False, "it does harm"), (2, False, "it does harm"), (1, False, "")]
+    assert (await store.pushes.read()).stable == 4
 
 
 @pytest.mark.parametrize("number", [-1, 1, 10**15])
