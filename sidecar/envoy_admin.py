@@ -19,14 +19,26 @@ TIMEOUT = aiohttp.ClientTimeout(2.0)
 LONG_TIMEOUT = 6.0
 """Seconds for responses of several megabytes. A dump of a thousand clusters takes a tenth of a second."""
 
-_ACTIVE_REQUESTS = re.compile(
-    r"(?:cluster\.app_[^:]*\.upstream_rq_active|http\.(?!admin\.|ready\.)[^:]*downstream_rq_active)"
-)
-
+_ACTIVE_REQUESTS = re.compile(r"http\.(?!admin\.|ready\.|trial\.)[^:]*downstream_rq_active")
+"""Requests of the app and its callers. Those on the trial socket are this Envoy's own checks, some of which
+the agent holds for as long as nothing changes.
+"""
 
 _TUNNELS = "cluster./connect.upstream_cx_active"
 """CONNECT tunnels. Each counts as a request of the outbound listener for as long as the client keeps it open;
 the requests inside are counted separately."""
+
+
+def count_active(stats: str, include_outbound: bool = True) -> int:
+    """The in-flight requests in Envoy's statistics; without `include_outbound` not those of the app."""
+    lines = (line.rsplit(": ", 1) for line in stats.splitlines() if ": " in line)
+    counts = {name: int(count) for name, count in lines}
+    active = sum(
+        count
+        for name, count in counts.items()
+        if _ACTIVE_REQUESTS.fullmatch(name) and (include_outbound or not name.startswith("http.out"))
+    )
+    return active - (counts.get(_TUNNELS, 0) if include_outbound else 0)
 
 
 class EnvoyAdminError(Exception):
@@ -77,14 +89,7 @@ class EnvoyAdminClient:
     async def active_requests(self, include_outbound: bool = True) -> int:
         """The number of in-flight requests; without `include_outbound` not those that the app makes."""
         _, text = await self._request("GET", "/stats?filter=(rq_active|connect.upstream_cx_active)$")
-        lines = (line.rsplit(": ", 1) for line in text.splitlines() if ": " in line)
-        counts = {name: int(count) for name, count in lines}
-        active = sum(
-            count
-            for name, count in counts.items()
-            if _ACTIVE_REQUESTS.fullmatch(name) and (include_outbound or not name.startswith("http.out"))
-        )
-        return active - (counts.get(_TUNNELS, 0) if include_outbound else 0)
+        return count_active(text, include_outbound)
 
     async def wait_idle(self, limit: float, include_outbound: bool = True) -> bool:
         """Wait up to `limit` seconds for in-flight requests to finish; False when some remain.

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from meshwright.control_plane.api.models.proxies import ClusterReport, ProxyReport
+from meshwright.sidecar.envoy_admin import count_active
 from meshwright.sidecar.envoy_stats import (
     HEARTBEAT_INTERVAL,
     MAX_CLUSTERS,
@@ -114,3 +115,20 @@ def test_changes_are_sent_at_once_and_heartbeats_in_time() -> None:
     assert should_send(last, unchanged, HEARTBEAT_INTERVAL)
     for change in ({"expires": 20.0}, {"connected": True}, {"clusters": (ClusterReport(cluster="b"),)}):
         assert should_send(last, unchanged.model_copy(update=change), 0.1)
+
+
+ACTIVE = """\
+cluster./agent.upstream_rq_active: 10
+cluster./app/http.upstream_rq_active: 1
+cluster./connect.upstream_cx_active: 1
+http.admin.downstream_rq_active: 1
+http.inbound.downstream_rq_active: 1
+http.outbound.downstream_rq_active: 4
+http.ready.downstream_rq_active: 1
+http.trial.downstream_rq_active: 10
+"""
+
+
+def test_requests_of_the_app_are_in_flight_and_not_envoys_own_nor_tunnels() -> None:
+    assert count_active(ACTIVE) == 1 + 4 - 1
+    assert count_active(ACTIVE, include_outbound=False) == 1
