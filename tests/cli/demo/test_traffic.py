@@ -105,13 +105,13 @@ def stock_is_read(running: Demo) -> bool:
     return all(requests.get(url, headers=headers, timeout=20).status_code == 200 for _ in range(10))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_fault_is_removed_after_any_signal(running: Demo, number: int) -> None:
+def test_the_fault_is_removed_after_a_signal(running: Demo) -> None:
+    """SIGTERM here; Ctrl-C is sent while the control plane is down."""
     options = ("--traffic", "5", "--fault", "inventory:fail:600")
     until(lambda: stock_is_read(running), "a breaker that a fault opened has closed", 120)
     with demo(running.folder, running.environment, *options) as child:
         until(running.faults, "the fault")
-        child.send_signal(number)
+        child.send_signal(signal.SIGTERM)
         out, _ = child.communicate(timeout=120)
     assert child.returncode == 0
     assert running.faults() == []
