@@ -60,7 +60,7 @@ class Pair(NamedTuple):
 
 
 @contextlib.contextmanager
-def second_control_plane(first: Mesh, state: Path) -> Iterator[Mesh]:
+def second_control_plane(first: Mesh, state: Path, **more: str) -> Iterator[Mesh]:
     """A control plane with the store, the root certificate and the key of join tokens of the first."""
     path = first.state
     shared = {
@@ -70,7 +70,7 @@ def second_control_plane(first: Mesh, state: Path) -> Iterator[Mesh]:
         "MESH_CA_KEY": str(path / "ca" / "root.key"),
         "MESH_CA_TOKENS_KEY": str(path / "ca" / "tokens.key"),
     }
-    environment = settings(state, **shared)
+    environment = settings(state, **shared, **more)
     (state / "mesh.json").unlink(missing_ok=True)
     with (state.parent / "second.log").open("a") as log:
         process = subprocess.Popen(

@@ -63,7 +63,11 @@ class EditRequest(StrictModel):
     """Fields of every change. `base`: the revision the change was made from; null: the current one."""
 
     base: int | None = Field(
-        None, ge=0, le=2**53, description="Fail with a conflict unless this is the newest revision."
+        None,
+        ge=0,
+        le=2**53,
+        strict=True,
+        description="Fail with a conflict unless this is the newest revision.",
     )
     message: str = Field("", max_length=1000, description="Reason for the change, shown in the history.")
     author: str = Field("", max_length=200, description="Author of the change, shown in the history.")
