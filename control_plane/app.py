@@ -150,12 +150,12 @@ class ControlPlane:
         """Counts for the global limits of proxies, in the store."""
         counting, late = (partial(self.host_problems.report, name) for name in ("limits", "late limits"))
         batches = LimitBatches(self.store.limit_counters.take, counting, time.monotonic)
-        return RateLimitService(self.callers, lambda: self.reconciler.world, batches, late)
+        return RateLimitService(self.callers, lambda: self.reconciler.worlds, batches, late)
 
     def _build_push(self) -> None:
         withdrawals = self.withdrawals = Withdrawals(self.store, self.event_watcher.revision_withdrawn)
-        model, watch = self.read_model, self._settings.push_watch
-        self.push_leader = PushLeader(self.members.id, withdrawals, self.reconciler, model, watch)
+        model, settings = self.read_model, self._settings
+        self.push_leader = PushLeader(self.members.id, withdrawals, self.reconciler, model, settings)
 
     def _build_enrolment(self) -> None:
         settings = self._settings

@@ -82,6 +82,14 @@ class ConfigReconciler:
         """The published world of the newest revision; an empty one before the first."""
         return self._published.newest.world if self._published else World(0)
 
+    @property
+    def worlds(self) -> tuple[World, ...]:
+        """That of the revision on trial, if there is one, and that of the one in force."""
+        build = self._published
+        if build is None:
+            return ()
+        return (build.trial.world, build.stable.world) if build.trial else (build.stable.world,)
+
     def problems(self) -> tuple[str, ...]:
         """What failed while the last good configuration is being served."""
         published = self._published.stable.snapshot.problems if self._published else ()

@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from meshwright.control_plane.callers import CallerCheck
-from meshwright.control_plane.core.world import World
+from meshwright.control_plane.core.world import PolicyDocument, World
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.errors import PermissionDeniedError, StoreError
 from meshwright.control_plane.limits import metrics
@@ -32,20 +32,24 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class RateLimitService:
-    """The service. `world` has the policies in force, `report` gets the problem that answers are late."""
+    """The service. `worlds` have its limits: of two with the same limit, the last one's counts.
+
+    `report` gets the problem that answers are late.
+    """
 
     def __init__(
         self,
         callers: CallerCheck,
-        world: Callable[[], World],
+        worlds: Callable[[], tuple[World, ...]],
         batches: LimitBatches,
         report: Callable[[str], None],
     ) -> None:
         self._callers = callers
-        self._world = world
+        self._worlds = worlds
         self._batches = batches
         self._late = LateAnswers(report)
-        self._current: World | None = None
+        self._current: tuple[World, ...] = ()
+        self._documents: tuple[PolicyDocument, ...] = ()
         self._table = LimitTable(())
 
     def handlers(self) -> grpc.GenericRpcHandler[bytes, bytes]:
@@ -98,11 +102,12 @@ class RateLimitService:
         return answer(results)
 
     def _limits(self) -> LimitTable:
-        world = self._world()
-        if world is not self._current:
-            if self._current is None or world.documents != self._current.documents:
-                self._table = LimitTable(world.documents)
-            self._current = world
+        worlds = self._worlds()
+        if [id(world) for world in worlds] != [id(world) for world in self._current]:
+            documents = tuple(document for world in worlds for document in world.documents)
+            if documents != self._documents:
+                self._table, self._documents = LimitTable(documents), documents
+            self._current = worlds
         return self._table
 
 

@@ -62,7 +62,7 @@ class GlobalLimit:
 
 
 class LimitTable:
-    """The global limits of some documents."""
+    """The global limits of some documents; of two of the same name the last one counts."""
 
     def __init__(self, documents: Iterable[PolicyDocument]) -> None:
         self._limits = {

@@ -49,7 +49,7 @@ def compare(
 ) -> tuple[str, str]:
     """Why the revision does harm ("" if it does not), and the figures of both sides in words.
 
-    `admitted` as `service/name`; `before`: the traffic of a service before it got the revision.
+    `admitted` as `service/name`; `before`: the last minute of a service before the trial.
     """
     with_revision = frozenset(admitted)
     services = {key.partition("/")[0] for key in with_revision}

@@ -14,10 +14,12 @@ import structlog
 
 from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.api.models.push import Push, PushReport
+from meshwright.control_plane.config import Settings
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.errors import RevisionConflictError, StoreError
 from meshwright.control_plane.push import metrics
 from meshwright.control_plane.push.judge import ProxyTraffic
+from meshwright.control_plane.push.memory import TrafficMemory
 from meshwright.control_plane.push.observer import PushObserver
 from meshwright.control_plane.push.step import Promote, PushObservation, Withdraw, step
 from meshwright.control_plane.push.withdrawal import Withdrawals
@@ -46,7 +48,7 @@ class ProxySource(Protocol):
 
 
 class PushLeader:
-    """One control plane's part in pushes; `id` names it. `watch`: seconds for which a wave is watched."""
+    """One control plane's part in pushes; `id` names it."""
 
     def __init__(
         self,
@@ -54,19 +56,27 @@ class PushLeader:
         withdrawals: Withdrawals,
         reconciler: ConfigReconciler,
         proxies: ProxySource,
-        watch: float,
+        settings: Settings,
     ) -> None:
         self._id = id
         self._pushes = withdrawals.pushes
         self._reconciler = reconciler
         self._proxies = proxies
         self._withdrawals = withdrawals
-        self._observer = PushObserver(watch)
+        self._memory = TrafficMemory(proxies.proxy_traffic, reconciler)
+        self._remembers = settings.push == "staged"
+        self._observer = PushObserver(settings.push_watch, self._memory.before)
         self._led = 0
         self._settles_at = time.monotonic() + SETTLE_SECONDS
 
     async def run(self) -> None:
-        """Lead whatever is on trial until cancelled."""
+        """Lead whatever is on trial until cancelled, and remember what services do before."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._lead())
+            if self._remembers:
+                tasks.create_task(self._memory.run())
+
+    async def _lead(self) -> None:
         while True:
             await self._reconciler.on_trial.wait()
             started = time.monotonic()
@@ -99,11 +109,9 @@ class PushLeader:
         services |= {key.partition("/")[0] for key in push.admitted}
         traffic = self._proxies.proxy_traffic(services)
         seen = self._observer.observe(push, proxies, build.stable.world, traffic, time.time())
-        await self._act(report, push, seen, traffic)
+        await self._act(report, push, seen)
 
-    async def _act(
-        self, report: PushReport, push: Push, seen: PushObservation, traffic: Sequence[ProxyTraffic]
-    ) -> None:
+    async def _act(self, report: PushReport, push: Push, seen: PushObservation) -> None:
         after = step(push, seen)
         if isinstance(after, Withdraw):
             await self._withdrawals.withdraw(report, after.reason, AUTHOR)
@@ -114,7 +122,6 @@ class PushLeader:
                 log.info("push ended", revision=push.revision, waves=push.wave, figures=seen.figures)
         elif after != push:
             if after.wave > push.wave:
-                self._observer.admit(after.current, traffic)
                 log.info("push: next wave", revision=push.revision, wave=after.wave, proxies=after.current)
             await self._pushes.save(report, after)
         current = after if isinstance(after, Push) else Push(revision=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.api.models.push import Push
@@ -17,12 +17,15 @@ from meshwright.control_plane.telemetry.topology.counters import UpstreamCounter
 class PushObserver:
     """Observes one push after the other; remembers what cannot be seen later. Times are epoch seconds."""
 
-    def __init__(self, watch: float) -> None:
+    def __init__(
+        self, watch: float, before: Callable[[Iterable[str]], Mapping[str, UpstreamCounters]]
+    ) -> None:
+        """`before`: what services did before the trial. `watch`: seconds."""
         self._watch = watch
         self._revision = 0
         self._gone_since: dict[str, float] = {}
         self._drops: Counter[str] = Counter()
-        self._before: dict[str, UpstreamCounters] = {}
+        self._before = before
 
     def observe(
         self,
@@ -35,19 +38,13 @@ class PushObserver:
         """What is seen now. `traffic` is that of the affected services."""
         if push.revision != self._revision:
             self._revision = push.revision
-            self._gone_since, self._drops, self._before = {}, Counter(), {}
+            self._gone_since, self._drops = {}, Counter()
         requests = {f"{item.service}/{item.name}": item.counters.completed for item in traffic}
-        burn, figures = compare(traffic, push.admitted, self._before)
+        before = self._before({key.partition("/")[0] for key in push.admitted})
+        burn, figures = compare(traffic, push.admitted, before)
         return PushObservation(
             now, tuple(self._affected(push, proxies, world, requests, now)), "", burn, figures, self._watch
         )
-
-    def admit(self, keys: Iterable[str], traffic: Iterable[ProxyTraffic]) -> None:
-        """Remember the traffic of services before the first of their proxies get the revision."""
-        services = {key.partition("/")[0] for key in keys} - self._before.keys()
-        for item in traffic:
-            if item.service in services:
-                self._before.setdefault(item.service, UpstreamCounters()).add(item.counters)
 
     def _affected(
         self,

@@ -8,6 +8,7 @@ here and nowhere else; the admin API sends it, clients show it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from meshwright.control_plane.api.models.policies import (
     Condition,
@@ -16,6 +17,8 @@ from meshwright.control_plane.api.models.policies import (
     PolicyState,
     PolicyStatus,
 )
+from meshwright.control_plane.api.models.push import NO_PUSH, PushReport
+from meshwright.control_plane.api.push_text import push_text
 from meshwright.control_plane.core.attachment import conflicts
 from meshwright.control_plane.core.world import PolicyDocument, World
 from meshwright.control_plane.policies.base import TargetedPolicy
@@ -70,17 +73,23 @@ def policy_statuses(
     rollouts: Mapping[str, RolloutCount],
     gateways: GatewayPorts = NO_GATEWAYS,
     certificates: NodeCertificates = NO_CERTIFICATES,
+    push: PushReport = NO_PUSH,
 ) -> tuple[PolicyStatus, ...]:
     """The status of every document of the world. `rollouts` by `Kind/name`; `gateways` are connected.
 
-    `certificates` is what they report.
+    `certificates` is what they report. What the revision on trial changed is not programmed before its push
+    has ended, though all who have it yet ACKed it.
     """
+    waves = push_text(push.model_dump())
     winners = {**conflicts(world.documents), **tcp_conflicts(world), **external_conflicts(world)}
     references = References(world, gateways, certificates)
+
+    def rollout(document: PolicyDocument) -> RolloutCount:
+        count = rollouts.get(document.ref, RolloutCount())
+        return replace(count, push=waves) if waves and document.generation > push.stable else count
+
     return tuple(
-        _status(
-            references, document, winners.get(document.ref, ""), rollouts.get(document.ref, RolloutCount())
-        )
+        _status(references, document, winners.get(document.ref, ""), rollout(document))
         for document in world.documents
     )
 
@@ -266,6 +275,8 @@ def _inapplicable(policy: TargetedPolicy) -> Iterator[ReferenceProblem]:
 
 
 def _programmed(document: PolicyDocument, rollout: RolloutCount) -> Condition:
+    if rollout.push:
+        return Condition(type="Programmed", status="False", reason="OnTrial", message=rollout.push)
     if not rollout.holders:
         is_gateway = isinstance(document.policy, Gateway)
         message = gateway_status.pending(rollout) if is_gateway else "no connected sidecar needs it yet"

@@ -15,11 +15,15 @@ ProxyHoldings = Iterable[tuple[Resource, bool, str]]
 
 @dataclass(frozen=True, slots=True)
 class RolloutCount:
-    """Proxies that hold something a policy shaped, those that ACKed all of it, and Envoy's rejections."""
+    """Proxies that hold something a policy shaped, those that ACKed all of it, and Envoy's rejections.
+
+    `push`: how far the push of the revision on trial is that changed the policy; empty if it is in force.
+    """
 
     holders: int = 0
     acked: int = 0
     rejections: tuple[str, ...] = ()
+    push: str = ""
 
     def __add__(self, other: RolloutCount) -> RolloutCount:
         """The count over two disjoint sets of proxies."""

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyReport, ProxyStatus
-from meshwright.control_plane.api.models.push import PushReport
+from meshwright.control_plane.api.models.push import NO_PUSH, PushReport
 from meshwright.control_plane.api.models.status import (
     ControlPlaneStatus,
     GatewayStatus,
@@ -62,7 +62,9 @@ def mesh_status(
         store=store,
         services=tuple(services),
         proxies=proxies,
-        policies=conditions.policy_statuses(world, rollouts, gateway_ports(proxies), certificates),
+        policies=conditions.policy_statuses(
+            world, rollouts, gateway_ports(proxies), certificates, push or NO_PUSH
+        ),
         breakers=breakers,
         patched=tuple(
             PatchedResource(owner=owner, type=kind, name=name, policies=policies)

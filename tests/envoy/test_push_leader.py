@@ -16,7 +16,7 @@ from tests.cli.joining import Joined, joined
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.mesh_api import addresses, api, metrics, states
 from tests.envoy.test_planes import balanced, second_control_plane
-from tests.envoy.test_staged_push import FAULT, FRONTS, MARKED, ROUTE, apply, call, calls
+from tests.envoy.test_staged_push import ABORTED, FAULT, FRONTS, MARKED, ROUTE, apply, call, calls
 from tests.fakes.relay import Relay
 
 pytestmark = pytest.mark.long
@@ -63,10 +63,10 @@ def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planes]:
 def report(mesh: Mesh) -> dict[str, Any]:
     """The push, as this control plane reads it; nothing while it does not respond."""
     try:
-        found: dict[str, Any] = api(mesh, "/api/v1/push").json()
+        state_of_push: dict[str, Any] = api(mesh, "/api/v1/push").json()
     except (requests.RequestException, OSError, ValueError):
         return {}
-    return found if "newest" in found else {}
+    return state_of_push if "newest" in state_of_push else {}
 
 
 def kill_leader(planes: Planes) -> Mesh:
@@ -91,11 +91,15 @@ def kill_leader(planes: Planes) -> Mesh:
 
 def ended(mesh: Mesh) -> dict[str, Any] | None:
     """The report once the newest revision is in force and every proxy has it."""
-    found = report(mesh)
-    if not found or found["newest"] != found["stable"] or states(mesh) != dict.fromkeys(ALL, "synced"):
+    state_of_push = report(mesh)
+    if (
+        not state_of_push
+        or state_of_push["newest"] != state_of_push["stable"]
+        or states(mesh) != dict.fromkeys(ALL, "synced")
+    ):
         return None
     proxies = api(mesh, "/api/v1/status").json()["proxies"]
-    return found if all(proxy["revision"] >= found["stable"] for proxy in proxies) else None
+    return state_of_push if all(proxy["revision"] >= state_of_push["stable"] for proxy in proxies) else None
 
 
 def marks(planes: Planes) -> set[str]:
@@ -108,9 +112,9 @@ def test_a_harmless_revision_ends_everywhere_or_nowhere(planes: Planes) -> None:
         until(lambda: all(count["first"] > 100 for count in counts.values()), "there is traffic")
         revision = apply(planes.first, ROUTE % (MARKED % "second"))
         survivor = kill_leader(planes)
-        found = until(lambda: ended(survivor), "the push has ended", TAKEOVER)
-    withdrawn = [item for item in found["withdrawals"] if item["revision"] == revision]
-    assert found["stable"] == revision + len(withdrawn)
+        state_of_push = until(lambda: ended(survivor), "the push has ended", TAKEOVER)
+    withdrawn = [item for item in state_of_push["withdrawals"] if item["revision"] == revision]
+    assert state_of_push["stable"] == revision + len(withdrawn)
     expected = "first" if withdrawn else "second"
     until(lambda: marks(planes) == {expected}, f"every caller gets {expected}")
     assert {mark for count in counts.values() for mark in count} <= {"first", "second"}
@@ -121,9 +125,9 @@ def test_a_harmful_revision_is_withdrawn_by_the_next_leader(planes: Planes) -> N
         until(lambda: all(count["first"] > 100 for count in counts.values()), "there is traffic")
         revision = apply(planes.first, FAULT)
         survivor = kill_leader(planes)
-        found = until(lambda: ended(survivor), "the push has ended", TAKEOVER)
-    withdrawal = next(item for item in found["withdrawals"] if item["revision"] == revision)
-    assert found["stable"] == withdrawal["restored"]
-    failed = Counter({f"front/{name}": counts[name]["500"] for name in FRONTS})
+        state_of_push = until(lambda: ended(survivor), "the push has ended", TAKEOVER)
+    withdrawal = next(item for item in state_of_push["withdrawals"] if item["revision"] == revision)
+    assert state_of_push["stable"] == withdrawal["restored"]
+    failed = Counter({f"front/{name}": counts[name][ABORTED] for name in FRONTS})
     assert {key for key, number in failed.items() if number} <= set(withdrawal["admitted"])
     assert len(withdrawal["admitted"]) == 1

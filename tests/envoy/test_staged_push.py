@@ -38,6 +38,7 @@ kind: FaultInjection
 metadata: {name: back}
 spec: {targetRefs: [{kind: Service, name: back}], abort: {percent: 20, status: 500}}
 """
+ABORTED = "500 fault filter abort"
 FRONTS = ("front-1", "front-2", "front-3")
 
 
@@ -56,14 +57,14 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 
 def call(mesh: Mesh, name: str) -> str:
-    """The mark on back's response to a sidecar; the status if it is not 200, "" without a response."""
+    """The mark on back's response to a sidecar; status and body if it is not 200, "" without a response."""
     try:
         response = mesh.get(name, "http://back/echo", timeout=30)
     except requests.ConnectionError:
         return ""
-    return (
-        response.headers.get("x-revision", "-") if response.status_code == 200 else str(response.status_code)
-    )
+    if response.status_code != 200:
+        return f"{response.status_code} {response.text}"
+    return response.headers.get("x-revision", "-")
 
 
 def apply(mesh: Mesh, text: str) -> int:
@@ -158,7 +159,7 @@ def test_a_fault_is_withdrawn_before_it_is_everywhere(mesh: Mesh) -> None:
     assert "of the requests of front failed with it, " in withdrawal["reason"]
     (admitted,) = withdrawal["admitted"]
     for name in FRONTS:
-        failed = counts[name]["500"]
+        failed = counts[name][ABORTED]
         assert failed > 0 if admitted == f"front/{name}" else failed == 0, (name, counts)
 
 

@@ -85,7 +85,7 @@ class SilentStore:
 async def test_question_that_a_proxy_gave_up_counts_as_late() -> None:
     world = exchange(mesh("RateLimit", "shop0", SPEC, INVENTORY))
     service = RateLimitService(
-        cast("CallerCheck", Caller()), lambda: world, cast("LimitBatches", SilentStore()), print
+        cast("CallerCheck", Caller()), lambda: (world,), cast("LimitBatches", SilentStore()), print
     )
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((service.handlers(),))

@@ -98,3 +98,16 @@ def test_audit_passes_and_marks_the_request() -> None:
     response = codec.to_dict(answer([(limit(f"enforcement: audit, {SPEC}"), REFUSED)]))
     assert response["overall_code"] == "OK"
     assert response["request_headers_to_add"] == [{"key": AUDIT_HEADER, "value": "RateLimit/shop0"}]
+
+
+def test_of_two_revisions_the_last_one_says_how_much_passes() -> None:
+    """A proxy does not say which of the two it has: what is in force counts until the push has ended."""
+    on_trial = exchange(
+        mesh("RateLimit", "shop0", SPEC.replace("burst: 70", "burst: 90"), INVENTORY)
+        + mesh("RateLimit", "new", SPEC, INVENTORY)
+    )
+    in_force = exchange(mesh("RateLimit", "shop0", SPEC, INVENTORY))
+    limits = LimitTable((*on_trial.documents, *in_force.documents))
+    entries = [limits.find(descriptor(id, "/a"), identity()) for id in ("shop0/0", "new/0")]
+    assert [entry[1].size for entry in entries if entry] == [70, 70]
+    assert entries[1], "a limit that only the revision on trial has counts for the proxies that ask for it"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from meshwright.control_plane.api.models.policies import Condition, PolicyState, PolicyStatus
+from meshwright.control_plane.api.models.push import Push, PushReport
 from meshwright.control_plane.status.conditions import policy_statuses, reference_warnings, summarize
 from meshwright.control_plane.status.rollout import RolloutCount
 from tests.control_plane.core.worlds import exchange, mesh, route, subset
@@ -102,6 +103,20 @@ def test_policy_with_a_field_without_effect_is_in_force_in_part() -> None:
     by_type = conditions(IN_PART, "x")
     assert by_type["Accepted"].status == "True"
     assert (by_type["ResolvedRefs"].status, by_type["ResolvedRefs"].reason) == ("False", "NoEffect")
+
+
+def test_what_is_on_trial_is_not_programmed() -> None:
+    world = exchange(TIMEOUT)
+    documents = tuple(replace(document, generation=5) for document in world.documents)
+    push = PushReport(
+        newest=5, stable=4, push=Push(revision=5, wave=1, admitted=("front/front-1",), affected=3)
+    )
+    counts = {document.ref: RolloutCount(1, 1) for document in documents}
+    (status,) = policy_statuses(replace(world, documents=documents), counts, push=push)
+    assert (status.state, status.conditions[-1].reason) == ("pending", "OnTrial")
+    assert status.reason == "revision 5 on trial, 4 in force: wave 1, 1 of 3 proxies, waiting for ACKs"
+    (before,) = policy_statuses(world, counts, push=push)
+    assert before.state == "programmed"
 
 
 @pytest.mark.parametrize(
