@@ -51,7 +51,8 @@ class Metadata(Spec):
         default_factory=dict, description="Free-form labels; the mesh ignores them."
     )
     annotations: dict[str, str] = Field(
-        default_factory=dict, description="Free-form annotations; the mesh ignores them."
+        default_factory=dict,
+        description="Free-form annotations. The mesh reads meshwright.io/lint-ignore: rules of mesh lint.",
     )
 
 

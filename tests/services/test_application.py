@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from meshwright.control_plane.api.models.authorization import ObservedCall, ObservedCalls
 from meshwright.control_plane.api.models.instances import Port
-from meshwright.control_plane.core.translate import translate
+from meshwright.control_plane.core.translate import Translation, translate
 from meshwright.control_plane.core.world import PolicyDocument, Service, World
 from meshwright.control_plane.policies.loader import load_files
 from meshwright.control_plane.status import access
+from meshwright.control_plane.status.lint.findings import findings
+from meshwright.services.storefront.overview import DESCRIBED
 
 FOLDER = Path(__file__).resolve().parents[2] / "services"
 POLICIES = sorted((FOLDER / "policies").glob("*.yaml"))
@@ -131,7 +134,12 @@ the broker does not speak.
 """
 
 
-def test_of_all_pairs_only_the_call_graph_is_allowed(application: dict[str, Any]) -> None:
+MAIL = ("notifications", "inbox")
+"""The call by SMTP."""
+
+
+def translated(application: dict[str, Any]) -> Translation:
+    """What the policies make of the services of the application."""
     loaded = load_files([(path.name, path.read_bytes()) for path in POLICIES])
     ports = {service["name"]: service["ports"] for service in application["spec"]["services"]}
     services = {
@@ -145,7 +153,11 @@ def test_of_all_pairs_only_the_call_graph_is_allowed(application: dict[str, Any]
         for name, listed in ports.items()
     }
     documents = tuple(PolicyDocument(item.policy, 1) for item in loaded.documents)
-    result = access.matrix(translate(World(1, services, documents, ("ingress",), "mesh.local")))
+    return translate(World(1, services, documents, ("ingress",), "mesh.local"))
+
+
+def test_of_all_pairs_only_the_call_graph_is_allowed(application: dict[str, Any]) -> None:
+    result = access.matrix(translated(application))
     allowed = {
         row.service: {caller for caller in result.callers if row.callers.get(caller, row.others) != "denied"}
         for row in result.services
@@ -155,6 +167,23 @@ def test_of_all_pairs_only_the_call_graph_is_allowed(application: dict[str, Any]
         (s["name"], upstream) for s in application["spec"]["services"] for upstream in s.get("upstreams", ())
     ]
     assert all(caller in CALLERS[upstream] for caller, upstream in upstreams)
+
+
+def test_no_timeout_is_inverted_and_no_retry_amplified_along_the_call_graph(
+    application: dict[str, Any],
+) -> None:
+    calls = tuple(
+        ObservedCall(
+            caller=caller,
+            role="gateway" if caller == "ingress" else "service",
+            service=callee,
+            protocol="tcp" if callee == "broker" or (caller, callee) == MAIL else "http",
+            requests=60,
+        )
+        for callee, callers in CALLERS.items()
+        for caller in sorted({*callers, "storefront"} if callee in DESCRIBED else callers)
+    )
+    assert findings(translated(application), ObservedCalls(seconds=3600, calls=calls)) == ()
 
 
 def test_every_subset_selects_replicas_of_the_application(application: dict[str, Any]) -> None:

@@ -61,6 +61,7 @@ def call_limits(translation: Translation, calls: ObservedCalls) -> tuple[CallLim
             limits
             for call in calls.calls
             if call.protocol != "tcp" and call.service in translation.world.services
+            if call.caller != call.service  # the path of a request goes on elsewhere
             for host in _hosts(translation, call)
             for rule in host.rules
             if _leads_to(rule, call.service)

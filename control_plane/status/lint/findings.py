@@ -9,6 +9,7 @@ from meshwright.control_plane.api.models.lint import LintFinding
 from meshwright.control_plane.core.translate import Translation
 from meshwright.control_plane.status.lint.call_limits import call_limits
 from meshwright.control_plane.status.lint.cut_calls import cut_calls
+from meshwright.control_plane.status.lint.ignored import ignored_rules, reported
 from meshwright.control_plane.status.lint.retry_amplification import amplified_retries
 from meshwright.control_plane.status.lint.shadowed_rules import shadowed_rules
 from meshwright.control_plane.status.lint.timeout_inversion import inverted_timeouts
@@ -23,7 +24,8 @@ def findings(translation: Translation, calls: ObservedCalls) -> tuple[LintFindin
         *amplified_retries(limits),
         *shadowed_rules(translation),
     )
-    return tuple(sorted(listed, key=lambda finding: finding.severity != "error"))
+    meant = ignored_rules(translation)
+    return tuple(sorted(reported(listed, meant), key=lambda finding: finding.severity != "error"))
 
 
 def added(before: Collection[LintFinding], after: Collection[LintFinding]) -> tuple[LintFinding, ...]:

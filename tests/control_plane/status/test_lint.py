@@ -123,6 +123,28 @@ def test_the_limit_of_a_try_counts_and_that_of_a_gateways_route() -> None:
     assert "ingress ends a call of orders after 0.5 s, and tries again, but orders may wait 2 s" in message
 
 
+# --- what is meant, and no path ---------------------------------------------------------------------
+
+
+def test_findings_that_a_policy_ignores_are_not_reported_but_errors_are() -> None:
+    inverted = of("Timeout", "catalog", "request: 1s") + of("Timeout", "inventory", "request: 3s")
+    annotated = "metadata: {name: timeout-catalog, annotations: {meshwright.io/lint-ignore: '%s'}}"
+    name = "metadata: {name: timeout-catalog}"
+    assert name in inverted
+    ((rule, _),) = lint(inverted.replace(name, annotated % "retry-amplification"))
+    assert rule == "timeout-inversion"
+    both = annotated % "retry-amplification, timeout-inversion"
+    assert lint(inverted.replace(name, both)) == []
+    cut = ONLY_INGRESS.replace("authorization-catalog", "authorization-catalog, annotations: %s")
+    ((rule, _),) = lint(cut % "{meshwright.io/lint-ignore: cut-calls}")
+    assert rule == "cut-calls"
+
+
+def test_a_service_that_calls_itself_adds_nothing_to_a_path() -> None:
+    alone = retries(2, 2)
+    assert lint(alone, calls("ingress orders catalog")) == lint(alone, calls("ingress orders orders catalog"))
+
+
 # --- routes -----------------------------------------------------------------------------------------
 
 REPORTS = "matches: [{path: {value: /reports}, headers: [{name: a, value: x}, {name: b, value: y}]}]"
