@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 import requests
 
 from meshwright.cli.story.scenes import SCENES
+from meshwright.cli.traffic.sender import ABORTED
 from tests.cli.demo.running import READY, Demo, checked, demo
 from tests.envoy.harness import settings, until
 from tests.fakes.ports import free_port
@@ -20,6 +23,12 @@ from tests.services.ingress import authorization
 
 SIGNED_UP = 6
 """People of the first 24 journeys of seed 25."""
+
+STATELESS = (
+    *("analytics", "catalog", "inbox", "inventory", "legacy", "mobile", "nfts", "notifications"),
+    *("orders", "payments", "storefront", "trading", "users"),
+)
+"""The services of the demo that may have several instances: all but the broker."""
 
 
 def test_ticks_reach_analytics_over_grpc(running: Demo) -> None:
@@ -42,6 +51,54 @@ def test_ticks_reach_analytics_over_grpc(running: Demo) -> None:
         return page["missing"]
 
     until(lambda: missing() == [], "a complete page")
+
+
+def stock_is_read(running: Demo) -> bool:
+    """Whether inventory answers ten requests in a row."""
+    url, headers = f"{running.url}/api/inventory/seed-plate", authorization(running.url)
+    return all(requests.get(url, headers=headers, timeout=20).status_code == 200 for _ in range(10))
+
+
+@contextmanager
+def journeys(running: Demo, folder: Path, rate: int) -> Iterator[None]:
+    """So many journeys a second meanwhile. Fails the test if a request failed other than by the end."""
+    with demo(folder, running.environment, "--traffic", f"{rate}") as child:
+        until(lambda: "--seed" in (folder / "stderr").read_text(), "traffic", 120)
+        yield
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=120)
+    counts = checked(json.loads(out))
+    failed = {name: route for name, route in counts["routes"].items() if route["errors"]}
+    assert counts["errors"] == counts["outcomes"].get(ABORTED, 0), (counts["outcomes"], failed)
+    assert counts["journeys"]["started"] > rate
+
+
+def restart(running: Demo, service: str, instances: int) -> None:
+    """`mesh restart SERVICE`, of so many instances."""
+    output = running.mesh("restart", service, "--timeout", "180s", timeout=600)
+    assert f"restarted {instances} of {instances} instances of {service}" in output
+
+
+def test_no_journey_fails_while_services_restart(running: Demo, tmp_path: Path) -> None:
+    """Two versions of one service by HTTP, and the only broker by TCP, for which events wait."""
+    until(lambda: stock_is_read(running), "a breaker that a fault opened has closed", 120)
+    with journeys(running, tmp_path, 3):
+        restart(running, "inventory", 2)
+        restart(running, "broker", 1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)  # some forty commands, each of which starts services
+def test_no_journey_fails_while_every_service_is_scaled_and_restarted(running: Demo, tmp_path: Path) -> None:
+    """A second instance comes, both are restarted one after the other, and one of them leaves."""
+    with journeys(running, tmp_path, 3):
+        for service in STATELESS:
+            running.mesh("scale", f"{service}=2", "--timeout", "180s", timeout=600)
+            restart(running, service, 2)
+            before = 2 if service == "inventory" else 1
+            running.mesh("scale", f"{service}={before}", "--timeout", "180s", timeout=600)
+        restart(running, "broker", 1)
+    until(running.synced, "all sidecars are synced", 120, 1.0)
 
 
 def test_a_fault_is_removed_even_while_the_control_plane_is_down(running: Demo) -> None:
@@ -97,12 +154,6 @@ def test_a_slow_service_costs_latency_and_no_request(running: Demo) -> None:
     assert counts["fault"]["during"]["latency_ms"]["p99"] > 950
     assert counts["fault"]["after"]["latency_ms"]["p50"] < 950
     assert running.faults() == []
-
-
-def stock_is_read(running: Demo) -> bool:
-    """Whether inventory answers ten requests in a row."""
-    url, headers = f"{running.url}/api/inventory/seed-plate", authorization(running.url)
-    return all(requests.get(url, headers=headers, timeout=20).status_code == 200 for _ in range(10))
 
 
 def test_the_fault_is_removed_after_a_signal(running: Demo) -> None:
