@@ -45,6 +45,7 @@ from meshwright.control_plane.api.models.policies import (
     ServicePolicies,
 )
 from meshwright.control_plane.api.models.proxies import EvictionResult, ProxyDetail, ProxyList, WaitResult
+from meshwright.control_plane.api.models.push import PushAction, PushReport
 from meshwright.control_plane.api.models.refusals import RefusalList
 from meshwright.control_plane.api.models.requests import Explanation, Request, RequestList, TapEvent
 from meshwright.control_plane.api.models.revisions import RevisionDetail, RevisionInfo, RevisionList
@@ -213,6 +214,10 @@ class Client(AccessCalls):
     async def lint(self) -> LintReport:
         """What lint finds in the policies in force."""
         return await self._send(calls.lint(), LintReport)
+
+    async def change_push(self, action: PushAction, author: str = "", message: str = "") -> PushReport:
+        """Pause, resume or abort the push of the newest revision."""
+        return await self._send(calls.change_push(action, author, message), PushReport)
 
     async def rollouts(self) -> RolloutList:
         """Every rollout with its step and figures."""

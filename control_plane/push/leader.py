@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -67,6 +68,7 @@ class PushLeader:
         self._remembers = settings.push == "staged"
         self._observer = PushObserver(settings.push_watch, self._memory.before)
         self._led = 0
+        self._first_wave = 0
         self._settles_at = time.monotonic() + SETTLE_SECONDS
 
     async def run(self) -> None:
@@ -96,9 +98,9 @@ class PushLeader:
             self._led = 0
             return
         push = report.push or Push(revision=report.newest)
-        if push.wave and self._led != push.revision:
-            self._settles_at = time.monotonic() + SETTLE_SECONDS
-        self._led = push.revision
+        if self._led != push.revision:
+            await self._begin_to_lead(report, push)
+            return
         if build.failure:
             await self._withdrawals.withdraw(report, build.failure, AUTHOR)
             return
@@ -109,7 +111,16 @@ class PushLeader:
         services |= {key.partition("/")[0] for key in push.admitted}
         traffic = self._proxies.proxy_traffic(services)
         seen = self._observer.observe(push, proxies, build.stable.world, traffic, time.time())
-        await self._act(report, push, seen)
+        await self._act(report, push, replace(seen, taken_over=0 < push.wave == self._first_wave))
+
+    async def _begin_to_lead(self, report: PushReport, push: Push) -> None:
+        """A wave that another leader has begun is waited for and watched again, from now on."""
+        if push.wave:
+            self._settles_at = time.monotonic() + SETTLE_SECONDS
+            again = push.model_copy(update={"phase": "acks", "since": time.time()})
+            if not await self._pushes.save(report, again):
+                return
+        self._led, self._first_wave = push.revision, push.wave
 
     async def _act(self, report: PushReport, push: Push, seen: PushObservation) -> None:
         after = step(push, seen)

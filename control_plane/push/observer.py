@@ -25,6 +25,7 @@ class PushObserver:
         self._revision = 0
         self._gone_since: dict[str, float] = {}
         self._drops: Counter[str] = Counter()
+        self._seen: set[str] = set()
         self._before = before
 
     def observe(
@@ -38,7 +39,7 @@ class PushObserver:
         """What is seen now. `traffic` is that of the affected services."""
         if push.revision != self._revision:
             self._revision = push.revision
-            self._gone_since, self._drops = {}, Counter()
+            self._gone_since, self._drops, self._seen = {}, Counter(), set()
         requests = {f"{item.service}/{item.name}": item.counters.completed for item in traffic}
         before = self._before({key.partition("/")[0] for key in push.admitted})
         burn, figures = compare(traffic, push.admitted, before)
@@ -61,7 +62,8 @@ class PushObserver:
             proxy = by_key.get(key)
             connected = proxy is not None and proxy.state != "disconnected"
             gone = self._absence(key, now, connected=connected) if key in admitted else float(not connected)
-            if gone and has_left(world, service, name):
+            # One that a new leader has never seen may as well have crashed: its lease is gone by then, too.
+            if gone and (key in self._seen or key not in admitted) and has_left(world, service, name):
                 continue
             yield AffectedProxy(
                 service,
@@ -76,6 +78,7 @@ class PushObserver:
     def _absence(self, key: str, now: float, *, connected: bool) -> float:
         """Seconds since a proxy lost its stream; 0 if it has one."""
         if connected:
+            self._seen.add(key)
             self._gone_since.pop(key, None)
             return 0.0
         if key not in self._gone_since:

@@ -54,7 +54,8 @@ class PushObservation:
     """What is seen at `now`, in epoch seconds.
 
     `failure`: why the revision cannot be translated. `burn`: how the proxies that have it do worse than the
-    others. `figures`: how both do. `watch`: seconds for which a wave with traffic is watched.
+    others. `figures`: how both do. `watch`: seconds for which a wave with traffic is watched. `taken_over`:
+    the wave was begun by another leader, so that its traffic is not known yet: it may have some.
     """
 
     now: float
@@ -63,6 +64,7 @@ class PushObservation:
     burn: str = ""
     figures: str = ""
     watch: float = 10.0
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def step(push: Push, seen: PushObservation) -> Push | Withdraw | Promote:
         if waited >= ACK_LIMIT:
             return Withdraw(f"{_named(pending)} neither accepted nor rejected it within {waited:.0f} s")
         return push
-    if push.phase == "acks" and seen.watch > 0 and any(proxy.requests for proxy in wave):
+    may_have_traffic = seen.taken_over or any(proxy.requests for proxy in wave)
+    if push.phase == "acks" and seen.watch > 0 and may_have_traffic:
         return push.model_copy(update={"phase": "watch", "since": seen.now, "figures": seen.figures})
     if push.phase == "watch" and seen.now - push.since < seen.watch:
         return push

@@ -23,6 +23,9 @@ pytestmark = pytest.mark.long
 
 ALL = {*FRONTS, "front-9", "back-1", "ingress"}
 
+STAGED = {"MESH_PUSH": "staged", "MESH_LEASE_TTL": "60"}
+"""With leases that outlast a restart of `first`: its sidecars have no other control plane meanwhile."""
+
 TAKEOVER = 180.0
 """Seconds for a lease of 6, proxies that connect again (10), and waves of 10 with traffic."""
 
@@ -48,8 +51,8 @@ def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planes]:
     app = (sys.executable, "-m", "tests.fakes.app")
     services = [service("front", replicas=3), service("back")]
     with (
-        running_mesh(folder, services, MESH_PUSH="staged") as first,
-        second_control_plane(first, folder / "second", MESH_PUSH="staged") as second,
+        running_mesh(folder, services, (), (), **STAGED) as first,
+        second_control_plane(first, folder / "second", **STAGED) as second,
         balanced(second) as relays,
         joined(second, "front-9", "front", "--port", "0", run=app) as far,
     ):

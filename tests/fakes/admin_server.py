@@ -106,6 +106,28 @@ class NoEvents:
 
 
 @dataclass
+class FakePushes:
+    """A push before its first wave; `saved` and `withdrawn` (reasons) are what was done with it."""
+
+    report: PushReport = field(default_factory=lambda: PushReport(newest=2, stable=1))
+    saved: list[Push] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
+
+    async def read(self) -> PushReport:
+        """The push."""
+        return self.report
+
+    async def save(self, _read: PushReport, push: Push) -> bool:
+        """Takes everything."""
+        self.saved.append(push)
+        return True
+
+    async def withdraw(self, _report: PushReport, reason: str, _author: str) -> None:
+        """Takes everything."""
+        self.withdrawn.append(reason)
+
+
+@dataclass
 class FakeMesh:
     """A running server; a test may change what it responds. `proxies` None: one proxy, in sync.
 
@@ -115,6 +137,7 @@ class FakeMesh:
     state: Path
     store: FakeStore = field(default_factory=FakeStore)
     tokens: FakeTokens = field(default_factory=FakeTokens)
+    push: FakePushes = field(default_factory=FakePushes)
     proxies: tuple[ProxyStatus, ...] | None = None
     details: tuple[ProxyDetail, ...] = ()
     replies: dict[str, str | MeshError] = field(default_factory=dict)
@@ -232,7 +255,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         RevisionsRouter(fake.store, preview),
         LintRouter(fake.lint),
         RolloutsRouter(lambda: (), RolloutEditor(fake.store, preview, unverified), now=time.time),
-        PushesRouter(FakePushes(), _withdraw),
+        PushesRouter(fake.push, fake.push.withdraw),
         WaitRouter(fake.store, fake.report, monotonic=time.monotonic, sleep=asyncio.sleep),
         StatusRouter(fake.report),
         InstancesRouter(lambda: [instance]),
@@ -265,22 +288,6 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         TapRouter(requests, proxies, fake.run_command, tuple, monotonic=time.monotonic, sleep=asyncio.sleep),
         PrometheusSdRouter(tuple, tuple),
     )
-
-
-class FakePushes:
-    """A push before its first wave."""
-
-    async def read(self) -> PushReport:
-        """Revision 2 is on trial."""
-        return PushReport(newest=2, stable=1)
-
-    async def save(self, _read: PushReport, _push: Push) -> bool:
-        """Takes everything."""
-        return True
-
-
-async def _withdraw(_report: PushReport, _reason: str, _author: str) -> None:
-    """Takes everything."""
 
 
 def fake_routes() -> tuple[Route, ...]:

@@ -11,6 +11,7 @@ from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import Condition, PolicyStatus, ServicePolicies
 from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyStatus
+from meshwright.control_plane.api.models.push import PushReport
 from meshwright.control_plane.api.models.refusals import RefusalCount
 from meshwright.control_plane.api.models.requests import Explanation
 from meshwright.control_plane.api.models.revisions import RevisionInfo
@@ -50,6 +51,7 @@ class MeshFixture:
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
     refusals: tuple[RefusalCount, ...] = ()
     rollouts: tuple[RolloutStatus, ...] = ()
+    push: PushReport | None = None
     rights: Rights = "all"
 
     @property
@@ -92,6 +94,7 @@ class MeshFixture:
             ),
             policies=tuple(policies),
             breakers=tuple(breakers),
+            push=self.push,
         )
 
     def _programmed(self) -> tuple[Condition, ...]:

@@ -34,6 +34,7 @@ SCREENS: Mapping[str, tuple[str, ...]] = {
     "sidecar": ("5", "enter"),
     "events": ("6",),
     "help": ("2", "question_mark"),
+    "push": ("4", "H"),
 }
 """Keys that open each screen from any other; pressing a tab's number again opens its first screen."""
 

@@ -113,6 +113,8 @@ def summary_line(state: DashboardState, now: float, width: int) -> Content:
     left: list[RankedItem] = [(5, paint(state.mesh or "no mesh", "strong"))]
     if state.status:
         left.append((0, paint(f"rev {state.status.revision}")))
+        if wave := wave_text(state.status):
+            left.append((2, paint(wave, "partial")))
         left.append((1, sync_status(state.status)))
     right: list[RankedItem] = []
     if state.topology:
@@ -132,6 +134,16 @@ def _data_time(state: DashboardState, now: float) -> Content:
     if state.outage or age > STALE_AFTER:
         return paint(f"{format_time(state.updated_at)} stale", "bad")
     return paint(format_time(state.updated_at), "dim")
+
+
+def wave_text(status: Status) -> str:
+    """How far the newest revision is that is pushed in waves; empty without one."""
+    report = status.push
+    if report is None or report.newest == report.stable:
+        return ""
+    push = report.push
+    reached = f"wave {push.wave}, {len(push.admitted)}/{push.affected}" if push and push.wave else "on trial"
+    return f"◒ {reached}{', paused' if push and push.state == 'paused' else ''}"
 
 
 def sync_status(status: Status) -> Content:

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from meshwright.control_plane.api.models.proxies import ProxyStatus
+from meshwright.control_plane.api.models.push import Push
 from meshwright.control_plane.core.world import Departure
-from meshwright.control_plane.push.observer import has_left
+from meshwright.control_plane.push.observer import PushObserver, has_left
 from tests.control_plane.core.worlds import instance, service, world
 
 WORLD = replace(
@@ -38,3 +40,21 @@ def test_a_proxy_without_a_lease_has_left(owner: str, name: str, expected: bool)
 
 def test_one_that_crashed_has_not_left_as_planned() -> None:
     assert not has_left(CRASHED, "orders", "orders-1")
+
+
+def test_a_new_leader_does_not_take_a_proxy_without_lease_for_one_that_left() -> None:
+    """Its lease may have expired while nobody led."""
+    connected = ProxyStatus(name="orders-1", service="orders", state="synced", revision=7)
+    admitted = Push(revision=7, wave=1, admitted=("orders/orders-1",), size=1, affected=2)
+    gone = world(replace(service("orders", instance("orders-2")), departure=None))
+
+    def seen(observer: PushObserver, proxies: tuple[ProxyStatus, ...], now: float) -> list[float]:
+        observation = observer.observe(admitted, proxies, gone, (), now)
+        return [proxy.gone for proxy in observation.proxies]
+
+    new = PushObserver(10.0, lambda _services: {})
+    assert seen(new, (), 1.0) == [0.001]
+    assert seen(new, (), 5.0) == [4.0]
+    old = PushObserver(10.0, lambda _services: {})
+    assert seen(old, (connected,), 1.0) == [0.0]
+    assert seen(old, (), 5.0) == []

@@ -115,6 +115,15 @@ def test_a_proxy_that_lacks_the_revision_does_no_harm_to_it() -> None:
     assert next_push(push, [*proxies("orders-1"), *waiting]) == push
 
 
+def test_a_new_leader_watches_the_wave_of_the_last_one_though_it_knows_no_traffic() -> None:
+    push = Push(revision=7, wave=1, admitted=("orders/orders-1",), size=1, affected=2)
+    quiet = proxies("orders-1", accepted=True) + proxies("orders-2")
+    assert next_push(push, quiet).wave == 2
+    after = step(push, PushObservation(5.0, quiet, taken_over=True))
+    assert isinstance(after, Push)
+    assert (after.wave, after.phase, after.since) == (1, "watch", 5.0)
+
+
 def test_a_paused_push_admits_nobody() -> None:
     paused = PUSH.model_copy(update={"state": "paused"})
     seen = proxies("orders-1", "orders-2", accepted=True)

@@ -123,6 +123,8 @@ async def follow_rollout(session: Session, revision: int) -> None:
 
 def wait_outcome(result: WaitResult) -> tuple[str, Severity]:
     """The outcome of a wait in words, and its severity."""
+    if result.withdrawn:
+        return f"✖ revision {result.revision} was withdrawn: {sanitize(result.withdrawn)}", "error"
     if result.state == "programmed":
         text = f"● revision {result.revision} is programmed on every connected sidecar"
         if not result.rejecting_older:
@@ -134,6 +136,8 @@ def wait_outcome(result: WaitResult) -> tuple[str, Severity]:
         errors = "; ".join(f"{proxy.name}: {sanitize(proxy.error)}" for proxy in result.proxies)
         text = f"✖ revision {result.revision} is rejected, the last accepted one stays in force: {errors}"
         return text, "error"
+    if result.waves:
+        return f"◒ {result.waves}", "information"
     behind = ", ".join(proxy.name for proxy in result.proxies) or "the control plane itself"
     return f"◐ revision {result.revision} is not rolled out after {ROLLOUT_TIMEOUT:g} s: {behind}", "warning"
 

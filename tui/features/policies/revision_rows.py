@@ -58,8 +58,16 @@ def revision_row(revision: RevisionInfo, now: float) -> TableRow:
         (
             TableCell(str(revision.revision), "strong"),
             TableCell(format_age(now - revision.time)),
-            TableCell(sanitize(revision.message) or NO_VALUE),
+            _message_cell(revision),
             TableCell(sanitize(", ".join(describe_changes(revision.changed))), "dim"),
             TableCell(sanitize(revision.author), "dim"),
         ),
     )
+
+
+def _message_cell(revision: RevisionInfo) -> TableCell:
+    """The message, led by what its push has made of the revision if that is not the usual."""
+    message = sanitize(revision.message) or NO_VALUE
+    if revision.withdrawn:
+        return TableCell(f"withdrawn: {message}", "bad")
+    return TableCell(f"on trial: {message}", "partial") if revision.on_trial else TableCell(message)

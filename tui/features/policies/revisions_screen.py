@@ -12,36 +12,45 @@ from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from meshwright.control_plane.api.models.push import PushReport
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.yaml.diff import unified_diff
 from meshwright.tui import navigation
+from meshwright.tui.features.policies import push
 from meshwright.tui.features.policies.change_flow import roll_back
 from meshwright.tui.features.policies.detail import REVISION_LIMIT
 from meshwright.tui.features.policies.revision_rows import REVISION_COLUMNS, revision_row
 from meshwright.tui.features.policies.screen import LOW_HEIGHT, WIDE_WIDTH
+from meshwright.tui.format import sanitize
 from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.revision_text import revision_summary
 from meshwright.tui.screen import MeshScreen
 from meshwright.tui.theme import paint
 from meshwright.tui.widgets.diff_highlight import diff_lines
+from meshwright.tui.widgets.stable_static import StableStatic
 from meshwright.tui.widgets.table import Table
 
 
 class RevisionsScreen(MeshScreen):
     """The list, newest first, and the changes of the selected revision."""
 
-    STATE_FIELDS = frozenset({"revisions"})
-    WRITE_ACTIONS = frozenset({"roll_back"})
+    STATE_FIELDS = frozenset({"revisions", "status"})
+    WRITE_ACTIONS = frozenset({"roll_back", "pause_or_resume", "abort"})
     SEARCH_HINT = "number, author, message, or a policy's name"
     HELP = (
         "Every revision of the policies, and the changes of the selected one (v: all changes since then). b "
-        "rolls back to it, which creates a new revision: the history is never lost."
+        "rolls back to it, which creates a new revision: the history is never lost. During a push in "
+        "waves, space pauses or resumes that, and a withdraws the revision."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "since", "changes since"),
         Binding("b", "roll_back", "roll back"),
+        Binding("space", "pause_or_resume", "pause, resume"),
+        Binding("a", "abort", "abort push"),
     ]
     DEFAULT_CSS = """
+    RevisionsScreen #push { display: none; padding: 0 1; }
+    RevisionsScreen #push.-shown { display: block; }
     RevisionsScreen #both { height: 1fr; layout: vertical; }
     RevisionsScreen #both > Table { height: 2fr; }
     RevisionsScreen #changes {
@@ -63,9 +72,11 @@ class RevisionsScreen(MeshScreen):
         self._query = ""
         self._since = False
         self._newest = -1
+        self._push: PushReport | None = None
 
     def compose_body(self) -> ComposeResult:
         """The list and the changes."""
+        yield StableStatic(id="push")
         with Container(id="both"):
             yield Table(REVISION_COLUMNS, empty="no revisions yet: `mesh apply` creates the first")
             with VerticalScroll(id="changes"):
@@ -83,11 +94,14 @@ class RevisionsScreen(MeshScreen):
         both.set_class(event.size.width < WIDE_WIDTH and event.size.height < LOW_HEIGHT, "-low")
 
     def refresh_data(self, state: DashboardState) -> None:
-        """Fetch the whole history when there is a newer revision."""
+        """Fetch the whole history when there is a newer revision, or the push of the newest has ended."""
+        was_under_way = push.is_under_way(self._push)
+        self._push = state.status.push if state.status else None
+        self._draw_push()
         if state.revisions is None:
             return
         newest = state.revisions[0].revision if state.revisions else 0
-        if newest != self._newest:
+        if newest != self._newest or was_under_way != push.is_under_way(self._push):
             self._newest = newest
             self._load()
         else:
@@ -102,6 +116,15 @@ class RevisionsScreen(MeshScreen):
             if self._initial_key and self.query_one(Table).select_key(self._initial_key):
                 self._initial_key = ""
             self._draw_changes()
+
+    def _draw_push(self) -> None:
+        text = self.query_one("#push", StableStatic)
+        shown = self._push is not None and push.is_under_way(self._push)
+        text.set_class(shown, "-shown")
+        if self._push and shown:
+            lines = list(push.push_lines(self._push, self.session.now()))
+            text.styles.height = len(lines)
+            text.set_text(Content("\n").join(lines))
 
     def _draw_list(self) -> None:
         now = self.session.now()
@@ -154,8 +177,9 @@ class RevisionsScreen(MeshScreen):
             return
         before, after = (selected, other) if since else (other, selected)
         diff = unified_diff(before, after)
+        withdrawn = [paint(f"withdrawn: {sanitize(info.withdrawn)}", "bad")] if info.withdrawn else []
         title = f"{'changes since ' if since else ''}{revision_summary(info, self.session.now())}"
-        lines = [paint(title, "dim"), Content(""), *diff_lines(diff)]
+        lines = [paint(title, "dim"), *withdrawn, Content(""), *diff_lines(diff)]
         self.query_one("#changes Static", Static).update(Content("\n").join(lines))
         self.query_one("#changes").scroll_home(animate=False)
 
@@ -170,6 +194,18 @@ class RevisionsScreen(MeshScreen):
         """Toggle between the changes of the revision and those since it."""
         self._since = not self._since
         self._draw_changes()
+
+    @work(exclusive=True, group="change")
+    async def action_pause_or_resume(self) -> None:
+        """Pause the push that is under way, or resume it."""
+        if self._push and push.is_under_way(self._push):
+            await push.pause_or_resume(self.session, self._push)
+
+    @work(exclusive=True, group="change")
+    async def action_abort(self) -> None:
+        """Withdraw the revision that is on trial, after confirmation."""
+        if self._push and push.is_under_way(self._push):
+            await push.abort(self.session, self._push)
 
     @work(exclusive=True, group="change")
     async def action_roll_back(self) -> None:
