@@ -10,6 +10,7 @@ from meshwright.cli.join.option_groups import option_group
 from meshwright.cli.join.options import (
     AdvertiseOption,
     AgentInboundPortOption,
+    AgentTimeoutOption,
     AppEnvOption,
     AppOptions,
     AppPortsOption,
@@ -29,6 +30,7 @@ from meshwright.cli.join.options import (
     UpstreamOption,
 )
 from meshwright.cli.join.setup import JoinTarget, join_mesh
+from meshwright.cli.join.waiting import JOIN_TIMEOUT
 from meshwright.cli.join.workload import build_workload, parse_port
 from meshwright.cli.options import StateOption
 from meshwright.control_plane.errors import InputError
@@ -58,6 +60,7 @@ def agent(
     ready_port: ReadyPortOption = 15020,
     otlp_port: OtlpPortOption = 0,
     app_env: AppEnvOption = None,
+    timeout: AgentTimeoutOption = None,
     state: StateOption = None,
 ) -> None:
     """Run a sidecar for an app that something else starts: in its container, or on its machine.
@@ -97,5 +100,5 @@ def agent(
     from meshwright.cli.join.runner import WorkloadRunner  # imports gRPC
 
     target = JoinTarget(control_plane, advertise, bind, has_token=token_file is not None)
-    with join_mesh(workload, target, state) as config:
-        asyncio.run(WorkloadRunner(config).serve(sys.stderr))
+    with join_mesh(workload, target, state, timeout or JOIN_TIMEOUT) as config:
+        asyncio.run(WorkloadRunner(config).serve(sys.stderr, timeout))

@@ -22,6 +22,7 @@ from meshwright.cli.python_module import module_command
 from meshwright.cli.readiness import Readiness
 from meshwright.cli.reconcile.applied import APPLIED_FILE, AppliedApplication
 from meshwright.cli.reconcile.changes import with_names_of
+from meshwright.cli.reconcile.policies import policy_notes
 from meshwright.cli.reconcile.runner import AGENT_CONFIG_FILE
 from meshwright.cli.state_lock import remove_abandoned_instances
 from meshwright.cli.workload_tokens import write_join_tokens
@@ -144,10 +145,19 @@ class MeshLauncher:
         return addresses
 
     async def _apply_initial_policies(self) -> None:
-        """Apply the policies of the application to a mesh that never had any, or where that was asked for."""
-        if not (self._plan.policies or await self._has_no_revision()):
-            return
+        """Apply the policies of the application to a mesh that never had any, or where that was asked for.
+
+        Says what else is in force: a state directory keeps the policies of what ran before.
+        """
         documents = self._plan.documents()
+        if self._plan.policies or await self._has_no_revision():
+            await self._apply(documents)
+        if not self._plan.resumed:
+            in_force = (await self._call(calls.policies()))["documents"]
+            for note in policy_notes(documents, in_force, self._plan.applied.file):
+                self._report("partial", "policies", note)
+
+    async def _apply(self, documents: list[SourcedDocument]) -> None:
         if not documents:
             return
         applied = await self._call(

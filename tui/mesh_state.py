@@ -74,12 +74,6 @@ def active_topology(topology: Topology) -> Topology:
     return topology.model_copy(update={"nodes": nodes})
 
 
-def active_services(services: ServiceList) -> ServiceList:
-    """The services without those whose instances have left as planned."""
-    rows = tuple(row for row in services.services if row.health != "idle")
-    return services.model_copy(update={"services": rows})
-
-
 def ingress_edges(topology: Topology) -> tuple[TopologyEdge, ...]:
     """Calls from outside: those of the gateways; without a gateway, those of services nobody calls."""
     gateways = {node.name for node in topology.nodes if node.role == "gateway"}

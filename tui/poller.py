@@ -20,9 +20,9 @@ from meshwright.control_plane.api.errors import ApiError, UnreachableError
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
 from meshwright.control_plane.api.models.events import Event, event_sort_key
 from meshwright.control_plane.api.models.rollouts import RolloutStatus
-from meshwright.control_plane.api.models.topology import ServiceList, Topology
+from meshwright.control_plane.api.models.topology import Topology
 from meshwright.control_plane.errors import MeshError
-from meshwright.tui.mesh_state import DashboardState, StateField, active_services, active_topology
+from meshwright.tui.mesh_state import DashboardState, StateField, active_topology
 
 Result = TypeVar("Result")
 
@@ -68,14 +68,10 @@ async def _rollouts(client: Client) -> tuple[RolloutStatus, ...]:
     return (await client.rollouts()).rollouts
 
 
-async def _active_services(client: Client) -> ServiceList:
-    return active_services(await client.services())
-
-
 FETCHERS: Mapping[StateField, Callable[[Client], Awaitable[Any]]] = {
     "status": lambda client: client.status(),
     "topology": _active_topology,
-    "services": _active_services,
+    "services": lambda client: client.services(),
     "instances": lambda client: client.instances(),
     "proxies": lambda client: client.proxies(),
     "policies": lambda client: client.policies(),

@@ -127,6 +127,17 @@ SidecarTimeoutOption = Annotated[
         "ready. [default: 60s]",
     ),
 ]
+AgentTimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="DURATION",
+        parser=duration_parser(1, 600),
+        show_default=False,
+        help="Fail if the sidecar is not ready after this time, so that what supervises the agent sees it. "
+        "[default: try on until it is]",
+    ),
+]
 TokenFileOption = Annotated[
     Path | None,
     typer.Option(

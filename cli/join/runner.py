@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import aiohttp
 import structlog
@@ -38,6 +40,10 @@ STARTING_PHASES = ("new", "enrolling", "starting proxy")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+Watch = Callable[[Agent], Coroutine[Any, Any, None]]
+"""Looks at an agent while it runs."""
+
+
 class WorkloadRunner:
     """Runs an agent with one workload."""
 
@@ -57,7 +63,7 @@ class WorkloadRunner:
         private_folder(self._config.state / "logs")
         with log_path(self._config.state, "agent").open("a") as log:
             _log_to(log)
-            code = await self._run(ready_timeout)
+            code = await self._run(partial(self._report_startup, ready_timeout=ready_timeout))
         if code is not None:
             self._report_exit(code)
             return code if code >= 0 else 128 - code
@@ -68,25 +74,29 @@ class WorkloadRunner:
         if not self._signal and (code < 0 or (code and self._config.workloads[0].ports)):
             warn(f"mesh: {self._name} {'was ' if code < 0 else ''}{describe_exit(code)}")
 
-    async def serve(self, log: TextIO) -> None:
-        """Run the sidecar of an app that something else starts, until a signal comes."""
-        _log_to(log)
-        await self._run(None)
+    async def serve(self, log: TextIO, ready_timeout: float | None = None) -> None:
+        """Run the sidecar of an app that something else starts, until a signal comes.
 
-    async def _run(self, ready_timeout: float | None) -> int | None:
-        """Run the agent to its end; returns the exit code of the process, None if it never started."""
+        Raises CommandError if it is not ready after `ready_timeout` seconds.
+        """
+        _log_to(log)
+        await self._run(partial(self._give_up_after, seconds=ready_timeout) if ready_timeout else None)
+
+    async def _run(self, watch: Watch | None) -> int | None:
+        """Run the agent to its end, with `watch` beside it.
+
+        Returns the exit code of the process, None if it never started.
+        """
         async with aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
             agent = Agent(self._config, session, self._stop.set)
             loop = asyncio.get_running_loop()
             for number in SIGNALS:
                 loop.add_signal_handler(number, self._on_signal, agent, number)
-            startup = (
-                asyncio.create_task(self._report_startup(agent, ready_timeout)) if ready_timeout else None
-            )
+            watching = [asyncio.create_task(watch(agent))] if watch else []
             await agent.run(self._stop)
-            if startup is not None:
-                startup.cancel()
-                await asyncio.gather(startup, return_exceptions=True)
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
         if self._failure is not None:
             raise self._failure
         return agent.app_exit_code(self._name)
@@ -111,13 +121,22 @@ class WorkloadRunner:
                 warn(f"mesh: {self._name}: {error}")
                 reported = True
             if now - started > ready_timeout:
-                self._failure = _not_ready_error(status, ready_timeout)
-                self._stop.set()
+                self._give_up(status, ready_timeout)
                 return
             await asyncio.sleep(POLL_INTERVAL)
         if not self._signal:
             warn(f"mesh: {self._name} joined as {status.service}")
         await self._report_health(agent)
+
+    async def _give_up_after(self, agent: Agent, seconds: float) -> None:
+        """Stop an agent that has not started after these seconds."""
+        await asyncio.sleep(seconds)
+        if (status := agent.status().workloads[0]).phase in STARTING_PHASES:
+            self._give_up(status, seconds)
+
+    def _give_up(self, status: WorkloadStatus, seconds: float) -> None:
+        self._failure = _not_ready_error(status, seconds)
+        self._stop.set()
 
     async def _report_health(self, agent: Agent) -> None:
         """Say when the app becomes unhealthy and why, until it stops."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,12 @@ from meshwright.cli.documents import load_documents
 from meshwright.cli.http import call_api
 from meshwright.cli.options import author
 from meshwright.control_plane.api import calls
+from meshwright.control_plane.api.calls import SourcedDocument
+from meshwright.control_plane.policies.rollout.progress import with_stored_progress
+from meshwright.control_plane.policies.secret_source import redacted
+
+NAMES_SHOWN = 3
+"""Policies that a note names, at most."""
 
 
 def change_policies(paths: Sequence[str], state: Path, *, dry_run: bool) -> list[dict[str, Any]]:
@@ -22,3 +28,34 @@ def change_policies(paths: Sequence[str], state: Path, *, dry_run: bool) -> list
     options = calls.ChangeOptions(message="mesh up", author=author(), dry_run=dry_run)
     changed = call_api(calls.apply(load_documents(paths), options), state)["changed"]
     return [change for change in changed if change["action"] != "unchanged"]
+
+
+def policy_notes(
+    documents: Sequence[SourcedDocument], in_force: Sequence[Mapping[str, Any]], file: Path
+) -> Iterator[str]:
+    """What to say at the start of an application whose policies are not the ones in force.
+
+    `in_force` as the API shows them: without secrets, so that a secret that alone differs is not noticed.
+    """
+    stored = {_key(document): document for document in in_force}
+    stated = {_key(item.document): item.document for item in documents}
+    differing = [
+        key
+        for key, document in stated.items()
+        if redacted(with_stored_progress(document, stored)) != stored.get(key)
+    ]
+    if differing:
+        yield f"{file} has others than the mesh ({_names(differing)}): `mesh up --policies` applies them"
+    if others := sorted(stored.keys() - stated.keys()):
+        policies = "1 policy is" if len(others) == 1 else f"{len(others)} policies are"
+        yield f"{policies} in force that {file} does not have: {_names(others)}: see `mesh get`"
+
+
+def _key(document: Mapping[str, Any]) -> tuple[str, str]:
+    return document["kind"], document["metadata"]["name"]
+
+
+def _names(keys: Sequence[tuple[str, str]]) -> str:
+    names = ", ".join("/".join(key) for key in keys[:NAMES_SHOWN])
+    more = len(keys) - NAMES_SHOWN
+    return f"{names} and {more} more" if more > 0 else names

@@ -6,7 +6,7 @@ The server validates every document itself, whatever a client says it has checke
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -98,6 +98,19 @@ def check_allowed(applied: Sequence[RevisionDocument], denied: Mapping[str, str]
         if reason := denied.get(document.key[0]):
             path, line = location(document.source, number)
             problems.append(ValidationProblem(path=path, line=line, message=f"kind: {reason}"))
+    if problems:
+        raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))
+
+
+def check_gateway_names(applied: Sequence[RevisionDocument], services: Container[str]) -> None:
+    """Raise DocumentsError if a Gateway has the name of a service: neither could be told from the other."""
+    problems = []
+    for number, document in enumerate(applied, 1):
+        kind, name = document.key
+        if kind == "Gateway" and name in services:
+            path, line = location(document.source, number)
+            message = f"metadata.name: {name} is a service: give the gateway another name"
+            problems.append(ValidationProblem(path=path, line=line, message=message))
     if problems:
         raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))
 

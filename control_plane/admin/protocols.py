@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Container,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Protocol
 
 from meshwright.control_plane.api.models.proxies import ProxyDetail
@@ -66,6 +75,9 @@ async def unverified(
 
 class EditPreview(Protocol):
     """What a change of documents would do."""
+
+    def service_names(self) -> Container[str]:
+        """The names of the services that the mesh knows."""
 
     def warnings(self, documents: Sequence[CanonicalDocument]) -> Iterable[str]:
         """Sentences about documents that would have no effect yet, such as a missing target."""

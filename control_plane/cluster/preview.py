@@ -65,6 +65,10 @@ class ChangePreview:
         self._serving = asyncio.Lock()
         peers.register_method(PREVIEW_CHANGE, self._serve)
 
+    def service_names(self) -> Collection[str]:
+        """The names of the services that the mesh knows."""
+        return self._world().services.keys()
+
     def warnings(self, documents: Sequence[CanonicalDocument]) -> list[str]:
         """What in these documents will not do what it says once they are applied; one line each."""
         return preview.preview_warnings(self._world(), documents, self._gateways())

@@ -255,18 +255,16 @@ def test_a_revoked_token_cannot_enrol(mesh: Mesh, remote: Remote) -> None:
         token = next(token for token in tokens(mesh) if token["name"] == "remote")
         until(lambda: uses(mesh, token["id"]) == 1, "its use is counted")
         mesh.run("token", "revoke", token["id"])
-        argv = command("run", "--service", "remote", "--token-file", str(remote.token), "--timeout", "10")
-        done = subprocess.run(
-            [*argv, "--state", str(mesh.state), "--", "true"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env=mesh.environment,
-            cwd=ROOT,
-            check=False,
-        )
-        assert done.returncode == 1
-        assert f"the join token {token['id']} of {IDENTITY}/remote is revoked" in done.stderr
+        options = ["--service", "remote", "--token-file", str(remote.token), "--timeout", "10"]
+        options += ["--state", str(mesh.state)]
+        free = ["--port", "8000", "--outbound-port", "0", "--inbound-port", "0", "--ready-port", "0"]
+        for argv in (command("run", *options, "--", "true"), command("agent", *options, *free)):
+            done = subprocess.run(
+                argv, capture_output=True, text=True, timeout=60, env=mesh.environment, cwd=ROOT, check=False
+            )
+            assert done.returncode == 1
+            assert "its sidecar is not ready after 10 s" in done.stderr
+            assert f"the join token {token['id']} of {IDENTITY}/remote is revoked" in done.stderr
         assert mesh.get("front-1", "http://remote/echo").status_code == 200, "an enrolled sidecar stays"
 
 

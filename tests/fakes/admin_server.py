@@ -210,6 +210,10 @@ class FakeMesh:
             if target["kind"] == "Service" and target["name"] not in {"orders", "inventory"}
         ]
 
+    def service_names(self) -> tuple[str, ...]:
+        """Those that `warnings` knows."""
+        return ("inventory", "orders")
+
     def unresolved(
         self, applied: Sequence[CanonicalDocument], others: Sequence[CanonicalDocument], revision: int
     ) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from meshwright.control_plane.admin.policy_editor import PolicyEditor, plain, sh
 from meshwright.control_plane.admin.policy_validation import (
     NONE_DENIED,
     check_allowed,
+    check_gateway_names,
     check_namespace,
     check_patches,
     check_resolved,
@@ -110,6 +111,7 @@ class PoliciesRouter:
             body = body.model_copy(update={"base": current.info.revision})
         applied = await validate(inputs)
         check_allowed(applied, self._denied_kinds)
+        check_gateway_names(applied, self._preview.service_names())
 
         def after(before: Sequence[RevisionDocument]) -> tuple[RevisionDocument, ...]:
             return _merged(before, applied, {} if body.prune_all else body.prune or None)
@@ -134,6 +136,7 @@ class PoliciesRouter:
         current = await self._revisions.current()
         applied = await validate(_as_meant(body.documents, current))
         check_allowed(applied, self._denied_kinds)
+        check_gateway_names(applied, self._preview.service_names())
         before = current.documents
         after = _merged(before, applied)
         await self._check_patches(applied, after)

@@ -8,6 +8,7 @@ from meshwright.control_plane.admin.errors import DocumentsError
 from meshwright.control_plane.admin.policy_validation import (
     InvalidDocumentError,
     canonical,
+    check_gateway_names,
     check_namespace,
     kind_of,
     validate,
@@ -70,6 +71,19 @@ def test_a_list_with_an_invalid_entry_is_not_also_reported_as_too_short() -> Non
         canonical(document)
     assert "nonsense" in str(caught.value)
     assert "too few" not in str(caught.value)
+
+
+def test_gateway_with_the_name_of_a_service_is_refused_where_it_stands() -> None:
+    def document(kind: str, name: str) -> RevisionDocument:
+        return RevisionDocument({"kind": kind, "metadata": {"name": name}}, "edge.yaml:7")
+
+    services = {"orders": None, "ingress-api": None}
+    check_gateway_names([document("Gateway", "ingress"), document("Retry", "orders")], services)
+    with pytest.raises(DocumentsError) as error:
+        check_gateway_names([document("Gateway", "ingress"), document("Gateway", "orders")], services)
+    (problem,) = error.value.problems
+    assert (problem.path, problem.line) == ("edge.yaml", 7)
+    assert problem.message == "metadata.name: orders is a service: give the gateway another name"
 
 
 def test_document_of_another_namespace_than_what_is_stored_is_refused() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from meshwright.control_plane.api.models.status import Status
-from meshwright.control_plane.api.models.topology import ServiceList, Topology
+from meshwright.control_plane.api.models.topology import Topology
 from meshwright.control_plane.api.models.verdict import MeshProblem, Verdict
-from meshwright.tui.mesh_state import active_services, active_topology
+from meshwright.tui.mesh_state import active_topology
 from meshwright.tui.widgets.header import location_line, verdict_text
-from tests.fakes.fixture_parts import edge, node, rows
+from tests.fakes.fixture_parts import edge, node
 
 FAILING = MeshProblem(
     severity="error", kind="traffic", subject="inventory", message="100 % of 3.2/s fail", cause="Fault slow"
@@ -48,5 +48,3 @@ def test_idle_services_are_hidden_unless_somebody_calls_them() -> None:
     nodes = (node("a"), node("gone", "idle"), node("called", "idle"))
     topology = Topology(nodes=nodes, edges=(edge("a", "called", 1),))
     assert [shown.name for shown in active_topology(topology).nodes] == ["a", "called"]
-    services = active_services(ServiceList(services=rows(topology).services))
-    assert [row.name for row in services.services] == ["a"]

@@ -37,17 +37,20 @@ class ServicesScreen(ListScreen[ServiceSummary]):
     HELP: ClassVar[str] = (
         "All services and gateways with the traffic to them (for a gateway: from it) over the last 10 s, the "
         "worst first. Latencies are in ms and include retries. refu/s: requests per second that policies "
-        "refuse there, or on the way there. Click a column head to sort by it."
+        "refuse there, or on the way there. Click a column head to sort by it. z also shows services whose "
+        "instances have all left as planned."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l", "logs", "logs"),
         Binding("T", "live_requests", "requests"),
         Binding("t", "traces", "traces"),
         Binding("m", "topology", "topology"),
+        Binding("z", "idle_services", "idle services", show=False),
     ]
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
+        self._shows_idle = False
         self._labels: dict[str, str] = {}
 
     def items(self, state: DashboardState) -> Iterable[ServiceSummary] | None:
@@ -60,6 +63,7 @@ class ServicesScreen(ListScreen[ServiceSummary]):
             if service.name in rates or service.refused_per_s
             else service
             for service in state.services.services
+            if self._shows_idle or service.health != "idle"
         ]
 
     def search_text(self, item: ServiceSummary) -> str:
@@ -93,6 +97,12 @@ class ServicesScreen(ListScreen[ServiceSummary]):
         """The live requests of the selected service."""
         if self.selected_key:
             self.session.go(LiveRequestsLocation(self.selected_key))
+
+    def action_idle_services(self) -> None:
+        """Show or hide services whose instances have left as planned."""
+        self._shows_idle = not self._shows_idle
+        self.notify(f"idle services are {'shown' if self._shows_idle else 'hidden'}", timeout=2)
+        self.refresh_data(self.mesh_state)
 
     def action_topology(self) -> None:
         """The selected service in the topology."""

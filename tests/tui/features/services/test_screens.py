@@ -76,6 +76,22 @@ async def test_services_are_sorted_by_keys_and_by_a_click_on_a_column_head() -> 
         )
 
 
+async def test_idle_services_are_hidden_until_z_shows_them() -> None:
+    async with open_dashboard() as (pilot, api):
+        table = await open_services(pilot)
+        rows = [
+            row.model_copy(update={"health": "idle"}) if row.name == "orders" else row
+            for row in api.mesh.services.services
+        ]
+        api.mesh = replace(api.mesh, services=api.mesh.services.model_copy(update={"services": tuple(rows)}))
+        for is_shown in (False, True, False):
+            await wait_until(
+                pilot,
+                lambda: ("orders" in [row.key for row in table.rows]) == is_shown,  # noqa: B023
+            )
+            await press(pilot, "z")
+
+
 async def test_a_search_filters_and_esc_ends_it() -> None:
     async with open_dashboard() as (pilot, _):
         table = await open_services(pilot)
