@@ -177,29 +177,27 @@ def print_changes(result: Any, output: Output, *, dry_run: bool) -> None:
 def wait_for_revision(result: Any, timeout: float, state: Path | None) -> None:
     """Wait until every connected sidecar has ACKed a revision; raises CommandError (exit code 4 or 5)."""
     revision = result["revision"]
-    rollout = call_api(calls.wait(revision, timeout), state)
-    if rollout.get("withdrawn"):
-        raise CommandError(errors.REJECTED, f"revision {revision} was withdrawn: {rollout['withdrawn']}")
-    if rollout["state"] == "rejected":
+    wait = call_api(calls.wait(revision, timeout), state)
+    if wait.get("withdrawn"):
+        raise CommandError(errors.REJECTED, f"revision {revision} was withdrawn: {wait['withdrawn']}")
+    if wait["state"] == "rejected":
         lines = [
-            f"{proxy['name']}: rejected revision {revision}: {proxy['error']}" for proxy in rollout["proxies"]
+            f"{proxy['name']}: rejected revision {revision}: {proxy['error']}" for proxy in wait["proxies"]
         ]
         raise CommandError(errors.REJECTED, "\n".join(lines))
-    if rollout["state"] == "timeout":
-        behind = ", ".join(
-            f"{p['name']} ({p['state']}, revision {p['revision']})" for p in rollout["proxies"]
-        )
-        missing = rollout.get("waves") or behind or "the control plane has not loaded it"
+    if wait["state"] == "timeout":
+        behind = ", ".join(f"{p['name']} ({p['state']}, revision {p['revision']})" for p in wait["proxies"])
+        missing = wait.get("waves") or behind or "the control plane has not loaded it"
         raise CommandError(
             errors.TIMED_OUT,
-            f"revision {revision} is not rolled out after {timeout:g} s: {missing}: see `mesh status`, "
+            f"revision {revision} is not ACKed everywhere after {timeout:g} s: {missing}: see `mesh status`, "
             "or take a proxy out with `mesh proxy NAME evict`",
         )
-    if rollout["rejecting_older"]:
+    if wait["rejecting_older"]:
         _check_unchanged_accepted(result, state)
-        warn(_older_rejection_warning(rollout["rejecting_older"]))
-    if rollout["pending_older"]:
-        names = ", ".join(proxy["name"] for proxy in rollout["pending_older"][:MAX_NAMED_PROXIES])
+        warn(_older_rejection_warning(wait["rejecting_older"]))
+    if wait["pending_older"]:
+        names = ", ".join(proxy["name"] for proxy in wait["pending_older"][:MAX_NAMED_PROXIES])
         warn(f"not waited for, because nothing changes there: {names}: an older revision is still not ACKed")
 
 

@@ -12,7 +12,7 @@ from meshwright.cli.http import call_api
 from meshwright.cli.options import author
 from meshwright.cli.output import echo, flush, sanitize
 from meshwright.cli.story.scenes import SCENES, StoryBeat, documents, duration, seen
-from meshwright.cli.traffic.changes import apply_documents, remove_documents, wait_for_rollout
+from meshwright.cli.traffic.changes import apply_documents, remove_documents, wait_for_acks
 from meshwright.cli.traffic.counters import TrafficCounters
 from meshwright.cli.traffic.people import People
 from meshwright.cli.traffic.plan import TrafficPlan
@@ -100,7 +100,7 @@ def _act(beat: StoryBeat, message: str, state: Path) -> str:
         case "rollback":
             last, before = (item["revision"] for item in call_api(calls.history(2), state)["revisions"])
             options = calls.ChangeOptions(base=last, message=message, author=author())
-            wait_for_rollout(call_api(calls.rollback(before, options), state), state)
+            wait_for_acks(call_api(calls.rollback(before, options), state), state)
         case "refused":
             try:
                 revision = apply_documents(beat.documents, message, state)

@@ -13,7 +13,7 @@ from meshwright.cli.options import author
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.errors import MeshError
 
-ROLLOUT_TIMEOUT = 15.0
+ACK_TIMEOUT = 15.0
 """Seconds to wait for the sidecars to ACK; one that is being replaced never does."""
 
 REMOVAL_TIMEOUT = 60.0
@@ -21,25 +21,25 @@ REMOVAL_TIMEOUT = 60.0
 
 
 def apply_documents(documents: Iterable[Mapping[str, Any]], message: str, state: Path) -> int:
-    """Apply documents and wait for the rollout; returns the revision. Raises MeshError."""
+    """Apply documents and wait for the ACKs; returns the revision. Raises MeshError."""
     options = calls.ChangeOptions(message=message, author=author())
     sourced = [calls.SourcedDocument(document) for document in documents]
     applied = call_api(calls.apply(sourced, options), state)
     for warning in applied.get("warnings", ()):
         warn(f"warning: {warning}")
-    wait_for_rollout(applied, state)
+    wait_for_acks(applied, state)
     return int(applied["revision"])
 
 
 def remove_documents(refs: Sequence[calls.DocumentRef], message: str, state: Path) -> None:
-    """Delete those of some documents that exist, and wait for the rollout. Raises CommandError."""
+    """Delete those of some documents that exist, and wait for the ACKs. Raises CommandError."""
     options = calls.ChangeOptions(message=message, author=author())
     deadline = time.monotonic() + REMOVAL_TIMEOUT
     while True:
         try:
             existing = _existing(refs, state)
             if existing:
-                wait_for_rollout(call_api(calls.delete(existing, options), state), state)
+                wait_for_acks(call_api(calls.delete(existing, options), state), state)
             return
         except MeshError as error:
             if time.monotonic() > deadline:
@@ -56,8 +56,8 @@ def _existing(refs: Iterable[calls.DocumentRef], state: Path) -> list[calls.Docu
     return [ref for ref in refs if (ref.kind, ref.name) in names]
 
 
-def wait_for_rollout(result: Mapping[str, Any], state: Path) -> None:
+def wait_for_acks(result: Mapping[str, Any], state: Path) -> None:
     """Wait until every connected sidecar has ACKed a revision; warn if one has not."""
-    rollout = call_api(calls.wait(result["revision"], ROLLOUT_TIMEOUT), state)
-    if rollout["state"] != "programmed":
-        warn(f"revision {result['revision']} is not rolled out after {ROLLOUT_TIMEOUT:g} s")
+    wait = call_api(calls.wait(result["revision"], ACK_TIMEOUT), state)
+    if wait["state"] != "programmed":
+        warn(f"revision {result['revision']} is not ACKed everywhere after {ACK_TIMEOUT:g} s")

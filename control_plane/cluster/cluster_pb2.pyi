@@ -21,30 +21,30 @@ class PingResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class StateRequest(_message.Message):
-    __slots__ = ("flushes_since", "reports", "rollouts")
+    __slots__ = ("flushes_since", "reports", "ack_counts")
     FLUSHES_SINCE_FIELD_NUMBER: _ClassVar[int]
     REPORTS_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUTS_FIELD_NUMBER: _ClassVar[int]
+    ACK_COUNTS_FIELD_NUMBER: _ClassVar[int]
     flushes_since: int
     reports: bool
-    rollouts: bool
-    def __init__(self, flushes_since: _Optional[int] = ..., reports: _Optional[bool] = ..., rollouts: _Optional[bool] = ...) -> None: ...
+    ack_counts: bool
+    def __init__(self, flushes_since: _Optional[int] = ..., reports: _Optional[bool] = ..., ack_counts: _Optional[bool] = ...) -> None: ...
 
 class StateReport(_message.Message):
-    __slots__ = ("member_id", "problems", "proxies", "reports", "rollouts", "flushes")
+    __slots__ = ("member_id", "problems", "proxies", "reports", "ack_counts", "flushes")
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     PROXIES_FIELD_NUMBER: _ClassVar[int]
     REPORTS_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUTS_FIELD_NUMBER: _ClassVar[int]
+    ACK_COUNTS_FIELD_NUMBER: _ClassVar[int]
     FLUSHES_FIELD_NUMBER: _ClassVar[int]
     member_id: str
     problems: _containers.RepeatedScalarFieldContainer[str]
     proxies: _containers.RepeatedCompositeFieldContainer[Proxy]
     reports: ProxyReports
-    rollouts: Rollouts
+    ack_counts: AckCounts
     flushes: FlushPage
-    def __init__(self, member_id: _Optional[str] = ..., problems: _Optional[_Iterable[str]] = ..., proxies: _Optional[_Iterable[_Union[Proxy, _Mapping]]] = ..., reports: _Optional[_Union[ProxyReports, _Mapping]] = ..., rollouts: _Optional[_Union[Rollouts, _Mapping]] = ..., flushes: _Optional[_Union[FlushPage, _Mapping]] = ...) -> None: ...
+    def __init__(self, member_id: _Optional[str] = ..., problems: _Optional[_Iterable[str]] = ..., proxies: _Optional[_Iterable[_Union[Proxy, _Mapping]]] = ..., reports: _Optional[_Union[ProxyReports, _Mapping]] = ..., ack_counts: _Optional[_Union[AckCounts, _Mapping]] = ..., flushes: _Optional[_Union[FlushPage, _Mapping]] = ...) -> None: ...
 
 class Proxy(_message.Message):
     __slots__ = ("status_json", "in_flight")
@@ -68,20 +68,20 @@ class AgedReport(_message.Message):
     report_json: bytes
     def __init__(self, age: _Optional[float] = ..., report_json: _Optional[bytes] = ...) -> None: ...
 
-class Rollouts(_message.Message):
-    __slots__ = ("rollouts",)
-    class RolloutsEntry(_message.Message):
+class AckCounts(_message.Message):
+    __slots__ = ("by_ref",)
+    class ByRefEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
-        value: Rollout
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Rollout, _Mapping]] = ...) -> None: ...
-    ROLLOUTS_FIELD_NUMBER: _ClassVar[int]
-    rollouts: _containers.MessageMap[str, Rollout]
-    def __init__(self, rollouts: _Optional[_Mapping[str, Rollout]] = ...) -> None: ...
+        value: AckCount
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[AckCount, _Mapping]] = ...) -> None: ...
+    BY_REF_FIELD_NUMBER: _ClassVar[int]
+    by_ref: _containers.MessageMap[str, AckCount]
+    def __init__(self, by_ref: _Optional[_Mapping[str, AckCount]] = ...) -> None: ...
 
-class Rollout(_message.Message):
+class AckCount(_message.Message):
     __slots__ = ("holders", "acked", "rejections")
     HOLDERS_FIELD_NUMBER: _ClassVar[int]
     ACKED_FIELD_NUMBER: _ClassVar[int]

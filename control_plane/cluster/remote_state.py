@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from meshwright.control_plane.agents.reports import REPORT_TTL
 from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyState, ProxyStatus
 from meshwright.control_plane.cluster.wire import PeerState, RemoteProxy
-from meshwright.control_plane.status.rollout import RolloutCount
+from meshwright.control_plane.status.acks import AckCount
 
 ProxyKey = tuple[str, str]
 """Service and name of a proxy."""
@@ -28,7 +28,7 @@ class _Peer:
     proxies: list[RemoteProxy] = field(default_factory=list)
     reports: list[tuple[float, ProxyReport]] = field(default_factory=list)
     reports_received_at: float = 0.0
-    rollouts: Mapping[str, RolloutCount] = field(default_factory=dict)
+    ack_counts: Mapping[str, AckCount] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
@@ -44,8 +44,8 @@ class RemoteState:
         peer.proxies, peer.problems = state.proxies, state.problems
         if state.reports is not None:
             peer.reports, peer.reports_received_at = state.reports, now
-        if state.rollouts is not None:
-            peer.rollouts = state.rollouts
+        if state.ack_counts is not None:
+            peer.ack_counts = state.ack_counts
 
     def remove(self, id: str) -> None:
         """Drop a peer's state."""
@@ -81,12 +81,12 @@ class RemoteState:
                 latest[key] = (age, report)
         return tuple(report for _, report in latest.values())
 
-    def rollout_counts(self, local: Mapping[str, RolloutCount]) -> Mapping[str, RolloutCount]:
+    def ack_counts(self, local: Mapping[str, AckCount]) -> Mapping[str, AckCount]:
         """Sums over all control planes: a proxy's stream is at one of them."""
         totals = dict(local)
         for peer in self._peers.values():
-            for ref, count in peer.rollouts.items():
-                totals[ref] = totals.get(ref, RolloutCount()) + count
+            for ref, count in peer.ack_counts.items():
+                totals[ref] = totals.get(ref, AckCount()) + count
         return totals
 
     def problems(self) -> Mapping[str, tuple[str, ...]]:

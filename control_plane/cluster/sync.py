@@ -21,7 +21,7 @@ from meshwright.control_plane.cluster.peer_client import PeerError
 from meshwright.control_plane.cluster.remote_state import ProxyKey, RemoteState
 from meshwright.control_plane.cluster.wire import PeerState, WireError
 from meshwright.control_plane.slices import in_slices
-from meshwright.control_plane.status.rollout import ProxyHoldings, RolloutCount, count_rollout
+from meshwright.control_plane.status.acks import AckCount, ProxyHoldings, count_acks
 from meshwright.control_plane.telemetry.topology.windows import TrafficWindows
 
 MAX_FLUSH_BYTES = 2 * 1024 * 1024
@@ -30,8 +30,8 @@ MAX_FLUSH_BYTES = 2 * 1024 * 1024
 MAX_PAGES_PER_POLL = 20
 """More flushes than a peer's replication log holds."""
 
-ROLLOUT_CACHE_SECONDS = 0.2
-"""How long rollout counts of peers are reused, however many clients read the status."""
+ACK_COUNT_CACHE_SECONDS = 0.2
+"""How long ACK counts of peers are reused, however many clients read the status."""
 
 
 class ConnectedProxies(Protocol):
@@ -90,7 +90,7 @@ class StateSync:
         self._remote = RemoteState()
         self._applied: dict[str, int] = {}
         self._history = HistoryHandover(local.windows, members, self._applied, now, sleep)
-        self._rollouts_read_at = float("-inf")
+        self._ack_counts_read_at = float("-inf")
         self._moved: frozenset[ProxyKey] = frozenset()
         members.register_method(GET_STATE, self._serve)
         members.on_poll, members.on_lost = self._poll, self._on_lost
@@ -129,17 +129,17 @@ class StateSync:
             for problem, addresses in members.items()
         )
 
-    async def rollout_counts(self) -> Mapping[str, RolloutCount]:
-        """The rollout of each policy over the whole mesh. Refreshes the proxies of peers too."""
+    async def ack_counts(self) -> Mapping[str, AckCount]:
+        """The ACK counts of each policy over the whole mesh. Refreshes the proxies of peers too."""
         await self.refresh()
-        return self._remote.rollout_counts(count_rollout(self._local.streams.resource_states()))
+        return self._remote.ack_counts(count_acks(self._local.streams.resource_states()))
 
     async def refresh(self) -> None:
-        """Read the proxies of peers, unless that was done within ROLLOUT_CACHE_SECONDS."""
+        """Read the proxies of peers, unless that was done within ACK_COUNT_CACHE_SECONDS."""
         now = self._now()
-        if now - self._rollouts_read_at >= ROLLOUT_CACHE_SECONDS and self._members.reachable():
-            self._rollouts_read_at = now
-            for report in await self._members.broadcast(GET_STATE, pb.StateRequest(rollouts=True)):
+        if now - self._ack_counts_read_at >= ACK_COUNT_CACHE_SECONDS and self._members.reachable():
+            self._ack_counts_read_at = now
+            for report in await self._members.broadcast(GET_STATE, pb.StateRequest(ack_counts=True)):
                 with contextlib.suppress(WireError):
                     await self._apply(report)
 
@@ -206,9 +206,9 @@ class StateSync:
             for age, proxy_report in self._local.reports.with_age(self._now()):
                 report.reports.reports.append(wire.report_to_proto(age, proxy_report))
                 yield
-        if request.rollouts:
-            report.rollouts.MergeFrom(
-                wire.rollouts_to_proto(count_rollout(self._local.streams.resource_states()))
+        if request.ack_counts:
+            report.ack_counts.MergeFrom(
+                wire.ack_counts_to_proto(count_acks(self._local.streams.resource_states()))
             )
 
     def _write_flushes(self, page: pb.FlushPage, since: int) -> Generator[None, None, None]:

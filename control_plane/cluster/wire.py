@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
 from meshwright.control_plane.api.spiffe import Identity, Role
 from meshwright.control_plane.cluster import cluster_pb2 as pb
-from meshwright.control_plane.status.rollout import RolloutCount
+from meshwright.control_plane.status.acks import AckCount
 from meshwright.control_plane.telemetry.ingest.envoy_stats import StatPoint
 from meshwright.control_plane.telemetry.topology.counters import UpstreamCounters
 from meshwright.control_plane.telemetry.topology.flush import MetricsFlush, NodeFlush
@@ -48,7 +48,7 @@ class PeerState:
     problems: tuple[str, ...] = ()
     proxies: list[RemoteProxy] = field(default_factory=list)
     reports: list[tuple[float, ProxyReport]] | None = None
-    rollouts: dict[str, RolloutCount] | None = None
+    ack_counts: dict[str, AckCount] | None = None
     flushes: list[tuple[float, NodeFlush]] | None = None
     last_sequence: int = 0
     more: bool = False
@@ -67,12 +67,12 @@ def report_to_proto(age: float, report: ProxyReport) -> pb.AgedReport:
     return pb.AgedReport(age=age, report_json=report.model_dump_json().encode())
 
 
-def rollouts_to_proto(rollouts: Mapping[str, RolloutCount]) -> pb.Rollouts:
-    """Rollouts by `Kind/name`."""
-    message = pb.Rollouts()
-    for ref, count in rollouts.items():
-        message.rollouts[ref].MergeFrom(
-            pb.Rollout(holders=count.holders, acked=count.acked, rejections=count.rejections)
+def ack_counts_to_proto(ack_counts: Mapping[str, AckCount]) -> pb.AckCounts:
+    """ACK counts by `Kind/name`."""
+    message = pb.AckCounts()
+    for ref, count in ack_counts.items():
+        message.by_ref[ref].MergeFrom(
+            pb.AckCount(holders=count.holders, acked=count.acked, rejections=count.rejections)
         )
     return message
 
@@ -110,10 +110,10 @@ def parse_state(report: pb.StateReport, trust_domain: str) -> Generator[None, No
     if report.HasField("reports"):
         state.reports = []
         yield from _parse_into(state.reports, report.reports.reports, _report)
-    if report.HasField("rollouts"):
-        state.rollouts = {
-            ref: RolloutCount(rollout.holders, rollout.acked, tuple(rollout.rejections))
-            for ref, rollout in report.rollouts.rollouts.items()
+    if report.HasField("ack_counts"):
+        state.ack_counts = {
+            ref: AckCount(acks.holders, acks.acked, tuple(acks.rejections))
+            for ref, acks in report.ack_counts.by_ref.items()
         }
     if report.HasField("flushes"):
         state.flushes = []

@@ -10,7 +10,7 @@ from meshwright.control_plane.api.models.push import Push
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.push.judge import ProxyTraffic, compare
 from meshwright.control_plane.push.step import AffectedProxy, PushObservation
-from meshwright.control_plane.status.rollout import has_accepted, has_rejected
+from meshwright.control_plane.status.acks import has_accepted, has_rejected
 from meshwright.control_plane.telemetry.topology.counters import UpstreamCounters
 
 

@@ -29,10 +29,10 @@ from meshwright.control_plane.policies.httproute.parents import RoutePolicy
 from meshwright.control_plane.policies.rollout.spec import Rollout
 from meshwright.control_plane.policies.subset.spec import Subset
 from meshwright.control_plane.status import gateway_status
+from meshwright.control_plane.status.acks import AckCount
 from meshwright.control_plane.status.certificates import NO_CERTIFICATES, NodeCertificates
 from meshwright.control_plane.status.external_conflicts import external_conflicts
 from meshwright.control_plane.status.references import GatewayPorts, ReferenceProblem, References, lines
-from meshwright.control_plane.status.rollout import RolloutCount
 from meshwright.control_plane.status.tcp_conflicts import tcp_conflicts
 
 MAX_MESSAGE_CHARS = 500
@@ -70,12 +70,12 @@ def summarize(conditions: Iterable[Condition]) -> tuple[PolicyState, str]:
 
 def policy_statuses(
     world: World,
-    rollouts: Mapping[str, RolloutCount],
+    ack_counts: Mapping[str, AckCount],
     gateways: GatewayPorts = NO_GATEWAYS,
     certificates: NodeCertificates = NO_CERTIFICATES,
     push: PushReport = NO_PUSH,
 ) -> tuple[PolicyStatus, ...]:
-    """The status of every document of the world. `rollouts` by `Kind/name`; `gateways` are connected.
+    """The status of every document of the world. `ack_counts` by `Kind/name`; `gateways` are connected.
 
     `certificates` is what they report. What the revision on trial changed is not programmed before its push
     has ended, though all who have it yet ACKed it.
@@ -84,12 +84,12 @@ def policy_statuses(
     winners = {**conflicts(world.documents), **tcp_conflicts(world), **external_conflicts(world)}
     references = References(world, gateways, certificates)
 
-    def rollout(document: PolicyDocument) -> RolloutCount:
-        count = rollouts.get(document.ref, RolloutCount())
+    def acks(document: PolicyDocument) -> AckCount:
+        count = ack_counts.get(document.ref, AckCount())
         return replace(count, push=waves) if waves and document.generation > push.stable else count
 
     return tuple(
-        _status(references, document, winners.get(document.ref, ""), rollout(document))
+        _status(references, document, winners.get(document.ref, ""), acks(document))
         for document in world.documents
     )
 
@@ -127,9 +127,7 @@ def _warnings(references: References, document: PolicyDocument) -> Iterator[Refe
         case Gateway() as gateway:
             yield from gateway_status.listener_problems(gateway, references)
             if references.is_missing_gateway(gateway.name):
-                yield ReferenceProblem(
-                    "NoGateway", f"metadata.name: {gateway_status.pending(RolloutCount())}"
-                )
+                yield ReferenceProblem("NoGateway", f"metadata.name: {gateway_status.pending(AckCount())}")
         case TargetedPolicy() as policy:
             yield from (problem for problem in references.targets(policy) if problem)
             yield from references.callers(policy)
@@ -146,19 +144,17 @@ def _warnings(references: References, document: PolicyDocument) -> Iterator[Refe
             yield from references.via(external)
 
 
-def _status(
-    references: References, document: PolicyDocument, winner: str, rollout: RolloutCount
-) -> PolicyStatus:
+def _status(references: References, document: PolicyDocument, winner: str, acks: AckCount) -> PolicyStatus:
     policy, generation = document.policy, document.generation
-    conditions = _observed(generation, _conditions(references, document, winner, rollout))
+    conditions = _observed(generation, _conditions(references, document, winner, acks))
     state, reason = summarize(conditions)
     return PolicyStatus(
         kind=policy.kind,
         name=policy.name,
         generation=generation,
         conditions=conditions,
-        affected=rollout.holders,
-        acked=rollout.acked,
+        affected=acks.holders,
+        acked=acks.acked,
         state=state,
         reason=reason,
         parents=tuple(
@@ -168,7 +164,7 @@ def _status(
         listeners=tuple(
             listener.model_copy(update={"conditions": _observed(generation, listener.conditions)})
             for listener in (
-                gateway_status.listener_statuses(policy, references, rollout)
+                gateway_status.listener_statuses(policy, references, acks)
                 if isinstance(policy, Gateway)
                 else ()
             )
@@ -182,16 +178,16 @@ def _observed(generation: int, conditions: Iterable[Condition]) -> tuple[Conditi
 
 
 def _conditions(
-    references: References, document: PolicyDocument, winner: str, rollout: RolloutCount
+    references: References, document: PolicyDocument, winner: str, acks: AckCount
 ) -> Iterator[Condition]:
     """`winner`: the older policy with the same target, "" if there is none."""
     yield from _accepted_and_resolved(references, document)
     if winner:
         message = f"{winner} has the same target, is older, and applies instead"
         yield Condition(type="Conflicted", status="True", reason="OlderPolicy", message=message)
-    yield _programmed(document, rollout)
-    if rollout.rejections:
-        message = "; ".join(sorted(set(rollout.rejections)))[:MAX_MESSAGE_CHARS]
+    yield _programmed(document, acks)
+    if acks.rejections:
+        message = "; ".join(sorted(set(acks.rejections)))[:MAX_MESSAGE_CHARS]
         yield Condition(type="Rejected", status="True", reason="EnvoyRejected", message=message)
 
 
@@ -274,15 +270,15 @@ def _inapplicable(policy: TargetedPolicy) -> Iterator[ReferenceProblem]:
             yield ReferenceProblem("NoEffect", f"spec.targetRefs[{index}]: {reason}")
 
 
-def _programmed(document: PolicyDocument, rollout: RolloutCount) -> Condition:
-    if rollout.push:
-        return Condition(type="Programmed", status="False", reason="OnTrial", message=rollout.push)
-    if not rollout.holders:
+def _programmed(document: PolicyDocument, acks: AckCount) -> Condition:
+    if acks.push:
+        return Condition(type="Programmed", status="False", reason="OnTrial", message=acks.push)
+    if not acks.holders:
         is_gateway = isinstance(document.policy, Gateway)
-        message = gateway_status.pending(rollout) if is_gateway else "no connected sidecar needs it yet"
+        message = gateway_status.pending(acks) if is_gateway else "no connected sidecar needs it yet"
         return Condition(type="Programmed", status="Unknown", reason="NoSidecar", message=message)
-    message = f"accepted by {rollout.acked} of {rollout.holders} proxies"
-    if rollout.acked == rollout.holders:
+    message = f"accepted by {acks.acked} of {acks.holders} proxies"
+    if acks.acked == acks.holders:
         return Condition(type="Programmed", status="True", reason="Programmed", message=message)
     return Condition(type="Programmed", status="False", reason="Pending", message=message)
 

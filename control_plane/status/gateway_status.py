@@ -13,13 +13,11 @@ from meshwright.control_plane.core.listeners import (
     unsupported_kinds,
 )
 from meshwright.control_plane.policies.gateway.spec import SERVED_PROTOCOLS, Gateway, Listener
+from meshwright.control_plane.status.acks import AckCount
 from meshwright.control_plane.status.references import ReferenceProblem, References
-from meshwright.control_plane.status.rollout import RolloutCount
 
 
-def listener_statuses(
-    gateway: Gateway, references: References, rollout: RolloutCount
-) -> tuple[ListenerStatus, ...]:
+def listener_statuses(gateway: Gateway, references: References, acks: AckCount) -> tuple[ListenerStatus, ...]:
     """The status of every listener of a Gateway."""
     return tuple(
         ListenerStatus(
@@ -30,7 +28,7 @@ def listener_statuses(
             hostname=listener.hostname,
             supported_kinds=supported_kinds(listener),
             attached_routes=_attached_routes(gateway, listener, references),
-            conditions=tuple(_conditions(gateway, listener, references, rollout)),
+            conditions=tuple(_conditions(gateway, listener, references, acks)),
         )
         for listener in gateway.spec.listeners
     )
@@ -97,7 +95,7 @@ def _attached_routes(gateway: Gateway, listener: Listener, references: Reference
 
 
 def _conditions(
-    gateway: Gateway, listener: Listener, references: References, rollout: RolloutCount
+    gateway: Gateway, listener: Listener, references: References, acks: AckCount
 ) -> Iterator[Condition]:
     invalid = _invalid(gateway, listener)
     if invalid is None:
@@ -120,22 +118,22 @@ def _conditions(
     if invalid is None and not references.certificates.is_usable(gateway, listener):
         message = "; ".join(problem.message for problem in certificates)
         invalid = ReferenceProblem("Invalid", message)
-    yield _programmed(invalid, rollout)
+    yield _programmed(invalid, acks)
 
 
-def _programmed(invalid: ReferenceProblem | None, rollout: RolloutCount) -> Condition:
+def _programmed(invalid: ReferenceProblem | None, acks: AckCount) -> Condition:
     if invalid is not None:
         return Condition(type="Programmed", status="False", reason="Invalid", message=invalid.message)
-    if rollout.holders and rollout.acked == rollout.holders:
+    if acks.holders and acks.acked == acks.holders:
         return Condition(type="Programmed", status="True", reason="Programmed")
-    return Condition(type="Programmed", status="Unknown", reason="Pending", message=pending(rollout))
+    return Condition(type="Programmed", status="Unknown", reason="Pending", message=pending(acks))
 
 
-def pending(rollout: RolloutCount) -> str:
+def pending(acks: AckCount) -> str:
     """Why it is not known that the gateway's proxies have the listeners."""
-    if not rollout.holders:
+    if not acks.holders:
         return "no gateway of this name is connected: name one in the application file's gateways"
-    return f"accepted by {rollout.acked} of {rollout.holders} proxies"
+    return f"accepted by {acks.acked} of {acks.holders} proxies"
 
 
 def accepted(gateway: Gateway) -> Condition:

@@ -131,12 +131,12 @@ class MeshReadModel:
 
     async def status(self) -> Status:
         """The status of the mesh."""
-        rollouts, reports = await self._sync.rollout_counts(), self.reports()
+        ack_counts, reports = await self._sync.ack_counts(), self.reports()
         return status.mesh_status(
             self._reconciler.world,
             self._store.health.status,
             status.without_departed(self._sync.proxies(), self._reconciler.world, reports),
-            rollouts,
+            ack_counts,
             self._sync.problems(),
             version=VERSION,
             breakers=self._breakers(),

@@ -20,9 +20,9 @@ from meshwright.control_plane.api.models.topology import Breaker, ServiceList
 from meshwright.control_plane.core.patches import PatchedPlace
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.status import conditions
+from meshwright.control_plane.status.acks import AckCount
 from meshwright.control_plane.status.certificates import NO_CERTIFICATES, NodeCertificates
 from meshwright.control_plane.status.references import GatewayPorts
-from meshwright.control_plane.status.rollout import RolloutCount
 
 NO_PATCHES: Mapping[PatchedPlace, tuple[str, ...]] = {}
 
@@ -36,7 +36,7 @@ def mesh_status(
     world: World,
     store: Literal["ok", "degraded"],
     proxies: tuple[ProxyStatus, ...],
-    rollouts: Mapping[str, RolloutCount],
+    ack_counts: Mapping[str, AckCount],
     problems: tuple[str, ...],
     *,
     version: str = "",
@@ -46,7 +46,7 @@ def mesh_status(
     patched: Mapping[PatchedPlace, tuple[str, ...]] = NO_PATCHES,
     push: PushReport | None = None,
 ) -> Status:
-    """The current status. `rollouts` by `Kind/name`, `certificates` are those of gateways,
+    """The current status. `ack_counts` by `Kind/name`, `certificates` are those of gateways,
     `version` is that of this control plane, `patched` are the patches in force."""
     services = (
         ServiceStatus(
@@ -63,7 +63,7 @@ def mesh_status(
         services=tuple(services),
         proxies=proxies,
         policies=conditions.policy_statuses(
-            world, rollouts, gateway_ports(proxies), certificates, push or NO_PUSH
+            world, ack_counts, gateway_ports(proxies), certificates, push or NO_PUSH
         ),
         breakers=breakers,
         patched=tuple(

@@ -258,7 +258,7 @@ async def test_wait_reports_rollout_timeout_and_rejection(
     mesh.proxies = (proxy("pending", 1),)
     late = await run("delete", "-f", "r.yaml", "--wait", "--timeout", "0.2")
     assert late.code == 4
-    assert "revision 2 is not rolled out after 0.2 s: orders-1 (pending, revision 1)" in late.err
+    assert "revision 2 is not ACKed everywhere after 0.2 s: orders-1 (pending, revision 1)" in late.err
     assert late.out.splitlines()[0] == "revision 2"
 
     mesh.proxies = (proxy("rejected", 2, "Invalid regex 'a('", rejected_revision=3),)

@@ -1,6 +1,6 @@
 """The header of every screen: state of the mesh and age of the data, the tabs, the location and the verdict.
 
-The items of the first line keep their order: mesh, revision and rollout, total rate, errors, p99, time of the
+The items of the first line keep their order: mesh, revision and ACKs, total rate, errors, p99, time of the
 data. The third line says so in words when the data is stale.
 """
 

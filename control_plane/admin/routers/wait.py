@@ -1,4 +1,4 @@
-"""Route: wait for the rollout of a revision."""
+"""Route: wait for the ACKs of a revision."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 
 from pydantic import Field
 
+from meshwright.control_plane.admin.ack_wait import wait_for_acks
 from meshwright.control_plane.admin.protocols import Clock, RevisionLog, Sleep, StatusSource
-from meshwright.control_plane.admin.rollout_wait import wait_for_rollout
 from meshwright.control_plane.admin.route import NoBody, RequestParams, Route
 from meshwright.control_plane.api.models.proxies import WaitResult
 from meshwright.control_plane.api.models.status import Status
@@ -66,6 +66,6 @@ class WaitRouter:
         newest = (await self._revisions.current()).info.revision
         if params.revision > newest:
             raise NotFoundError(f"no such revision: {params.revision}: the newest is {newest}")
-        return await wait_for_rollout(
+        return await wait_for_acks(
             self._status, params.revision, params.timeout, monotonic=self._monotonic, sleep=self._sleep
         )

@@ -15,7 +15,7 @@ from meshwright.control_plane.cluster.peer_client import PeerError
 from meshwright.control_plane.cluster.sync import LocalState, StateSync
 from meshwright.control_plane.core.resource import Resource
 from meshwright.control_plane.errors import InputError
-from meshwright.control_plane.status.rollout import ProxyHoldings, RolloutCount
+from meshwright.control_plane.status.acks import AckCount, ProxyHoldings
 from meshwright.control_plane.telemetry.topology.windows import TrafficWindows
 from tests.control_plane.telemetry.metric_exports import metrics_export
 from tests.fakes.members import FakeMembers
@@ -137,7 +137,7 @@ async def test_state_of_the_mesh_is_the_same_at_both(pair: tuple[ControlPlane, C
         assert [proxy.name for proxy in plane.sync.proxies()] == ["front-1", "front-2"]
         assert plane.sync.in_flight() == {("front", "front-1"): 2, ("front", "front-2"): 2}
         assert {report.node for report in plane.sync.reports()} == {"front-1", "front-2"}
-        assert await plane.sync.rollout_counts() == {"Retry/a": RolloutCount(2, 2)}
+        assert await plane.sync.ack_counts() == {"Retry/a": AckCount(2, 2)}
         plane.time += 7
         assert plane.sync.reports() == ()
     only_one = [f"{id} has a problem (at {id}:15012)" for id in ("front-1", "front-2")]

@@ -12,7 +12,7 @@ from meshwright.control_plane.cluster import cluster_pb2 as pb
 from meshwright.control_plane.cluster import wire
 from meshwright.control_plane.cluster.remote_state import RemoteState
 from meshwright.control_plane.cluster.wire import PeerState, RemoteProxy, WireError
-from meshwright.control_plane.status.rollout import RolloutCount
+from meshwright.control_plane.status.acks import AckCount
 from meshwright.control_plane.telemetry.ingest.envoy_stats import StatPoint
 from meshwright.control_plane.telemetry.topology.counters import UpstreamCounters
 from meshwright.control_plane.telemetry.topology.flush import MetricsFlush, NodeFlush
@@ -86,13 +86,13 @@ def test_flush_arrives_complete() -> None:
 def test_list_that_was_not_requested_is_none() -> None:
     state = transmit(pb.StateReport(member_id="b", problems=["disk full"]))
     assert (state.member_id, state.problems, state.proxies) == ("b", ("disk full",), [])
-    assert (state.reports, state.rollouts, state.flushes) == (None, None, None)
+    assert (state.reports, state.ack_counts, state.flushes) == (None, None, None)
 
 
 def test_empty_list_is_not_none() -> None:
-    message = pb.StateReport(reports=pb.ProxyReports(), rollouts=pb.Rollouts(), flushes=pb.FlushPage())
+    message = pb.StateReport(reports=pb.ProxyReports(), ack_counts=pb.AckCounts(), flushes=pb.FlushPage())
     state = transmit(message)
-    assert (state.reports, state.rollouts, state.flushes) == ([], {}, [])
+    assert (state.reports, state.ack_counts, state.flushes) == ([], {}, [])
 
 
 def flush(**fields: object) -> pb.StateReport:
@@ -256,11 +256,11 @@ def test_reports_age_by_the_readers_clock() -> None:
     assert [report.node for report in state.reports([], 104.6)] == ["front-1"]
 
 
-def test_rollout_counts_are_sums() -> None:
+def test_ack_counts_are_sums() -> None:
     state = RemoteState()
-    rollouts = wire.rollouts_to_proto({"Retry/a": RolloutCount(3, 2, ("no",))})
-    state.update(transmit(pb.StateReport(member_id="b", rollouts=rollouts)), 0.0)
-    local = {"Retry/a": RolloutCount(1, 1), "Retry/b": RolloutCount(1, 0, ("why",))}
-    assert state.rollout_counts(local) == {
-        "Retry/a": RolloutCount(4, 3, ("no",)), "Retry/b": RolloutCount(1, 0, ("why",)),
+    ack_counts = wire.ack_counts_to_proto({"Retry/a": AckCount(3, 2, ("no",))})
+    state.update(transmit(pb.StateReport(member_id="b", ack_counts=ack_counts)), 0.0)
+    local = {"Retry/a": AckCount(1, 1), "Retry/b": AckCount(1, 0, ("why",))}
+    assert state.ack_counts(local) == {
+        "Retry/a": AckCount(4, 3, ("no",)), "Retry/b": AckCount(1, 0, ("why",)),
     }  # fmt: skip

@@ -8,8 +8,8 @@ import pytest
 
 from meshwright.control_plane.api.models.policies import Condition, PolicyState, PolicyStatus
 from meshwright.control_plane.api.models.push import Push, PushReport
+from meshwright.control_plane.status.acks import AckCount
 from meshwright.control_plane.status.conditions import policy_statuses, reference_warnings, summarize
-from meshwright.control_plane.status.rollout import RolloutCount
 from tests.control_plane.core.worlds import exchange, mesh, route, subset
 
 CATALOG = "{kind: Service, name: catalog}"
@@ -21,15 +21,15 @@ IN_PART = route("r", "{backendRefs: [{name: inventory}]}") + mesh(
 CONFLICTED = mesh("Timeout", "a", "request: 2s", CATALOG) + TIMEOUT
 
 
-def policy_status(text: str, name: str, rollout: RolloutCount | None = None) -> PolicyStatus:
+def policy_status(text: str, name: str, acks: AckCount | None = None) -> PolicyStatus:
     world = exchange(text)
     ref = next(document.ref for document in world.documents if document.policy.name == name)
-    statuses = policy_statuses(world, {ref: rollout} if rollout else {})
+    statuses = policy_statuses(world, {ref: acks} if acks else {})
     return next(status for status in statuses if status.name == name)
 
 
-def conditions(text: str, name: str, rollout: RolloutCount | None = None) -> dict[str, Condition]:
-    return {condition.type: condition for condition in policy_status(text, name, rollout).conditions}
+def conditions(text: str, name: str, acks: AckCount | None = None) -> dict[str, Condition]:
+    return {condition.type: condition for condition in policy_status(text, name, acks).conditions}
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_is_on_trial_is_not_programmed() -> None:
     push = PushReport(
         newest=5, stable=4, push=Push(revision=5, wave=1, admitted=("front/front-1",), affected=3)
     )
-    counts = {document.ref: RolloutCount(1, 1) for document in documents}
+    counts = {document.ref: AckCount(1, 1) for document in documents}
     (status,) = policy_statuses(replace(world, documents=documents), counts, push=push)
     assert (status.state, status.conditions[-1].reason) == ("pending", "OnTrial")
     assert status.reason == "revision 5 on trial, 4 in force: wave 1, 1 of 3 proxies, waiting for ACKs"
@@ -120,47 +120,45 @@ def test_what_is_on_trial_is_not_programmed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rollout", "status", "message"),
+    ("acks", "status", "message"),
     [
-        (RolloutCount(), "Unknown", "no connected sidecar"),
-        (RolloutCount(3, 2), "False", "accepted by 2 of 3 proxies"),
-        (RolloutCount(3, 3), "True", "accepted by 3 of 3 proxies"),
+        (AckCount(), "Unknown", "no connected sidecar"),
+        (AckCount(3, 2), "False", "accepted by 2 of 3 proxies"),
+        (AckCount(3, 3), "True", "accepted by 3 of 3 proxies"),
     ],
 )
-def test_programmed_follows_the_rollout(rollout: RolloutCount, status: str, message: str) -> None:
-    by_type = conditions(TIMEOUT, "x", rollout)
+def test_programmed_follows_the_acks(acks: AckCount, status: str, message: str) -> None:
+    by_type = conditions(TIMEOUT, "x", acks)
     assert (by_type["Accepted"].status, by_type["Programmed"].status) == ("True", status)
     assert message in by_type["Programmed"].message
     assert "Rejected" not in by_type
 
 
 def test_rejected_quotes_envoy_within_limits() -> None:
-    rollout = RolloutCount(2, 0, ("no such thing", "no such thing", "x" * 9999))
-    condition = conditions(TIMEOUT, "x", rollout)["Rejected"]
+    acks = AckCount(2, 0, ("no such thing", "no such thing", "x" * 9999))
+    condition = conditions(TIMEOUT, "x", acks)["Rejected"]
     assert condition.message.startswith("no such thing; x")
     assert len(condition.message) == 500
 
 
 @pytest.mark.parametrize(
-    ("text", "rollout", "state", "reason"),
+    ("text", "acks", "state", "reason"),
     [
-        (TIMEOUT, RolloutCount(2, 2), "programmed", ""),
-        (TIMEOUT, RolloutCount(2, 1), "pending", "accepted by 1 of 2 proxies"),
-        (TIMEOUT, RolloutCount(), "unused", "no connected sidecar needs it yet"),
-        (IN_PART, RolloutCount(2, 2), "partial", "budget"),
-        (UNRESOLVED, RolloutCount(), "target-not-found", "there is no Service nobody"),
-        (CONFLICTED, RolloutCount(2, 1), "conflicted", "Timeout/a has the same target"),
-        (CONFLICTED, RolloutCount(2, 1, ("bad regex",)), "rejected", "bad regex"),
-        (UNRESOLVED, RolloutCount(1, 0, ("bad regex",)), "rejected", "bad regex"),
+        (TIMEOUT, AckCount(2, 2), "programmed", ""),
+        (TIMEOUT, AckCount(2, 1), "pending", "accepted by 1 of 2 proxies"),
+        (TIMEOUT, AckCount(), "unused", "no connected sidecar needs it yet"),
+        (IN_PART, AckCount(2, 2), "partial", "budget"),
+        (UNRESOLVED, AckCount(), "target-not-found", "there is no Service nobody"),
+        (CONFLICTED, AckCount(2, 1), "conflicted", "Timeout/a has the same target"),
+        (CONFLICTED, AckCount(2, 1, ("bad regex",)), "rejected", "bad regex"),
+        (UNRESOLVED, AckCount(1, 0, ("bad regex",)), "rejected", "bad regex"),
     ],
 )
-def test_state_is_the_worst_condition(
-    text: str, rollout: RolloutCount, state: PolicyState, reason: str
-) -> None:
-    status = policy_status(text, "x", rollout)
+def test_state_is_the_worst_condition(text: str, acks: AckCount, state: PolicyState, reason: str) -> None:
+    status = policy_status(text, "x", acks)
     assert status.state == state
     assert reason in status.reason
-    assert (status.affected, status.acked) == (rollout.holders, rollout.acked)
+    assert (status.affected, status.acked) == (acks.holders, acks.acked)
 
 
 def test_state_without_conditions_is_unknown() -> None:

@@ -1,4 +1,4 @@
-"""The flow of every change: preview, confirm, apply, follow the rollout.
+"""The flow of every change: preview, confirm, apply, follow the ACKs.
 
 If somebody else changed the mesh meanwhile, nothing is applied: the dashboard shows the newer revisions and
 previews the change again, based on the newest. All of this runs in workers. Errors become notifications.
@@ -26,7 +26,7 @@ from meshwright.tui.revision_text import describe_changes, revision_summary
 from meshwright.tui.session import Session
 from meshwright.tui.theme import paint
 
-ROLLOUT_TIMEOUT = 30.0
+ACK_TIMEOUT = 30.0
 """Seconds that the sidecars have to ACK a revision before the dashboard reports a delay."""
 
 HINT_DELAY = 0.5
@@ -83,7 +83,7 @@ async def confirm_and_apply(session: Session, request: ChangeRequest) -> int | N
             notes = Content("\n").join(conflict_lines(revisions, base, request.refs, session.now()))
             base = revisions[0].revision
             continue
-        session.run_worker(follow_rollout(session, response.revision), exit_on_error=False)
+        session.run_worker(follow_acks(session, response.revision), exit_on_error=False)
         return response.revision
 
 
@@ -110,11 +110,11 @@ def conflict_lines(
     yield Content("the preview below is based on the newest revision")
 
 
-async def follow_rollout(session: Session, revision: int) -> None:
+async def follow_acks(session: Session, revision: int) -> None:
     """Wait until the sidecars have a revision, and notify about the outcome."""
     session.poller.refresh_now()
     session.notify(f"◐ revision {revision} is created and being sent to the sidecars", markup=False)
-    result = await session.call(lambda client: client.wait(revision, ROLLOUT_TIMEOUT))
+    result = await session.call(lambda client: client.wait(revision, ACK_TIMEOUT))
     session.poller.refresh_now()
     if result:
         text, severity = wait_outcome(result)
@@ -139,7 +139,10 @@ def wait_outcome(result: WaitResult) -> tuple[str, Severity]:
     if result.waves:
         return f"◒ {result.waves}", "information"
     behind = ", ".join(proxy.name for proxy in result.proxies) or "the control plane itself"
-    return f"◐ revision {result.revision} is not rolled out after {ROLLOUT_TIMEOUT:g} s: {behind}", "warning"
+    return (
+        f"◐ revision {result.revision} is not ACKed everywhere after {ACK_TIMEOUT:g} s: {behind}",
+        "warning",
+    )
 
 
 # --- the changes ----------------------------------------------------------------------------------

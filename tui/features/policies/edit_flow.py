@@ -1,4 +1,4 @@
-"""Editing a policy: open it in an editor, validate, preview, confirm, apply, follow the rollout.
+"""Editing a policy: open it in an editor, validate, preview, confirm, apply, follow the ACKs.
 
 The draft survives every failure: invalid text, a conflicting change, an outage.
 """

@@ -1,4 +1,4 @@
-"""Waiting for a rollout: a clock that only advances while the wait sleeps."""
+"""Waiting for ACKs: a clock that only advances while the wait sleeps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from meshwright.control_plane.admin.rollout_wait import REJECTION_GRACE_SECONDS, wait_for_rollout
+from meshwright.control_plane.admin.ack_wait import REJECTION_GRACE_SECONDS, wait_for_acks
 from meshwright.control_plane.api.models.proxies import ProxyStatus, WaitResult
 from meshwright.control_plane.api.models.status import Status
 
@@ -40,7 +40,7 @@ async def wait(clock: Clock, status_at: Callable[[float], Status], timeout: floa
     async def status() -> Status:
         return status_at(clock.seconds)
 
-    return await wait_for_rollout(status, 5, timeout, monotonic=clock.monotonic, sleep=clock.sleep)
+    return await wait_for_acks(status, 5, timeout, monotonic=clock.monotonic, sleep=clock.sleep)
 
 
 def status(revision: int, *proxies: ProxyStatus) -> Status:

@@ -6,7 +6,7 @@ from meshwright.control_plane.admin.protocols import Clock, Sleep, StatusSource
 from meshwright.control_plane.api.models.proxies import WaitResult
 from meshwright.control_plane.api.models.push import NO_PUSH
 from meshwright.control_plane.api.push_text import push_text
-from meshwright.control_plane.status.rollout import has_accepted, has_rejected, is_unaffected
+from meshwright.control_plane.status.acks import has_accepted, has_rejected, is_unaffected
 
 POLL_SECONDS = 0.1
 """Seconds between two looks at the status: well below what a person notices."""
@@ -15,7 +15,7 @@ REJECTION_GRACE_SECONDS = 2.0
 """Seconds that the other proxies have to respond after the first rejection, so that the result names all."""
 
 
-async def wait_for_rollout(
+async def wait_for_acks(
     status_source: StatusSource,
     revision: int,
     timeout: float,  # noqa: ASYNC109  a timeout is a result, not an error

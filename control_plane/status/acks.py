@@ -1,4 +1,4 @@
-"""How far policies and revisions are rolled out to proxies. Pure."""
+"""Which proxies have ACKed policies and revisions. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ProxyHoldings = Iterable[tuple[Resource, bool, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutCount:
+class AckCount:
     """Proxies that hold something a policy shaped, those that ACKed all of it, and Envoy's rejections.
 
     `push`: how far the push of the revision on trial is that changed the policy; empty if it is in force.
@@ -25,9 +25,9 @@ class RolloutCount:
     rejections: tuple[str, ...] = ()
     push: str = ""
 
-    def __add__(self, other: RolloutCount) -> RolloutCount:
+    def __add__(self, other: AckCount) -> AckCount:
         """The count over two disjoint sets of proxies."""
-        return RolloutCount(
+        return AckCount(
             self.holders + other.holders,
             self.acked + other.acked,
             tuple(sorted({*self.rejections, *other.rejections})),
@@ -41,7 +41,7 @@ class _Count:
     rejections: set[str] = field(default_factory=set)
 
 
-def count_rollout(proxies: Iterable[ProxyHoldings]) -> dict[str, RolloutCount]:
+def count_acks(proxies: Iterable[ProxyHoldings]) -> dict[str, AckCount]:
     """Counts by `Kind/name`: a proxy has ACKed a policy if it ACKed everything that the policy shaped."""
     counts: dict[str, _Count] = defaultdict(_Count)
     for holdings in proxies:
@@ -55,7 +55,7 @@ def count_rollout(proxies: Iterable[ProxyHoldings]) -> dict[str, RolloutCount]:
             counts[ref].holders += 1
             counts[ref].acked += acked
     return {
-        ref: RolloutCount(count.holders, count.acked, tuple(sorted(count.rejections)))
+        ref: AckCount(count.holders, count.acked, tuple(sorted(count.rejections)))
         for ref, count in counts.items()
     }
 
