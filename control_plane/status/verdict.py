@@ -91,7 +91,12 @@ def assess(facts: VerdictInput) -> Verdict:
 
 
 def failing(service: ServiceSummary, window: float) -> bool:
-    """Whether enough requests of the window failed, or were refused, for the service not to be healthy."""
+    """Whether enough requests of the window failed, or were refused, for the service not to be healthy.
+
+    Those from before it was first ready fail without a verdict (see topology.first_readiness).
+    """
+    if service.health == "healthy":
+        return False
     refused = service.refused_per_s / service.rps if service.rps else 0.0
     is_bad = service.success < DEGRADED_BELOW or refused > 1 - UNHEALTHY_BELOW
     return is_bad and service.rps * window >= MIN_CALLS

@@ -29,6 +29,7 @@ from meshwright.control_plane.telemetry.requests.call_memory import CallMemory, 
 from meshwright.control_plane.telemetry.requests.store import RequestStore
 from meshwright.control_plane.telemetry.topology import graph, history, service_table
 from meshwright.control_plane.telemetry.topology.edges import EdgeTable, aggregate
+from meshwright.control_plane.telemetry.topology.first_readiness import FirstReadiness
 from meshwright.control_plane.telemetry.topology.health import MeshContext, assess_nodes
 from meshwright.control_plane.telemetry.topology.windows import TrafficWindows
 from meshwright.control_plane.telemetry.traces import logged_spans
@@ -57,6 +58,7 @@ class TelemetryService:
         self.windows = TrafficWindows(settings.edge_ttl, check, self.calls)
         self.traces = TraceStore(check=check)
         self.requests = RequestStore(check=check, calls=self.calls)
+        self._first_readiness = FirstReadiness()
         self._trend_cache = service_table.TrendCache()
         handlers: dict[Signal, SignalHandler] = {
             "metrics": self.windows.handle,
@@ -128,6 +130,7 @@ class TelemetryService:
             inbound_results=self.windows.inbound_results(time.monotonic()),
             evicted_gateways=evicted_gateways,
             gateways={proxy.service for proxy in proxies if proxy.role == "gateway"},
+            ready_since=self._first_readiness.observe(world.services, time.monotonic()),
         )
 
     def at_work(
@@ -145,11 +148,11 @@ class TelemetryService:
 
     def topology(self, context: MeshContext) -> Topology:
         """The service graph of the current window."""
-        return graph.build_topology(self._aggregate(context.world), context)
+        return graph.build_topology(self._aggregate(context), context)
 
     def services(self, context: MeshContext) -> ServiceList:
         """All calls to each service, now and over the last quarter of an hour."""
-        now, edges = time.monotonic(), self._aggregate(context.world)
+        now, edges = time.monotonic(), self._aggregate(context)
         nodes = tuple(assess_nodes(edges, context))
         trends = {
             node.name: self._trend_cache.get(node.name, self.windows.history, context, now) for node in nodes
@@ -173,9 +176,9 @@ class TelemetryService:
         result = history.service_history(self.windows.history, world, name, time.monotonic())
         return result if result.points or name in world.services or name in world.gateways else None
 
-    def _aggregate(self, world: World) -> EdgeTable:
-        now = time.monotonic()
-        return aggregate(self.windows.samples(now), world.services, now, self.windows.edge_ttl)
+    def _aggregate(self, context: MeshContext) -> EdgeTable:
+        now, services = time.monotonic(), context.world.services
+        return aggregate(self.windows.samples(now), services, now, self.windows.edge_ttl, context.ready_since)
 
 
 def _tee(exporter: OtlpExporter, signal: Signal, handler: SignalHandler) -> SignalHandler:

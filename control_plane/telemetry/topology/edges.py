@@ -43,6 +43,8 @@ class EdgeTraffic:
     last_connected: float = NEVER
     last_handshake: float = NEVER
     versions: dict[str, EdgeTraffic] = field(default_factory=dict)
+    early: EdgeTraffic | None = None
+    """The part of it from before the destination was first ready."""
 
     @property
     def results(self) -> CallResults:
@@ -50,6 +52,15 @@ class EdgeTraffic:
         total = self.requests.completed + self.connections.connection_attempts
         failed = self.requests.failed + self.connections.failed_attempts
         return CallResults(total, min(failed, total), self.requests.refused)
+
+    @property
+    def judged(self) -> CallResults:
+        """The results on which a verdict on the destination, or on a gateway that calls it, rests."""
+        if self.early is None:
+            return self.results
+        return CallResults(
+            *(all_ - early for all_, early in zip(self.results, self.early.results, strict=True))
+        )
 
     @property
     def success(self) -> float:
@@ -134,9 +145,16 @@ def destination_of(cluster: str, services: Mapping[str, Service]) -> tuple[str, 
 
 
 def aggregate(
-    samples: Iterable[TrafficSample], services: Mapping[str, Service], now: float, edge_ttl: float
+    samples: Iterable[TrafficSample],
+    services: Mapping[str, Service],
+    now: float,
+    edge_ttl: float,
+    ready_since: Mapping[str, float] | None = None,
 ) -> EdgeTable:
-    """The edges with traffic within the last `edge_ttl` seconds; `now` is the clock of the samples."""
+    """The edges with traffic within the last `edge_ttl` seconds; `now` is the clock of the samples.
+
+    `ready_since`: when services were first ready (see FirstReadiness); None: all were long ago.
+    """
     edges: dict[tuple[str, str], EdgeTraffic] = {}
     callers: dict[str, NodeRole] = {}
     unrouted: dict[str, EdgeTraffic] = {}
@@ -157,7 +175,18 @@ def aggregate(
         callers[caller.name] = "gateway" if caller.role == "gateway" else "service"
         edge = edges.setdefault((caller.name, service), EdgeTraffic())
         edge.add_sample(sample, protocol)
+        if ready_since is not None and service in services:
+            _add_early(edge, sample, protocol, ready_since.get(service, now))
         version = parse_cluster_name(sample.cluster).subset
         if version:
             edge.versions.setdefault(version, EdgeTraffic()).add_sample(sample, protocol)
     return EdgeTable(edges, callers, unrouted)
+
+
+def _add_early(edge: EdgeTraffic, sample: TrafficSample, protocol: Protocol, ready: float) -> None:
+    """Note what was called before the destination was ready. A flush may tell of it FLUSH_GRACE later."""
+    samples = sample.traffic.samples
+    if samples and samples[0][0] <= ready + FLUSH_GRACE:
+        early = sample.traffic.received_by(ready + FLUSH_GRACE)
+        edge.early = edge.early or EdgeTraffic()
+        (edge.early.connections if protocol == "tcp" else edge.early.requests).add(early)

@@ -50,7 +50,7 @@ class MeshContext:
     proxy connected to a control plane, `recently_seen` those with one now or within the last minute.
     `inbound_results` are the responses of each service's inbound proxies within the window.
     `gateways` have a proxy connected now or within the last minute. `evicted_gateways`: how the last proxy of
-    a gateway was taken out.
+    a gateway was taken out. `ready_since`: see FirstReadiness.
     """
 
     world: World
@@ -61,6 +61,7 @@ class MeshContext:
     inbound_results: Mapping[str, CallResults] = field(default_factory=dict)
     evicted_gateways: Mapping[str, str] = field(default_factory=dict)
     gateways: Collection[str] = ()
+    ready_since: Mapping[str, float] | None = None
 
 
 class NodeVerdict(NamedTuple):
@@ -76,11 +77,11 @@ HEALTHY = NodeVerdict("healthy")
 def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNode]:
     """Every service, gateway and called host outside with its health, sorted by name."""
     services = context.world.services
-    received: dict[str, dict[str, CallResults]] = {}
+    received: dict[str, dict[str, EdgeTraffic]] = {}
     sent: dict[str, list[CallResults]] = {}
     for (caller, destination), traffic in edges.edges.items():
-        received.setdefault(destination, {})[caller] = traffic.results
-        sent.setdefault(caller, []).append(traffic.results)
+        received.setdefault(destination, {})[caller] = traffic
+        sent.setdefault(caller, []).append(traffic.judged)
     for caller, traffic in edges.unrouted.items():
         sent.setdefault(caller, []).append(traffic.results)
     gateways = (*context.world.gateways, *context.gateways, *context.evicted_gateways)
@@ -95,20 +96,20 @@ def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNod
             verdict = _worst_verdict(_gateway_by_proxies(name, context), _by_calls(sent.get(name, ())))
             yield TopologyNode(name=name, role="gateway", health=verdict.health, reason=verdict.reason)
         elif roles[name] == "external":
-            verdict = _by_calls(received[name].values())
+            verdict = _by_calls(traffic.results for traffic in received[name].values())
             yield TopologyNode(name=name, role="external", health=verdict.health, reason=verdict.reason)
         else:  # a caller that is not registered, or no longer
             health: NodeHealth = "healthy" if name in context.connected else "idle"
             yield TopologyNode(name=name, health=health)
 
 
-def _service_node(service: Service, calls: Mapping[str, CallResults], context: MeshContext) -> TopologyNode:
+def _service_node(service: Service, calls: Mapping[str, EdgeTraffic], context: MeshContext) -> TopologyNode:
     inbound = context.inbound_results.get(service.name)
-    credible = credible_callers(calls, inbound)
+    credible = credible_callers({caller: traffic.results for caller, traffic in calls.items()}, inbound)
     is_open = any(breaker.to == service.name and breaker.state == "open" for breaker in context.breakers)
     verdict = _worst_verdict(
         _by_instances(service),
-        _by_calls(results for caller, results in calls.items() if caller in credible),
+        _by_calls(traffic.judged for caller, traffic in calls.items() if caller in credible),
         _by_calls((inbound,) if inbound else (), "sidecars' responses"),
         NodeVerdict("degraded", OPEN_BREAKER) if is_open else HEALTHY,
     )

@@ -57,6 +57,14 @@ class ClusterTraffic:
         self._expire(now)
         return self._recent
 
+    def received_by(self, time: float) -> UpstreamCounters:
+        """The sums of the flushes of the last WINDOW that had arrived at a time."""
+        total = UpstreamCounters()
+        for received_at, counters in self.samples:
+            if received_at <= time:
+                total.add(counters)
+        return total
+
     def record(self, counters: UpstreamCounters, now: float) -> None:
         """Add one flush and finalize its counters."""
         self.is_grpc = self.is_grpc or counters.grpc_completed > 0

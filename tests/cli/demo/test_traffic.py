@@ -132,17 +132,28 @@ def test_a_running_demo_responds_to_every_request(running: Demo) -> None:
     assert running.child.poll() is None
 
 
-def test_a_fault_causes_errors_only_while_it_is_active(running: Demo) -> None:
-    counts = running.counts("--traffic", "5", "--for", "12", "--fault", "legacy:fail:2", "--seed", "11")
-    fault = counts["fault"]
-    assert (fault["before"]["errors"], fault["after"]["errors"]) == (0, 0)
-    assert fault["during"]["errors"] == counts["errors"] == counts["outcomes"]["503"] > 0
+def messages(running: Demo) -> list[str]:
+    """Those of the two newest revisions, newest first."""
+    history = json.loads(running.mesh("history", "-n", "2", "-o", "json"))["items"]
+    return [revision["message"] for revision in history]
+
+
+def test_a_fault_causes_errors_only_while_it_is_active(running: Demo, tmp_path: Path) -> None:
+    options = ("--traffic", "5", "--fault", "legacy:fail:2", "--seed", "11")
+    with demo(tmp_path, running.environment, *options) as child:  # for as long as a busy machine takes
+        until(lambda: messages(running)[0].endswith("is over"), "the fault and its end", 180, 0.5)
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=120)
+    counts = checked(json.loads(out))
+    fault, cut_off = counts["fault"], counts["outcomes"].get(ABORTED, 0)
+    assert (fault["before"]["errors"], fault["after"]["errors"]) == (0, cut_off)
+    assert fault["during"]["errors"] == counts["errors"] - cut_off == counts["outcomes"]["503"] > 0
     assert fault["before"]["sent"] >= 15
     failed = {name for name, route in counts["routes"].items() if route["errors"]}
-    assert failed == {"GET /api/quotes/{symbol}"}
+    assert "GET /api/quotes/{symbol}" in failed
+    assert len(failed) <= 1 + cut_off
     assert running.faults() == []
-    history = json.loads(running.mesh("history", "-n", "2", "-o", "json"))["items"]
-    assert [revision["message"] for revision in history] == [
+    assert messages(running) == [
         "mesh demo --fault legacy:fail:2 is over",
         "mesh demo --fault legacy:fail:2",
     ]

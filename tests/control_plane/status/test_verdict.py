@@ -65,6 +65,11 @@ def test_failing_requests_come_first_with_their_time_and_cause() -> None:
     assert line.endswith(" (and 1 more)")
 
 
+def test_failures_from_before_a_service_was_first_ready_are_no_problem() -> None:
+    starting = FAILING.model_copy(update={"health": "healthy", "reason": ""})
+    assert verdict(services=(starting,)).healthy
+
+
 def test_a_service_that_is_called_after_it_left_says_so() -> None:
     row = FAILING.model_copy(update={"name": "gone", "health": "idle", "reason": ""})
     cause = FailureCause(0.0, "503 UH: no healthy instance is available")
