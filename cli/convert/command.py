@@ -48,7 +48,7 @@ def convert_istio(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Convert VirtualService and DestinationRule of Istio.
+    """Convert Istio's routing and security: VirtualService, DestinationRule, and the three policies.
 
     What is not converted is named on stderr with its line and column; a line with `note:` says what works
     differently. Review both, then `mesh diff` the result.
@@ -57,7 +57,7 @@ def convert_istio(
     Example:
       mesh convert istio istio/ > policies.yaml
       mesh convert istio istio/ -o policies/ --strict
-      kubectl get virtualservices,destinationrules -o yaml | mesh convert istio -
+      kubectl get virtualservices,authorizationpolicies -o yaml | mesh convert istio -
     """
     result = convert(read_texts(paths))
     if result.invalid:

@@ -65,12 +65,14 @@ class Value:
     def items(self, name: str) -> list[Value]:
         """The entries of a list; empty if it is missing."""
         parent = self.get(name)
-        if parent is None:
+        return [] if parent is None else parent.entries()
+
+    def entries(self) -> list[Value]:
+        """The entries of this value, if it is a list."""
+        if not isinstance(self.node.value, list):
+            self.problem("is not a list: it is not converted")
             return []
-        if not isinstance(parent.node.value, list):
-            parent.problem("is not a list: it is not converted")
-            return []
-        return [parent._entry(index) for index in parent.node.children]
+        return [self._entry(index) for index in self.node.children]
 
     def text(self, name: str, default: str = "") -> str:
         """A field that is text."""

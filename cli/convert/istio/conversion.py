@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from meshwright.cli.convert.istio.destination_rule import convert_destination_rule, defined_subsets
-from meshwright.cli.convert.istio.fields import KINDS
+from meshwright.cli.convert.istio.destination_rule import defined_subsets
+from meshwright.cli.convert.istio.kinds import CONVERTERS, GROUPS, KINDS
+from meshwright.cli.convert.istio.request_authentication import issuers_in
 from meshwright.cli.convert.istio.scope import Document, Scope
-from meshwright.cli.convert.istio.virtual_service import convert_virtual_service
 from meshwright.cli.convert.reading import Remark, Source, Value, schema_path
 from meshwright.control_plane.api.yaml.parser import YamlNode, parse_yaml
 
-GROUP = "networking.istio.io/"
-
-CONVERTERS: Mapping[str, Callable[[Value, str, Scope], None]] = {
-    "DestinationRule": convert_destination_rule,
-    "VirtualService": convert_virtual_service,
-}
+ROOT_NAMESPACE = "istio-system"
+"""Where a policy without a selector is for every namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +38,23 @@ def convert(files: Iterable[tuple[str, str]]) -> Conversion:
         ]
     if invalid:
         return Conversion((), (), tuple(invalid))
-    rules = [document for document in documents if _kind(document) == "DestinationRule"]
-    scope = Scope({key: labels for rule in rules for key, labels in defined_subsets(rule).items()})
+    scope = _scope(documents)
     for document in documents:
         _convert_document(document, scope)
     remarks = [remark for document in documents for remark in sorted(document.source.remarks)]
     return Conversion(tuple(scope.documents), tuple(remarks))
+
+
+def _scope(documents: list[Value]) -> Scope:
+    """What all documents define."""
+    rules = [document for document in documents if _kind(document) == "DestinationRule"]
+    tokens = [document for document in documents if _kind(document) == "RequestAuthentication"]
+    places = [document.get("metadata") for document in documents if _kind(document)]
+    return Scope(
+        subsets={key: labels for rule in rules for key, labels in defined_subsets(rule).items()},
+        issuers=tuple(dict.fromkeys(issuer for document in tokens for issuer in issuers_in(document))),
+        namespaces=frozenset(place.text("namespace") for place in places if place) - {"", ROOT_NAMESPACE},
+    )
 
 
 def _documents_in(node: YamlNode) -> list[YamlNode]:
@@ -61,7 +68,7 @@ def _documents_in(node: YamlNode) -> list[YamlNode]:
 def _kind(document: Value) -> str:
     """The kind, if it is one that is converted; otherwise empty."""
     value = document.node.value
-    if not isinstance(value, Mapping) or not str(value.get("apiVersion")).startswith(GROUP):
+    if not isinstance(value, Mapping) or not str(value.get("apiVersion")).startswith(GROUPS):
         return ""
     kind = str(value.get("kind"))
     return kind if kind in KINDS else ""

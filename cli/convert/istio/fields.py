@@ -1,4 +1,4 @@
-"""Every field of the kinds that are read: what it becomes, or why it becomes nothing.
+"""Every field of the routing kinds that are read: what it becomes, or why it becomes nothing.
 
 The page docs/convert-istio.md is made of this, and so is what `mesh convert istio` says of a field that it
 did not read. The names are those of Istio's API, networking/v1. A field stands for all below it unless they
@@ -48,7 +48,7 @@ class KindFields:
         return ""
 
 
-def _below(prefix: str, fields: Mapping[str, str]) -> dict[str, str]:
+def below(prefix: str, fields: Mapping[str, str]) -> dict[str, str]:
     return {f"{prefix}.{name}": text for name, text in fields.items()}
 
 
@@ -82,9 +82,9 @@ VIRTUAL_SERVICE = KindFields(
         "spec.http.match.headers": "`headers`; a prefix becomes a regular expression, no value any value",
         "spec.http.match.queryParams": "`queryParams`, the same way",
         "spec.http.match.gateways": "a route for each gateway where they differ",
-        **_below("spec.http.route.destination", _DESTINATION),
+        **below("spec.http.route.destination", _DESTINATION),
         "spec.http.route.weight": "`backendRefs.weight`",
-        **_below("spec.http.route", _HEADERS),
+        **below("spec.http.route", _HEADERS),
         "spec.http.redirect.uri": "RequestRedirect, ReplaceFullPath",
         "spec.http.redirect.prefixRewrite": "RequestRedirect, ReplacePrefixMatch",
         "spec.http.redirect.authority": "RequestRedirect, `hostname` and `port`",
@@ -107,10 +107,10 @@ VIRTUAL_SERVICE = KindFields(
         "spec.http.fault.abort.httpStatus": "FaultInjection, `abort.status`",
         "spec.http.fault.abort.grpcStatus": "FaultInjection, `abort.grpcStatus`",
         "spec.http.fault.abort.percentage": "FaultInjection, `abort.percent`; 0 if missing, as in Istio",
-        **_below("spec.http.mirror", _DESTINATION),
+        **below("spec.http.mirror", _DESTINATION),
         "spec.http.mirrorPercentage": "RequestMirror, `percent` or `fraction`",
         "spec.http.mirrorPercent": "RequestMirror, `percent`",
-        **_below("spec.http.mirrors.destination", _DESTINATION),
+        **below("spec.http.mirrors.destination", _DESTINATION),
         "spec.http.mirrors.percentage": "RequestMirror, `percent` or `fraction`",
         "spec.http.corsPolicy.allowOrigin": "CORS, `allowOrigins`",
         "spec.http.corsPolicy.allowOrigins": "CORS, `allowOrigins`; exact ones, and `.*` as `*`",
@@ -120,26 +120,26 @@ VIRTUAL_SERVICE = KindFields(
         "spec.http.corsPolicy.maxAge": "CORS, `maxAge`",
         "spec.http.corsPolicy.allowCredentials": "CORS, `allowCredentials`",
         "spec.http.corsPolicy.unmatchedPreflights": "FORWARD; IGNORE is named as unsupported",
-        **_below("spec.http", _HEADERS),
+        **below("spec.http", _HEADERS),
         "spec.tcp.match.port": "TCPRoute, `parentRefs.port`",
-        **_below("spec.tcp.route.destination", _DESTINATION),
+        **below("spec.tcp.route.destination", _DESTINATION),
         "spec.tcp.route.weight": "TCPRoute, `backendRefs.weight`",
         "spec.tls.match.sniHosts": "TLSRoute, `hostnames`, at gateways only",
         "spec.tls.match.port": "ignored: the port is that of the gateway's listener",
-        **_below("spec.tls.route.destination", _DESTINATION),
+        **below("spec.tls.route.destination", _DESTINATION),
         "spec.tls.route.weight": "TLSRoute, `backendRefs.weight`",
     },
     unsupported={
         "spec.exportTo": "a mesh has one namespace, and every sidecar sees its routes",
-        **_below("spec.http.match", CONDITIONS),
+        **below("spec.http.match", CONDITIONS),
         "spec.http.match.statPrefix": "statistics are named after services",
         "spec.http.directResponse": "no route answers by itself; its rule answers 500",
         "spec.http.delegate": "write the delegate's rules here; its rule answers 500",
         "spec.http.rewrite.uriRegexRewrite": "a path is rewritten by prefix or as a whole",
         "spec.http.fault.delay.exponentialDelay": "a delay is fixed",
         "spec.http.fault.abort.http2Error": "an abort is a status",
-        **_below("spec.tcp.match", STREAM_CONDITIONS),
-        **_below("spec.tls.match", STREAM_CONDITIONS),
+        **below("spec.tcp.match", STREAM_CONDITIONS),
+        **below("spec.tls.match", STREAM_CONDITIONS),
     },
 )
 
@@ -150,7 +150,7 @@ DESTINATION_RULE = KindFields(
         "spec.host": "`targetRefs` of kind Service",
         "spec.subsets.name": "Subset SERVICE-NAME",
         "spec.subsets.labels": "Subset, `labels`; without any it is the service",
-        **_below(
+        **below(
             _TRAFFIC_POLICY,
             {
                 "loadBalancer.simple": "LoadBalancer, `algorithm`; PASSTHROUGH is named as unsupported",
@@ -183,7 +183,7 @@ DESTINATION_RULE = KindFields(
         "spec.exportTo": "a mesh has one namespace, and every sidecar sees its policies",
         "spec.workloadSelector": "a policy for some callers has `from`, with their services",
         "spec.subsets.trafficPolicy": "a policy is for a service, not for a Subset",
-        **_below(
+        **below(
             _TRAFFIC_POLICY,
             {
                 "portLevelSettings": "a policy is for a service with all its ports",
@@ -225,5 +225,3 @@ DESTINATION_RULE = KindFields(
         ),
     },
 )
-
-KINDS: Mapping[str, KindFields] = {"VirtualService": VIRTUAL_SERVICE, "DestinationRule": DESTINATION_RULE}

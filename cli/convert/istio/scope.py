@@ -37,12 +37,17 @@ _CLUSTER_SUFFIX = re.compile(r"\.[^.]+\.svc(\.[^.]+)*")
 
 @dataclass(slots=True)
 class Scope:
-    """The subsets that all documents define, by service and name, and what was made so far.
-
-    The value of a subset says whether it has labels: one without them is the whole service.
-    """
+    """What all documents define, and what was made so far."""
 
     subsets: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    """By service and name, whether it has labels: a subset without them is the whole service."""
+
+    issuers: tuple[str, ...] = ()
+    """The issuers of all RequestAuthentications."""
+
+    namespaces: frozenset[str] = frozenset()
+    """The namespaces of all documents; a policy without a selector is for one of them."""
+
     documents: list[Document] = field(default_factory=list)
 
     def add(self, source: Value, kind: str, name: str, spec: Document, api: str = OWN_API) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from meshwright.cli.convert.istio.fields import KINDS, METADATA, KindFields
+from meshwright.cli.convert.istio.fields import METADATA, KindFields
+from meshwright.cli.convert.istio.kinds import KINDS
 
 _HEAD = """# Istio's fields
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from checks import reference
 from meshwright.cli.convert.istio import table
 from meshwright.cli.convert.istio.conversion import Conversion, convert
-from meshwright.cli.convert.istio.fields import KINDS
+from meshwright.cli.convert.istio.kinds import KINDS
 from meshwright.cli.convert.istio.precedence import RuleMatches, SourcedMatch, keep_order, match_rank
 from meshwright.cli.convert.reading import Source, Value, schema_path
 from meshwright.control_plane.api.yaml.dump import dump_yaml
@@ -28,17 +28,35 @@ from meshwright.control_plane.policies.loader import load
 from tests.cli.conftest import RunMesh
 
 EXAMPLES = Path(__file__).parent / "istio"
-COMPLETE = ("routing", "gateways", "destinations")
+COMPLETE = ("routing", "gateways", "destinations", "security")
 """Examples that are converted without a loss. Together they have every field that is converted."""
 
-LISTS = ("http", "match", "route", "mirrors", "tcp", "tls", "subsets")
+LISTS = {
+    "VirtualService": ("http", "match", "route", "mirrors", "tcp", "tls"),
+    "DestinationRule": ("subsets",),
+    "AuthorizationPolicy": ("rules", "from", "to", "when"),
+    "RequestAuthentication": ("jwtRules",),
+    "PeerAuthentication": (),
+}
+SPECS: dict[str, dict[str, Any]] = {
+    "VirtualService": {"hosts": ["orders"]},
+    "DestinationRule": {"host": "orders"},
+    "RequestAuthentication": {"selector": {"matchLabels": {"app": "orders"}}},
+}
+"""What a spec needs so that its other fields are read."""
+
+RULES: dict[str, dict[str, Any]] = {
+    "VirtualService": {"route": [{"destination": {"host": "orders"}}]},
+    "RequestAuthentication": {"issuer": "https://a.example", "jwksUri": "https://a.example/jwks.json"},
+}
+"""The same for its rules."""
 
 
 def converted(name: str) -> Conversion:
     return convert([(f"{name}.yaml", (EXAMPLES / f"{name}.yaml").read_text())])
 
 
-@pytest.mark.parametrize("name", [*COMPLETE, "losses"])
+@pytest.mark.parametrize("name", [*COMPLETE, "losses", "security-losses"])
 def test_example_becomes_its_golden_and_valid_documents(name: str) -> None:
     result = converted(name)
     text = "".join(f"# {remark}\n" for remark in result.remarks) + dump_yaml(result.documents)
@@ -74,19 +92,19 @@ UNSUPPORTED = [(kind, path) for kind, fields in KINDS.items() for path in fields
 @pytest.mark.parametrize(("kind", "path"), UNSUPPORTED)
 def test_every_unsupported_field_is_named_at_its_position(kind: str, path: str) -> None:
     document: dict[str, Any] = {
-        "apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": "a"},
-        "spec": {"hosts": ["orders"]} if kind == "VirtualService" else {"host": "orders"},
+        "apiVersion": f"{'networking' if 'host' in str(SPECS.get(kind)) else 'security'}.istio.io/v1",
+        "kind": kind, "metadata": {"name": "a"}, "spec": copy.deepcopy(SPECS.get(kind, {})),
     }  # fmt: skip
     spec, (*parents, last) = document["spec"], path.split(".")[1:]
     place, field = spec, "spec"
     for depth, part in enumerate(parents):
-        is_list = part in LISTS and (kind == "VirtualService" or part == "subsets")
+        is_list = part in LISTS[kind]
         place[part] = [{}] if is_list else {}
         place, field = place[part], f"{field}.{part}"
         if is_list:
             place, field = place[0], f"{field}[0]"
-            if depth == 0 and kind == "VirtualService":
-                place["route"] = [{"destination": {"host": "orders"}}]
+            if depth == 0:
+                place |= copy.deepcopy(RULES.get(kind, {}))
     if path.startswith("spec.trafficPolicy.tls"):
         place["mode"] = "ISTIO_MUTUAL"
     if path.startswith("spec.tls"):

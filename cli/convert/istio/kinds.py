@@ -1,0 +1,37 @@
+"""The kinds that are read: the fields of each, and what converts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from meshwright.cli.convert.istio.authorization_policy import convert_authorization_policy
+from meshwright.cli.convert.istio.destination_rule import convert_destination_rule
+from meshwright.cli.convert.istio.fields import DESTINATION_RULE, VIRTUAL_SERVICE, KindFields
+from meshwright.cli.convert.istio.peer_authentication import convert_peer_authentication
+from meshwright.cli.convert.istio.request_authentication import convert_request_authentication
+from meshwright.cli.convert.istio.scope import Scope
+from meshwright.cli.convert.istio.security_fields import (
+    AUTHORIZATION_POLICY,
+    PEER_AUTHENTICATION,
+    REQUEST_AUTHENTICATION,
+)
+from meshwright.cli.convert.istio.virtual_service import convert_virtual_service
+from meshwright.cli.convert.reading import Value
+
+GROUPS = ("networking.istio.io/", "security.istio.io/")
+
+KINDS: Mapping[str, KindFields] = {
+    "VirtualService": VIRTUAL_SERVICE,
+    "DestinationRule": DESTINATION_RULE,
+    "AuthorizationPolicy": AUTHORIZATION_POLICY,
+    "RequestAuthentication": REQUEST_AUTHENTICATION,
+    "PeerAuthentication": PEER_AUTHENTICATION,
+}
+
+CONVERTERS: Mapping[str, Callable[[Value, str, Scope], None]] = {
+    "VirtualService": convert_virtual_service,
+    "DestinationRule": convert_destination_rule,
+    "AuthorizationPolicy": convert_authorization_policy,
+    "RequestAuthentication": convert_request_authentication,
+    "PeerAuthentication": convert_peer_authentication,
+}
