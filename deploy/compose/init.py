@@ -2,7 +2,7 @@
 
 Runs as root in a container without a network, at every `docker compose up`. A secret that exists stays. Each
 volume `secrets-NAME` gets copies of the secrets that containers with it need, and no others. Everything
-belongs to the user `$OWNER`, which the containers run as; PostgreSQL reads its password as root.
+belongs to the user `$OWNER`, which the containers run as; PostgreSQL reads its secrets as root.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from meshwright.cli import self_signed
 from meshwright.control_plane.ca.issue import new_root
 
 SECRETS = Path("/secrets")
 VOLUMES = Path("/volumes")
 
 TRUST_DOMAIN = "mesh.local"
+
+POSTGRES_SECONDS = 10 * 365 * 86_400.0
+"""Lifetime of the certificate of PostgreSQL, which its clients trust and no other."""
 
 PASSWORDS = ("valkey.password", "postgres.password", "grafana.password", "prometheus.token", "read.token")
 
@@ -36,8 +40,8 @@ COPIES = {
         "read.token",
     ),
     "secrets-valkey": ("valkey.password",),
-    "secrets-postgres": ("postgres.password",),
-    "secrets-services": ("postgres.pgpass",),
+    "secrets-postgres": ("postgres.password", "postgres.pem", "postgres.key"),
+    "secrets-services": ("postgres.pgpass", "postgres.pem"),
     "secrets-prometheus": ("prometheus.token",),
     "secrets-grafana": ("grafana.password", "read.token"),
 }
@@ -68,6 +72,10 @@ def create_secrets(folder: Path) -> None:
     create(folder / "tokens.key", lambda: secrets.token_bytes(32))
     for name in PASSWORDS:
         create(folder / name, lambda: secrets.token_hex(32).encode())
+    if not (folder / "postgres.pem").exists():
+        certificate, private_key = self_signed.create(["postgres"], time.time(), POSTGRES_SECONDS)
+        write(folder / "postgres.key", private_key.encode())
+        write(folder / "postgres.pem", certificate.encode())
     password = (folder / "postgres.password").read_text()
     create(folder / "postgres.pgpass", f"postgres:5432:*:exchange:{password}\n".encode)
 

@@ -246,7 +246,12 @@ def _app(name: str, version: str, ports: dict[str, int], entry: Json) -> Json:
         # The client rejects a password file that others can read, and Kubernetes mounts it group-readable.
         copy = "umask 077; cp /run/secrets/pgpass/pgpass /tmp/pgpass"
         start = ["sh", "-c", f"{load}{copy}; exec python -m meshwright.services.{name}"]
-        env += env_vars(DATABASE_URL=url, PGPASSFILE=f"{TMP}/pgpass")
+        env += env_vars(
+            DATABASE_URL=url,
+            PGPASSFILE=f"{TMP}/pgpass",
+            PGSSLMODE="verify-full",
+            PGSSLROOTCERT="/run/secrets/pgpass/postgres.pem",
+        )
         mounts.append(volume_mount("pgpass", "/run/secrets/pgpass", read_only=True))
     else:
         start = ["python", "-m", f"meshwright.services.{name}"]
@@ -294,8 +299,8 @@ def _kustomization(resources: list[str]) -> Json:
     """What `kubectl apply -k` reads. prepare.sh creates secrets/, which is never committed."""
     secrets = {
         "mesh": ["root.pem", "root.key", "tokens.key", "valkey.password", "read.token"],
-        "postgres": ["postgres.password"],
-        "pgpass": ["pgpass=postgres.pgpass"],
+        "postgres": ["postgres.password", "postgres.pem", "postgres.key"],
+        "pgpass": ["pgpass=postgres.pgpass", "postgres.pem"],
     }
     return {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",

@@ -17,5 +17,8 @@ fi
 for name in valkey.password postgres.password read.token; do
     [ -e "$name" ] || openssl rand -hex 32 >"$name"
 done
+# The certificate of PostgreSQL, which the services trust and no other.
+[ -e postgres.pem ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj /CN=postgres \
+    -addext "subjectAltName=DNS:postgres" -keyout postgres.key -out postgres.pem 2>/dev/null
 [ -e postgres.pgpass ] || printf 'postgres:5432:*:exchange:%s\n' "$(cat postgres.password)" >postgres.pgpass
 echo "secrets are in $(pwd): kubectl apply -k $(dirname "$(pwd)")"

@@ -52,6 +52,11 @@ def postgres() -> list[Json]:
     container = {
         "name": "postgres",
         "image": "postgres:17",
+        "args": [
+            *("-c", "ssl=on"),
+            *("-c", f"ssl_cert_file={SECRETS}/postgres.pem"),
+            *("-c", f"ssl_key_file={SECRETS}/postgres.key"),
+        ],
         "env": env_vars(
             POSTGRES_USER="exchange",
             POSTGRES_PASSWORD_FILE=f"{SECRETS}/postgres.password",

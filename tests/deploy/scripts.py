@@ -7,16 +7,18 @@ set -e
 bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1) data=/tmp/pg
 install -d -o postgres /tmp/pg /var/run/postgresql
 install -m 600 -o postgres "$POSTGRES_PASSWORD_FILE" /tmp/pg.password
+install -m 600 -o postgres -t /var/run/postgresql /run/secrets/postgres.pem /run/secrets/postgres.key
 as() { setpriv --reuid postgres --regid postgres --clear-groups "$@"; }
 as $bin/initdb -D $data -U $POSTGRES_USER --pwfile /tmp/pg.password --auth scram-sha-256 >/dev/null
-echo 'host all all 0.0.0.0/0 scram-sha-256' >> $data/pg_hba.conf
+echo 'hostssl all all 0.0.0.0/0 scram-sha-256' >> $data/pg_hba.conf
 PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE") ; export PGPASSWORD
 as $bin/pg_ctl -D $data -w -o '-c listen_addresses=' start >/dev/null
 as $bin/psql -q -U $POSTGRES_USER -d postgres -f /docker-entrypoint-initdb.d/databases.sql
 as $bin/pg_ctl -D $data -w stop >/dev/null
-exec setpriv --reuid postgres --regid postgres --clear-groups $bin/postgres -D $data -c listen_addresses='*'
+set -- $bin/postgres -D $data -c listen_addresses='*' "$@"
+exec setpriv --reuid postgres --regid postgres --clear-groups "$@"
 """
-"""The steps of the entrypoint of the PostgreSQL image, with the PostgreSQL of Debian."""
+"""The steps of the file's entrypoint and of that of the PostgreSQL image, with the PostgreSQL of Debian."""
 
 READ_ONLY_CALLS = """
 call() { curl -sS --max-time 20 -o /dev/null -w '%{http_code} ' "$@"; }

@@ -136,6 +136,8 @@ def test_every_service_with_tables_has_a_database_of_its_own() -> None:
     services = compose_file.read(ROOT / "docker-compose.yml")["services"].values()
     urls = [compose_file.environment(service).get("DATABASE_URL", "") for service in services]
     assert stores == set(created) == {url.rpartition("/")[2] for url in urls if url}
+    modes = [compose_file.environment(service).get("PGSSLMODE") for service in services]
+    assert {mode for url, mode in zip(urls, modes, strict=True) if url} == {"verify-full"}
 
 
 def test_each_container_sees_only_the_secrets_that_it_needs() -> None:
@@ -181,6 +183,9 @@ def test_init_creates_private_secrets_once(init: ModuleType, monkeypatch: pytest
         "grafana.password",
         "read.token",
     }
+    assert [path.parent.name for path in files if path.name == "postgres.key"] == ["secrets-postgres"]
+    trusted = init.VOLUMES / "secrets-services/postgres.pem"
+    assert trusted.read_bytes() == files[init.VOLUMES / "secrets-postgres/postgres.pem"]
     root = x509.load_pem_x509_certificate((init.SECRETS / "root.pem").read_bytes())
     assert root.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     init.main()

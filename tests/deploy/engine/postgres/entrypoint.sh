@@ -13,7 +13,7 @@ if [ ! -e "$PGDATA/PG_VERSION" ]; then
     printf '%s' "$PGPASSWORD" >/tmp/password
     initdb --username "$POSTGRES_USER" --pwfile /tmp/password --auth-local trust --auth-host scram-sha-256
     rm /tmp/password
-    echo "host all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
+    echo "hostssl all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
     pg_ctl --wait --options "-c listen_addresses=''" start
     createdb --username "$POSTGRES_USER" "$POSTGRES_USER"
     for script in /docker-entrypoint-initdb.d/*.sql; do
@@ -22,4 +22,4 @@ if [ ! -e "$PGDATA/PG_VERSION" ]; then
     pg_ctl --wait --mode fast stop
 fi
 unset PGPASSWORD
-exec postgres -c "listen_addresses=*"
+exec "$@" -c "listen_addresses=*"
