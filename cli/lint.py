@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 import typer
@@ -18,8 +19,8 @@ def lint(output: OutputOption = Output.table, state: StateOption = None) -> None
     """Find policies that do harm together, by the calls of the last hour.
 
     Retries that multiply along a call path, callers that give up before the service they call, rules of
-    routes that no request reaches, and calls that Authorizations now refuse. `mesh diff` shows the findings
-    that a change adds.
+    routes that no request reaches, calls that Authorizations now refuse, limits of CircuitBreakers that no
+    caller reaches, and policies that nothing uses. `mesh diff` shows the findings that a change adds.
 
     \b
     Exit codes: 0 no findings · 1 findings
@@ -44,6 +45,12 @@ def lint(output: OutputOption = Output.table, state: StateOption = None) -> None
 def finding_lines(findings: Iterable[Mapping[str, Any]]) -> list[str]:
     """Each finding in a line, with the policies that cause it."""
     return [
-        f"{finding['severity']}: {finding['message']} ({finding['rule']}: {', '.join(finding['policies'])})"
+        f"{finding['severity']}: {finding['message']} ({finding['rule']}: {', '.join(_located(finding))})"
         for finding in findings
     ]
+
+
+def _located(finding: Mapping[str, Any]) -> Iterator[str]:
+    """The policies, each with where it was applied from if that is known."""
+    for ref, source in zip_longest(finding["policies"], finding.get("sources", ()), fillvalue=""):
+        yield f"{ref} at {source}" if source else ref

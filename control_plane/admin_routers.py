@@ -64,7 +64,7 @@ def build_routers(
         PoliciesRouter(revisions, mesh.preview, denied, verify, topology=mesh.topology),
         RevisionsRouter(revisions, mesh.preview, denied, verify),
         PushesRouter(store.pushes, withdraw),
-        LintRouter(mesh.preview.lint),
+        LintRouter(revisions, mesh.preview.lint),
         RolloutsRouter(rollouts, RolloutEditor(revisions, mesh.preview, verify), now=time.time),
         WaitRouter(revisions, mesh.status, monotonic=time.monotonic, sleep=asyncio.sleep),
         StatusRouter(status),

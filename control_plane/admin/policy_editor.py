@@ -99,3 +99,8 @@ def shown(documents: Sequence[RevisionDocument]) -> list[dict[str, object]]:
 def plain(documents: Sequence[RevisionDocument]) -> list[dict[str, object]]:
     """The documents without their sources."""
     return [dict(document.document) for document in documents]
+
+
+def sources(documents: Sequence[RevisionDocument]) -> dict[str, str]:
+    """Where each document was applied from, by `Kind/name`: `path:line`, empty if unknown."""
+    return {"/".join(document.key): document.source for document in documents}

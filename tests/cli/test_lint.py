@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from meshwright.control_plane.api.models.lint import LintFinding
 from tests.cli.conftest import RunMesh
@@ -35,3 +36,16 @@ async def test_diff_shows_the_findings_of_a_change(mesh: FakeMesh, run: RunMesh)
     mesh.findings = (FINDING,)
     result = await run("diff", "-f", "-", text=retry())
     assert result.out.splitlines()[1:4] == ["created Retry/inventory-retry", LINE, ""]
+
+
+async def test_findings_name_the_line_of_each_policy_that_is_known(
+    mesh: FakeMesh, run: RunMesh, tmp_path: Path
+) -> None:
+    file = tmp_path / "retry.yaml"
+    file.write_text(retry())
+    policies = ("Retry/inventory-retry", "Authorization/b")
+    mesh.findings = (FINDING.model_copy(update={"policies": policies}),)
+    where = f"(cut-calls: Retry/inventory-retry at {file}:1, Authorization/b)"
+    assert where in (await run("diff", "-f", str(file))).out
+    await run("apply", "-f", str(file))
+    assert where in (await run("lint")).out

@@ -257,7 +257,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
     return (
         PoliciesRouter(fake.store, preview, topology=lambda: fake.topology),
         RevisionsRouter(fake.store, preview),
-        LintRouter(fake.lint),
+        LintRouter(fake.store, fake.lint),
         RolloutsRouter(lambda: (), RolloutEditor(fake.store, preview, unverified), now=time.time),
         PushesRouter(fake.push, fake.push.withdraw),
         WaitRouter(fake.store, fake.report, monotonic=time.monotonic, sleep=asyncio.sleep),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from meshwright.control_plane.admin import policy_merge
-from meshwright.control_plane.admin.policy_editor import PolicyEditor, plain, shown
+from meshwright.control_plane.admin.policy_editor import PolicyEditor, plain, shown, sources
 from meshwright.control_plane.admin.policy_validation import (
     NONE_DENIED,
     check_allowed,
@@ -35,6 +35,7 @@ from meshwright.control_plane.policies.secret_source import with_stored_secrets
 from meshwright.control_plane.policies.validation_messages import suggestion
 from meshwright.control_plane.status.change_impact import change_impact
 from meshwright.control_plane.status.field_changes import planned_change
+from meshwright.control_plane.status.lint.findings import with_sources
 
 PATCHES = "EnvoyPatch"
 """The kind whose documents depend on what the others make."""
@@ -152,7 +153,7 @@ class PoliciesRouter:
             document_diff=plan.document_diff,
             resource_diff=plan.resource_diff,
             warnings=missed,
-            findings=plan.findings,
+            findings=with_sources(plan.findings, sources(after)),
         )
 
     async def _check_patches(

@@ -8,7 +8,14 @@ from pydantic import Field
 
 from meshwright.control_plane.api.models.base import ApiModel
 
-LintRule = Literal["cut-calls", "timeout-inversion", "retry-amplification", "shadowed-rule"]
+LintRule = Literal[
+    "cut-calls",
+    "timeout-inversion",
+    "retry-amplification",
+    "shadowed-rule",
+    "unreached-breaker",
+    "unused-policy",
+]
 LintSeverity = Literal["error", "warning"]
 
 
@@ -18,6 +25,9 @@ class LintFinding(ApiModel):
     rule: LintRule
     severity: LintSeverity
     policies: tuple[str, ...] = Field((), description="`Kind/name` of those that cause it.")
+    sources: tuple[str, ...] = Field(
+        (), description="`path:line` from which each of them was applied; empty if unknown."
+    )
     message: str = Field(description="One sentence with figures: what, and what to do.")
 
 

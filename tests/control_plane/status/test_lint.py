@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ from meshwright.control_plane.api.models.authorization import ObservedCall, Obse
 from meshwright.control_plane.api.models.lint import LintFinding
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.status import preview
-from meshwright.control_plane.status.lint.findings import findings
-from tests.control_plane.core.worlds import exchange, mesh, route
+from meshwright.control_plane.status.lint.findings import findings, with_sources
+from tests.control_plane.core.worlds import exchange, mesh, route, subset
 from tests.control_plane.status.test_preview import bodies
 
 GATEWAY = "{kind: Gateway, name: ingress, group: gateway.networking.k8s.io}"
@@ -22,8 +23,8 @@ def of(kind: str, service: str, spec: str) -> str:
     return mesh(kind, f"{kind.lower()}-{service}", spec, f"{{kind: Service, name: {service}}}")
 
 
-def calls(*paths: str) -> ObservedCalls:
-    """Calls along paths such as `ingress orders inventory`, 60 each, within an hour."""
+def calls(*paths: str, each: int = 60) -> ObservedCalls:
+    """Calls along paths such as `ingress orders inventory`, as many each, within an hour."""
     pairs = {pair: None for path in paths for pair in zip(path.split(), path.split()[1:], strict=False)}
     return ObservedCalls(
         seconds=3600,
@@ -32,7 +33,7 @@ def calls(*paths: str) -> ObservedCalls:
                 caller=caller,
                 role="gateway" if caller == "ingress" else "service",
                 service=service,
-                requests=60,
+                requests=each,
             )
             for caller, service in pairs
         ),
@@ -40,6 +41,8 @@ def calls(*paths: str) -> ObservedCalls:
 
 
 PATH = calls("ingress orders catalog inventory")
+UNCALLED = calls("ingress orders catalog", each=2000)
+"""Nobody calls inventory."""
 
 
 def lint(text: str, observed: ObservedCalls = PATH) -> list[tuple[str, str]]:
@@ -76,7 +79,7 @@ def test_retries_at_every_call_of_a_path_multiply() -> None:
 def test_few_calls_and_retries_of_what_was_not_sent_are_no_amplification(
     text: str, observed: ObservedCalls
 ) -> None:
-    assert lint(text, observed) == []
+    assert not [message for rule, message in lint(text, observed) if rule != "unused-policy"]
 
 
 def test_a_circle_of_calls_is_followed_once() -> None:
@@ -201,3 +204,68 @@ def test_a_plan_has_the_findings_that_the_change_adds() -> None:
     assert added(bodies(ONLY_INGRESS), []) == ()
     world = exchange(ONLY_INGRESS)
     assert preview.lint(world, PATH).findings == added([], bodies(ONLY_INGRESS))
+
+
+# --- limits and policies that nothing reaches ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (
+            "maxRequests: 2001",
+            "reaches maxRequests 2001 of CircuitBreaker/circuitbreaker-catalog: the busiest",
+        ),
+        ("consecutiveFailures: 3000, maxPending: 9000", "consecutiveFailures 3000 and maxPending 9000 of"),
+        ("maxRequests: 2000, consecutiveFailures: 2000", ""),
+        ("openFor: 30s", ""),
+    ],
+)
+def test_breaker_limits_beyond_all_that_the_busiest_caller_sent(spec: str, expected: str) -> None:
+    text = of("CircuitBreaker", "catalog", spec)
+    messages = [message for _, message in lint(text, UNCALLED)]
+    assert len(messages) == bool(expected)
+    assert all(expected in message for message in messages)
+    assert lint(text, PATH) == [], "few requests show no peak"
+
+
+def test_only_the_callers_that_a_breaker_is_for_are_counted() -> None:
+    text = of("CircuitBreaker", "catalog", "maxRequests: 50000").replace(
+        "targetRefs", "from: [web], targetRefs"
+    )
+    assert [rule for rule, _ in lint(text)] == ["unused-policy"]
+
+
+def test_what_was_seen_for_a_short_time_says_nothing_about_limits_and_missing_calls() -> None:
+    text = of("CircuitBreaker", "catalog", "maxRequests: 50000") + of("Retry", "inventory", "attempts: 2")
+    rules = [rule for rule, _ in lint(text, UNCALLED)]
+    assert rules == ["unreached-breaker", "unused-policy"]
+    assert lint(text, UNCALLED.model_copy(update={"seconds": 60})) == []
+
+
+def test_a_subset_that_no_route_names_is_unused() -> None:
+    used = subset("orders-v2", "orders")
+    backend = "{backendRefs: [{group: meshwright.io, kind: Subset, name: orders-v2}]}"
+    assert lint(used + route("orders", backend, "{kind: Service, name: orders, group: ''}")) == []
+    ((rule, message),) = lint(used)
+    assert (rule, message) == (
+        "unused-policy",
+        "nothing uses Subset/orders-v2: no route sends requests to it: remove it, unless it is for later",
+    )
+
+
+def test_policies_for_calls_that_nobody_makes_are_unused_and_protections_are_not() -> None:
+    ((_, message),) = lint(of("Retry", "inventory", "attempts: 2"), UNCALLED)
+    assert "nothing uses Retry/retry-inventory: nobody called inventory within the last 60 minutes" in message
+    assert lint(of("Authorization", "inventory", "rules: [{action: allow}]"), UNCALLED) == []
+    world = exchange(of("Timeout", "inventory", "request: 1s"))
+    idle = replace(world.services["inventory"], instances=())
+    translation = translate(replace(world, services={**world.services, "inventory": idle}))
+    (finding,) = findings(translation, ObservedCalls(seconds=1))
+    assert "inventory has no instance" in finding.message
+
+
+def test_findings_say_where_their_policies_came_from() -> None:
+    listed = findings(translate(exchange(of("Retry", "inventory", "attempts: 2"))), UNCALLED)
+    (located,) = with_sources(listed, {"Retry/retry-inventory": "retry.yaml:4"})
+    assert located.sources == ("retry.yaml:4",)
