@@ -23,7 +23,7 @@ from meshwright.control_plane.policies.httproute.matches import Rank
 from meshwright.control_plane.policies.retry import envoy as retry
 
 MOST_SPECIFIC_HEADERS_WIN = True
-"""In all route configurations: a backend's header modifier overrides the rule's."""
+"""In all route configurations: the changes of a route override those of its host."""
 
 
 @dataclass(frozen=True, slots=True)

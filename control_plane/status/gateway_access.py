@@ -109,12 +109,13 @@ def _hosts(view: GatewayView, name: str) -> tuple[HostView, ...]:
 
 
 def _onward(route: v3.Route, call: Call, headers: Headers) -> Iterator[Onward]:
-    # The most specific change is the last (core/routes.py): that of a backend follows the route's.
-    action, of_route = route.route, with_changes(headers, route)
+    # Of several clusters Envoy makes the changes of the chosen one first, then those of the route.
+    action = route.route
     clusters = [
-        (backend.name, with_changes(of_route, backend)) for backend in action.weighted_clusters.clusters
+        (backend.name, with_changes(with_changes(headers, backend), route))
+        for backend in action.weighted_clusters.clusters
     ]
-    for cluster, changed in ((action.cluster, of_route), *clusters):
+    for cluster, changed in ((action.cluster, with_changes(headers, route)), *clusters):
         name = cluster_names.parse_cluster_name(cluster)
         leads_outside = map(cluster_names.is_external_node, (name.service, name.subset))
         if name.service and not any(leads_outside):

@@ -43,6 +43,9 @@ class ResolvedMirror:
     share: float
 
 
+_HEADER_MODIFIERS = ("RequestHeaderModifier", "ResponseHeaderModifier")
+
+
 @dataclass(frozen=True, slots=True)
 class ResolvedBackend:
     """A backendRef and its cluster; if that is empty, `problem` says why. `mirrors` are its own.
@@ -55,12 +58,6 @@ class ResolvedBackend:
     problem: str = ""
     mirrors: tuple[ResolvedMirror, ...] = ()
     outside: bool = False
-
-    @property
-    def has_own_route(self) -> bool:
-        """Whether it has filters that Envoy cannot apply to one of several clusters of a route."""
-        headers = ("RequestHeaderModifier", "ResponseHeaderModifier")
-        return any(item.type not in headers for item in self.ref.filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +108,8 @@ def routes_of_match(resolved: ResolvedRule, match: HTTPRouteMatch, no_backend_st
     if redirected or not any(backend.cluster for backend in backends):
         return [_route(resolved, match, [], no_backend_status)]
     missing = [backend for backend in backends if not backend.cluster]
-    special = [backend for backend in backends if backend.cluster and backend.has_own_route]
-    plain = [backend for backend in backends if backend.cluster and not backend.has_own_route]
+    special = [backend for backend in backends if backend.cluster and _has_own_route(backend, resolved.rule)]
+    plain = [backend for backend in backends if backend.cluster and backend not in special]
     shares = [share for share in (missing, *([backend] for backend in special), plain) if share]
     result = []
     threshold, total = 0, sum(backend.ref.weight for backend in backends)
@@ -123,6 +120,15 @@ def routes_of_match(resolved: ResolvedRule, match: HTTPRouteMatch, no_backend_st
             route.match.runtime_fraction.default_value.CopyFrom(_fraction(threshold / total))
         result.append(route)
     return result
+
+
+def _has_own_route(backend: ResolvedBackend, rule: HTTPRouteRule) -> bool:
+    """Whether it has filters that Envoy cannot apply to one of several clusters of a route.
+
+    Its changes of headers would come before those of the rule, which would undo them.
+    """
+    modified = any(item.type in _HEADER_MODIFIERS for item in rule.filters)
+    return any(modified or item.type not in _HEADER_MODIFIERS for item in backend.ref.filters)
 
 
 def _route(

@@ -137,6 +137,20 @@ def test_shares_that_differ_in_more_than_the_cluster_have_routes_of_their_own(
     assert actions == expected
 
 
+@pytest.mark.parametrize("modified", [False, True])
+def test_a_backends_header_changes_follow_those_of_its_rule(modified: bool) -> None:
+    """Of several clusters Envoy makes the changes of the chosen one before those of the route."""
+    changes = "{{type: RequestHeaderModifier, requestHeaderModifier: {{set: [{{name: x-a, value: {}}}]}}}}"
+    backend = f"{{name: inventory, filters: [{changes.format('backend')}]}}"
+    filters = f"filters: [{changes.format('rule')}], " if modified else ""
+    built = host(route("r", f"{{{filters}backendRefs: [{backend}, {{name: catalog}}]}}")).routes
+    taken = [item for item in built if item.HasField("route") and not item.match.HasField("connect_matcher")]
+    clusters = [item.route.cluster or len(item.route.weighted_clusters.clusters) for item in taken]
+    values = [[option.header.value for option in item.request_headers_to_add] for item in taken]
+    expected = ["inventory", "catalog"] if modified else [2]
+    assert (clusters, values) == (expected, [["rule", "backend"], ["rule"]] if modified else [[]])
+
+
 @pytest.mark.parametrize(
     ("ref", "reason"),
     [
