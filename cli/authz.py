@@ -72,6 +72,7 @@ def check(
       mesh authz check --from orders --to inventory --probe POST /reservations
       mesh authz check --gateway ingress --host shop.example.com GET /admin --claim role=admin
     """
+    method, path = call_query.request_line(method, path)
     query = {
         "caller": caller,
         "service": service,

@@ -33,6 +33,11 @@ Claims = Annotated[
 Address = Annotated[str, typer.Option("--address", metavar="IP", help="The address of the client.")]
 
 
+def request_line(method: str, path: str) -> tuple[str, str]:
+    """Method and path, of which people leave the first out, too."""
+    return ("GET", method) if method.startswith("/") and path == "/" else (method, path)
+
+
 def headers_of(options: Iterable[str] | None) -> list[list[str]]:
     """Names and values of headers; raises InputError."""
     return [[part.strip() for part in _pair(option, ":")] for option in options or ()]

@@ -36,6 +36,7 @@ def explain(
       mesh explain --from storefront --to orders GET /api/orders/7 -H 'x-user: a'
       mesh explain --gateway ingress --host shop.example.com POST /cart --claim role=customer
     """
+    method, path = call_query.request_line(method, path)
     query = {
         "caller": caller,
         "service": service,

@@ -85,9 +85,7 @@ def _act(flow: Flow, approach: Approach, target: _Target, refs: tuple[str, ...])
     elif route.HasField("direct_response"):
         answer = route.direct_response
         text = f"{answer.status} {answer.body.inline_string}".strip()
-        flow.say(
-            "response", text, "refuses" if answer.status >= CLIENT_ERROR else "answers", refs=routing or refs
-        )
+        flow.say("response", text, "refuses" if answer.status >= CLIENT_ERROR else "answers", refs=routing)
         flow.respond(answer.status)
     else:
         _change(flow, approach, target)
@@ -100,9 +98,11 @@ def _change(flow: Flow, approach: Approach, target: _Target) -> None:
     """The changes to headers, host and path of a request that is forwarded."""
     route, before = target.route, flow.request
     places: list[Changing] = [approach.config, approach.chosen.host, route]
-    places += [target.weighted] if target.weighted is not None else []
     if not approach.config.most_specific_header_mutations_wins:
         places.reverse()
+    if target.weighted is not None:
+        # Whatever the order of the others is, Envoy begins with one of several clusters.
+        places.insert(0, target.weighted)
     for place in places:
         flow.set_headers(with_changes(tuple(flow.request.headers), place, flow.text))
     path, mark, query = before.path.partition("?")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,15 +11,15 @@ from meshwright.control_plane.api.models.call_explanation import ExplainedHop, E
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import inbound, outbound
 from meshwright.control_plane.core.route_match import RoutedRequest
-from meshwright.control_plane.core.snapshot import Bindings, NodeSnapshot, Snapshot
+from meshwright.control_plane.core.snapshot import NodeSnapshot
 from meshwright.control_plane.explain.flow import Blame, ExplainedProxy, Sender
 from meshwright.control_plane.explain.hop import Passed, through
 from meshwright.control_plane.explain.listener import DownstreamConnection
 from meshwright.control_plane.explain.upstream import connection_to
 from meshwright.control_plane.policies.hooks import ListenerDirection
 
-_BINDINGS = Bindings(outbound=1, inbound=1)
-"""Where a proxy listens does not matter: any port makes its listeners exist."""
+Nodes = Callable[[Identity], NodeSnapshot]
+"""What the proxies of a service or a gateway are sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +36,15 @@ class Start:
     claims: Mapping[str, Any] | None = None
 
 
-def hops(snapshot: Snapshot, start: Start, request: RoutedRequest, blame: Blame) -> Iterator[ExplainedHop]:
+def hops(nodes: Nodes, start: Start, request: RoutedRequest, blame: Blame) -> Iterator[ExplainedHop]:
     """What each proxy on the way does with the request."""
-    node = snapshot.node(start.proxy, _BINDINGS)
+    node = nodes(start.proxy)
     direction: ListenerDirection = "ingress" if start.proxy.role == "gateway" else "outbound"
     sender = Sender(address=start.address, claims=start.claims)
     first = through(ExplainedProxy(node, direction, blame), start.listener, start.connection, sender, request)
     yield ExplainedHop(proxy=start.proxy.name, direction=direction, steps=first.steps, routes=first.routes)
     for (service, arrival), of_routes in _onward(node, first, start.address).items():
-        passed = _inbound(snapshot, start, service, arrival, blame)
+        passed = _inbound(nodes, start, service, arrival, blame)
         yield ExplainedHop(
             proxy=service,
             direction="inbound",
@@ -74,8 +74,8 @@ def _onward(node: NodeSnapshot, passed: Passed, address: str) -> dict[tuple[str,
     return services
 
 
-def _inbound(snapshot: Snapshot, start: Start, service: str, arrival: _Arrival, blame: Blame) -> Passed:
-    node = snapshot.node(Identity(start.proxy.trust_domain, "service", service), _BINDINGS)
+def _inbound(nodes: Nodes, start: Start, service: str, arrival: _Arrival, blame: Blame) -> Passed:
+    node = nodes(Identity(start.proxy.trust_domain, "service", service))
     identity = start.proxy.uri if arrival.connection.tls else ""
     sender = Sender(identity, start.address, start.claims)
     proxy = ExplainedProxy(node, "inbound", blame)

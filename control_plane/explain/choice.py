@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from meshwright.control_plane.api.resource_metadata import METADATA_KEY
 from meshwright.control_plane.core.hostnames import most_specific
@@ -26,11 +27,6 @@ class ChosenHost:
 
     host: v3.VirtualHost
     policies: tuple[str, ...] = ()
-
-    @property
-    def routing(self) -> tuple[str, ...]:
-        """Those of the policies that are routes."""
-        return tuple(ref for ref in self.policies if _is_route(ref))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +69,22 @@ def routes_of(host: v3.VirtualHost, request: RoutedRequest) -> Iterator[ChosenRo
     taken = 0.0
     for position, route in enumerate(host.routes):
         if reason := mismatch(route.match, request):
-            passed += [f"{name_of(route)}: {reason}"] if _is_of_a_rule(route) else []
+            if len(passed) < MAX_PASSED and _is_of_a_rule(route):
+                passed.append(f"{name_of(route)}: {reason}")
             continue
         limit = _fraction(route.match)
         if limit > taken:
-            yield ChosenRoute(position, limit - taken, route, tuple(passed[:MAX_PASSED]))
+            yield ChosenRoute(position, limit - taken, route, tuple(passed))
             taken = limit
         if taken >= 1:
             return
 
 
-def mismatches(host: v3.VirtualHost, request: RoutedRequest) -> Iterator[str]:
-    """Why none of the routes takes the request."""
-    routes = [route for route in host.routes if _is_of_a_rule(route)]
-    yield from (f"{name_of(route)}: {mismatch(route.match, request)}" for route in routes[:MAX_PASSED])
+def mismatches(host: v3.VirtualHost, request: RoutedRequest) -> Iterator[tuple[str, str]]:
+    """The rules of documents (`Kind/name`), of which none takes the request, with the reasons."""
+    routes = (route for route in host.routes if _is_of_a_rule(route))
+    for route in islice(routes, MAX_PASSED):
+        yield name_of(route), mismatch(route.match, request)
 
 
 def _is_of_a_rule(route: v3.Route) -> bool:

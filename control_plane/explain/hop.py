@@ -59,8 +59,9 @@ def through(
         for item in explained_routes(approach, flow, route)
     )
     if not explained:
-        reasons = mismatches(chosen.host, flow.request)
-        flow.say("route", "none matches", "refuses", details=reasons, refs=chosen.routing)
+        reasons = list(mismatches(chosen.host, flow.request))
+        details = [f"{name}: {reason}" for name, reason in reasons]
+        flow.say("route", "none matches", "refuses", details=details, refs=[name for name, _ in reasons])
         flow.respond(NOT_FOUND)
         return _ended(flow)
     return Passed(tuple(flow.steps), explained)

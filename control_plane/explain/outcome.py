@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from meshwright.control_plane.api import cluster_names
-from meshwright.control_plane.api.models.call_explanation import ExplainedHop, ExplainedRoute, ExplainedStep
+from meshwright.control_plane.api.models.call_explanation import ExplainedHop, ExplainedRoute
+
+ALL = 0.999_999
+"""A share from which on it is all requests: Envoy counts in millionths."""
 
 Outcome = Literal["forwarded", "refused", "answered", "may be refused"]
 
@@ -14,26 +18,42 @@ Outcome = Literal["forwarded", "refused", "answered", "may be refused"]
 def outcome(hops: Sequence[ExplainedHop]) -> tuple[Outcome, str]:
     """The outcome of a request on its way through these proxies; one that is not certain is the worse one."""
     ends = list(_ends(hops))
-    outcomes = {end for end, _, _ in ends}
+    outcomes = {end.outcome for end in ends}
     word: Outcome = next(iter(outcomes)) if len(outcomes) == 1 else "forwarded"
     if len(outcomes) > 1 and outcomes & {"refused", "may be refused"}:
         word = "may be refused"
-    sentences = [_sentence(end, hop, route) for end, hop, route in ends]
-    return word, "; ".join(dict.fromkeys(sentences))
+    shares: dict[str, float] = {}
+    for end in ends:
+        sentence = _sentence(end)
+        shares[sentence] = shares.get(sentence, 0.0) + end.share
+    parts = [f"{share * 100:g} % {text}" if share < ALL else text for text, share in shares.items()]
+    return word, "; ".join(parts)
 
 
-def _ends(hops: Sequence[ExplainedHop]) -> Iterator[tuple[Outcome, ExplainedHop, ExplainedRoute]]:
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Where a share of such requests ends."""
+
+    outcome: Outcome
+    hop: ExplainedHop
+    route: ExplainedRoute
+    share: float
+
+
+def _ends(hops: Sequence[ExplainedHop]) -> Iterator[_End]:
     """The last route of each way through the proxies. What may be refused earlier is so in the end."""
     first, *others = hops
     for number, route in enumerate(first.routes):
         onward = [hop for hop in others if number in hop.of_routes]
         if route.status or not onward:
-            yield _of_route(first, route), first, route
+            yield _End(_of_route(first, route), first, route, route.share)
         for hop in onward:
             for last in hop.routes:
-                end = _of_route(hop, last)
+                share, end = route.share * last.share, _of_route(hop, last)
                 uncertain = end == "forwarded" and not route.certain
-                yield ("may be refused", first, route) if uncertain else (end, hop, last)
+                yield (
+                    _End("may be refused", first, route, share) if uncertain else _End(end, hop, last, share)
+                )
 
 
 def _of_route(hop: ExplainedHop, route: ExplainedRoute) -> Outcome:
@@ -43,18 +63,13 @@ def _of_route(hop: ExplainedHop, route: ExplainedRoute) -> Outcome:
     return "forwarded" if route.certain else "may be refused"
 
 
-def _sentence(end: Outcome, hop: ExplainedHop, route: ExplainedRoute) -> str:
-    share = f"{route.share * 100:g} % " if route.share < 1 else ""
-    if end == "forwarded":
+def _sentence(end: _End) -> str:
+    hop, route = end.hop, end.route
+    if end.outcome == "forwarded":
         name = hop.proxy if hop.direction == "inbound" else cluster_names.displayed(route.cluster)
-        return f"{share}forwarded to {name}"
-    if end == "may be refused":
+        return f"forwarded to {name}"
+    if end.outcome == "may be refused":
         step = next(step for step in route.steps if step.verdict == "may refuse")
-        return f"{share}may be refused by the proxy of {hop.proxy}: {step.part}: {step.text}"
-    step = _deciding(hop, route)
-    word = "answered" if end == "answered" else "refused"
-    return f"{share}{word} by the proxy of {hop.proxy} with {route.status}: {step.part}: {step.text}"
-
-
-def _deciding(hop: ExplainedHop, route: ExplainedRoute) -> ExplainedStep:
-    return (route.steps or hop.steps)[-1]
+        return f"may be refused by the proxy of {hop.proxy}: {step.part}: {step.text}"
+    step = (route.steps or hop.steps)[-1]
+    return f"{end.outcome} by the proxy of {hop.proxy} with {route.status}: {step.part}: {step.text}"

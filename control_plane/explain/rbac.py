@@ -47,7 +47,7 @@ def _permits(permission: v3.Permission, request: RoutedRequest) -> bool:
         case "url_path":
             path = request.path.partition("?")[0].partition("#")[0]
             return text_matches(permission.url_path.path, path)
-    raise UndecidableError(permission.WhichOneof("rule"))
+    raise UndecidableError("the address that its host has")
 
 
 def _has_header(matcher: v3.HeaderMatcher, request: RoutedRequest) -> bool:
@@ -90,7 +90,7 @@ def _has(principal: v3.Principal, kind: str, flow: Flow) -> bool:
             for segment in matcher.path:
                 value = value.get(segment.key) if isinstance(value, Mapping) else None
             return _has_value(matcher.value, value)
-    raise UndecidableError(kind)
+    raise UndecidableError("who the client is")
 
 
 def _has_value(matcher: v3.ValueMatcher, value: Any) -> bool:
@@ -103,4 +103,4 @@ def _has_value(matcher: v3.ValueMatcher, value: Any) -> bool:
             return isinstance(value, list) and any(
                 _has_value(matcher.list_match.one_of, item) for item in value
             )
-    raise UndecidableError(matcher.WhichOneof("match_pattern"))
+    raise UndecidableError("a value of its token")

@@ -20,6 +20,7 @@ def authenticate(flow: Flow, route: v3.JwtPerRoute, refs: tuple[str, ...]) -> No
         flow.respond(UNAUTHORIZED)
         return
     requirement = config.requirement_map[route.requirement_name]
+    _remove_claim_headers(flow, config, requirement)
     claims = flow.sender.claims
     if claims is None and _carries_token(flow, config, requirement):
         flow.say(
@@ -41,11 +42,20 @@ def authenticate(flow: Flow, route: v3.JwtPerRoute, refs: tuple[str, ...]) -> No
         provider = config.providers[name]
         flow.tokens[provider.payload_in_metadata] = claims
         for entry in provider.claim_to_headers:
-            headers = tuple(pair for pair in headers if pair[0].lower() != entry.header_name.lower())
             value = claims.get(entry.claim_name)
             headers += ((entry.header_name.lower(), str(value)),) if value is not None else ()
     flow.set_headers(headers)
     flow.say(part, f"its token is taken as a valid one of {', '.join(sorted(valid))}", "passes", refs=refs)
+
+
+def _remove_claim_headers(flow: Flow, config: v3.JwtAuthentication, requirement: v3.JwtRequirement) -> None:
+    """The headers that hold claims are those of the filter: what the request has under their names goes."""
+    names = {
+        entry.header_name.lower()
+        for name in _providers(requirement)
+        for entry in config.providers[name].claim_to_headers
+    }
+    flow.set_headers(tuple(pair for pair in flow.request.headers if pair[0].lower() not in names))
 
 
 def _valid_providers(flow: Flow, config: v3.JwtAuthentication, requirement: v3.JwtRequirement) -> set[str]:

@@ -49,7 +49,7 @@ def of_cluster(flow: Flow, name: str) -> None:
         return
     resource = flow.proxy.node.get(CDS, name)
     if resource is None:
-        flow.say("cluster", f"{cluster_names.displayed(name)} does not exist", "answers")
+        flow.say("cluster", f"{cluster_names.displayed(name)} does not exist", "refuses")
         flow.respond(503)
         return
     cluster: v3.Cluster = message(resource)
@@ -113,7 +113,7 @@ def _say_endpoints(flow: Flow, name: str) -> None:
     text = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"
     refs = _of(resource.policies if resource else (), "LoadBalancer")
     flow.say(
-        "instances", text, "" if usable else "answers", refs=refs, details=_listed(states),
+        "instances", text, "" if usable else "refuses", refs=refs, details=_listed(states),
     )  # fmt: skip
     if not usable:
         flow.respond(503)

@@ -15,10 +15,11 @@ from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import gateway
 from meshwright.control_plane.core.route_match import RoutedRequest, host_for
+from meshwright.control_plane.core.snapshot import Bindings, NodeSnapshot, Snapshot
 from meshwright.control_plane.core.translate import Translation
 from meshwright.control_plane.core.views import GatewayView, HostView, default_port
 from meshwright.control_plane.errors import InputError, NotFoundError
-from meshwright.control_plane.explain.call import Start, hops
+from meshwright.control_plane.explain.call import Nodes, Start, hops
 from meshwright.control_plane.explain.listener import DownstreamConnection
 from meshwright.control_plane.explain.outcome import outcome
 from meshwright.control_plane.status.access import (
@@ -30,6 +31,7 @@ from meshwright.control_plane.status.access import (
     service_of,
     states_of,
 )
+from meshwright.control_plane.status.status import gateway_ports
 from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution
 
 
@@ -46,22 +48,38 @@ def explanation(
     about a port that carries no requests.
     """
     translation = loaded(translation)
-    start = _at_gateway(translation, query) if query.gateway else _at_caller(translation, query)
-    request = RoutedRequest(query.method, _host(translation, query), query.path, query.headers)
+    start, request = beginning(translation, query)
 
     @cache
     def blame(ref: str) -> AccessPolicy:
         return policy_of(ref, attribution, sources)
 
-    passed = tuple(hops(translation.snapshot, start, request, blame))
-    verdict, summary = outcome(passed)
     all_proxies = tuple(proxies)
+    passed = tuple(hops(nodes_of(translation.snapshot, all_proxies), start, request, blame))
+    verdict, summary = outcome(passed)
     return CallExplanation(
         summary=summary,
         verdict=verdict,
         revision=translation.snapshot.revision,
         hops=tuple(_with_proxies(hop, all_proxies) for hop in passed),
     )
+
+
+def nodes_of(snapshot: Snapshot, proxies: Iterable[ProxyStatus]) -> Nodes:
+    """What proxies are sent. Their own ports do not matter but those of gateways, which redirects name."""
+    ports = gateway_ports(proxies)
+
+    def node(identity: Identity) -> NodeSnapshot:
+        listeners = ports.get(identity.name, {}) if identity.role == "gateway" else {}
+        return snapshot.node(identity, Bindings(outbound=1, inbound=1, gateway=tuple(listeners.items())))
+
+    return node
+
+
+def beginning(translation: Translation, query: AccessQuery) -> tuple[Start, RoutedRequest]:
+    """The first proxy, and the request as it comes there. Raises NotFoundError and InputError."""
+    start = _at_gateway(translation, query) if query.gateway else _at_caller(translation, query)
+    return start, RoutedRequest(query.method, _host(translation, query), query.path, query.headers)
 
 
 def _at_caller(translation: Translation, query: AccessQuery) -> Start:

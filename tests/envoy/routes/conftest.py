@@ -90,8 +90,20 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, extra: int, inner: int) -> It
 
 
 @pytest.fixture
-def applied(mesh: Mesh) -> Iterator[Any]:
-    """Apply documents and wait; they are deleted after the test. Returns the warnings.
+def applied(applied_documents: Any) -> Callable[[str], tuple[str, ...]]:
+    """Apply documents as YAML and wait; they are deleted after the test. Returns the warnings."""
+
+    def apply(text: str) -> tuple[str, ...]:
+        documents = YAML(typ="safe").load_all(text)
+        warnings: tuple[str, ...] = applied_documents([document for document in documents if document])
+        return warnings
+
+    return apply
+
+
+@pytest.fixture
+def applied_documents(mesh: Mesh) -> Iterator[Any]:
+    """The same for documents that are parsed.
 
     By the client of the admin API: a command would take longer to start than the rest of the test.
     """
@@ -104,8 +116,7 @@ def applied(mesh: Mesh) -> Iterator[Any]:
         assert rollout.state == "programmed", rollout
         return response.warnings
 
-    def apply(text: str) -> tuple[str, ...]:
-        documents = [document for document in YAML(typ="safe").load_all(text) if document]
+    def apply(documents: list[dict[str, Any]]) -> tuple[str, ...]:
         refs.update((DocumentRef(item["kind"], item["metadata"]["name"]), None) for item in documents)
         return asyncio.run(change(lambda client: client.apply(documents)))
 
