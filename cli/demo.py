@@ -26,6 +26,7 @@ from meshwright.cli.traffic.plan import TrafficPlan
 from meshwright.cli.up import (
     DetachOption,
     PortOption,
+    ScaleOption,
     application_to_run,
     demo_application_file,
     mesh_settings,
@@ -41,6 +42,7 @@ def demo(
     fault: FaultOption = "",
     story: StoryOption = False,
     pace: PaceOption = None,
+    scale: ScaleOption = [],  # noqa: B006  typer copies it
     port: PortOption = [],  # noqa: B006  typer copies it
     detach: DetachOption = False,
     timeout: ReadyTimeoutOption = 60.0,
@@ -59,6 +61,7 @@ def demo(
     Example:
       mesh demo
       curl http://127.0.0.1:8080/api/catalog/products
+      mesh demo --scale orders=3 --scale payments=2
       mesh demo --traffic 5
       mesh demo --traffic 5 --for 30s --fault inventory:fail:5s > counts.json
       mesh demo --story
@@ -69,13 +72,13 @@ def demo(
     rate = RATE if tour and traffic is None else traffic
     requested = traffic_plan(rate, seed=seed, seconds=seconds, fault=fault, detach=detach, services=services)
     if requested:
-        plan = LaunchPlan(application_to_run(file, "", [], port), mesh_settings(state), timeout)
+        plan = LaunchPlan(application_to_run(file, "", scale, port), mesh_settings(state), timeout)
         if tour:
             _play_story(requested, tour, plan)
         else:
             _send_traffic(requested, plan)
         return
-    up(str(file), only="", scale=[], port=port, detach=detach, timeout=timeout, ready_fd=-1, state=state)
+    up(str(file), only="", scale=scale, port=port, detach=detach, timeout=timeout, ready_fd=-1, state=state)
 
 
 def _send_traffic(requested: TrafficPlan, plan: LaunchPlan) -> None:

@@ -33,6 +33,7 @@ from meshwright.control_plane.policies.registry import kinds
 from meshwright.services.catalog import domain as catalog
 from meshwright.services.inventory import domain as inventory
 from meshwright.services.trading import domain as trading
+from tests.cli.conftest import RunMesh
 
 ROOT = Path(__file__).parents[2]
 SERVICES = frozenset({"inventory", "orders"})
@@ -115,6 +116,13 @@ def test_conflicting_options_are_rejected() -> None:
             plan(None, **unused)
     with pytest.raises(InputError, match="foreground"):
         plan(detach=True)
+
+
+@pytest.mark.parametrize("more", [(), ("--traffic", "1"), ("--story",)])
+async def test_the_demo_runs_replicas_of_its_own_services_only(run: RunMesh, more: tuple[str, ...]) -> None:
+    result = await run("demo", "--scale", "orders=2", "--scale", "nobody=3", *more)
+    assert result.code != 0
+    assert "nobody: no such service: the application has analytics, broker" in result.err
 
 
 @given(st.lists(st.floats(0.1, 10**5), min_size=1), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
