@@ -15,7 +15,7 @@ from pathlib import Path
 
 BENCHMARKS = (
     *("snapshot", "verification", "xds", "intake", "demo", "journeys", "overhead", "limits", "limit_keys"),
-    *("egress", "isolation", "series", "graph", "dash"),
+    *("egress", "isolation", "series", "history", "graph", "dash"),
 )
 
 

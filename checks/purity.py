@@ -16,6 +16,8 @@ PURE = (
     "control_plane/core/",
     "control_plane/explain/",
     "control_plane/policies/",
+    "control_plane/moments/codec.py",
+    "control_plane/moments/retention.py",
     "control_plane/envoy/v3.py",
     "control_plane/envoy/messages.py",
     "control_plane/envoy/codec.py",

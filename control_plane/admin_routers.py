@@ -17,6 +17,7 @@ from meshwright.control_plane.admin.routers.explain import ExplainRouter
 from meshwright.control_plane.admin.routers.instances import InstancesRouter
 from meshwright.control_plane.admin.routers.jaeger import JaegerRouter
 from meshwright.control_plane.admin.routers.lint import LintRouter
+from meshwright.control_plane.admin.routers.moments import MomentsRouter
 from meshwright.control_plane.admin.routers.policies import PoliciesRouter
 from meshwright.control_plane.admin.routers.prometheus_sd import PrometheusSdRouter
 from meshwright.control_plane.admin.routers.proxies import ProxiesRouter
@@ -34,6 +35,7 @@ from meshwright.control_plane.admin.routers.traces import TracesRouter
 from meshwright.control_plane.admin.routers.wait import WaitRouter
 from meshwright.control_plane.api.models.rollouts import RolloutStatus
 from meshwright.control_plane.events.subscriptions import EventSubscriptions
+from meshwright.control_plane.moments.past import Past
 from meshwright.control_plane.status.read_model import MeshReadModel
 from meshwright.control_plane.store.revision_repository import RevisionRepository
 from meshwright.control_plane.store.store import Store
@@ -73,6 +75,7 @@ def build_routers(
         EvictionsRouter(evict),
         TokensRouter(tokens),
         TopologyRouter(mesh.topology, mesh.edge_history),
+        MomentsRouter(Past(store).at),
         ServicesRouter(mesh.services, mesh.service_history, mesh.service_policies, store.leases.forget),
         AuthorizationRouter(
             revisions,

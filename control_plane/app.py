@@ -46,6 +46,7 @@ from meshwright.control_plane.events.watcher import EventWatcher
 from meshwright.control_plane.host_problems import HostProblems
 from meshwright.control_plane.limits.batches import LimitBatches
 from meshwright.control_plane.limits.service import RateLimitService
+from meshwright.control_plane.moments.recorder import MomentRecorder
 from meshwright.control_plane.push.leader import PushLeader
 from meshwright.control_plane.push.withdrawal import Withdrawals
 from meshwright.control_plane.reconciler import ConfigReconciler
@@ -170,8 +171,7 @@ class ControlPlane:
 
     def _build_mesh_view(self) -> None:
         # Telemetry: metrics, spans and request logs of all proxies, by OTLP.
-        owners = NodeOwners(lambda: self.reconciler.world, self.xds.queue.owners_of)
-        check = SenderCheck(owners, time.time)
+        check = SenderCheck(NodeOwners(lambda: self.reconciler.world, self.xds.queue.owners_of), time.time)
         self.telemetry = TelemetryService(self._settings, self._credentials(), self.callers, check)
 
         # The read model joins all of it for the whole mesh: status, topology, traces, requests.
@@ -188,18 +188,17 @@ class ControlPlane:
         )
 
         # Events: what changed in the read model, and what other parts report.
-        model = self.read_model
+        model, settings = self.read_model, self._settings
         self.event_watcher = EventWatcher(self.store, model.mesh_state, model.take_refusals)
         self.presence = Presence(self.store.control_planes, self.event_watcher.control_plane_back)
 
         # The status with the verdict: what fails, since when and why.
-        self.assessment = StatusAssessment(
-            self.read_model,
-            self.store,
-            self.authority.expiry_times,
-            self._settings.svid_ttl,
-            self.presence.recent_absence,
-        )
+        ttl, absence = settings.svid_ttl, self.presence.recent_absence
+        self.assessment = StatusAssessment(model, self.store, self.authority.expiry_times, ttl, absence)
+
+        # Moments: the mesh as it was, recorded for those who look later.
+        observe = self.assessment.moment
+        self.moments = MomentRecorder(self.members.id, self.store.moments, settings, observe)
 
         # Commands reach a proxy through the control plane that its agent is connected to.
         self.command_router = CommandRouter(
@@ -275,6 +274,7 @@ class ControlPlane:
             "members": lambda: self.members.run(xds, admin),
             "presence": lambda: self.presence.run(xds),
             "rollouts": self.rollouts.run,
+            "moments": self.moments.run,
         }
         keep = self.host_problems.keep_running
         tasks = [asyncio.create_task(keep(name, loop)) for name, loop in loops.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from meshwright.control_plane.api.hosts import valid_host
 from meshwright.control_plane.api.state_dir import CERTIFICATES_FOLDER
@@ -89,6 +89,14 @@ class Settings:
     push_watch: float = _setting(
         10.0, "How long each wave of a staged push is watched, if its proxies have traffic."
     )
+    history_hours: float = _setting(
+        24.0,
+        "How many hours of the past `mesh at` and the dashboard can show; from the second one on, by the "
+        "minute. 0: none.",
+    )
+    history_mb: float = _setting(
+        64.0, "How many megabytes of the store this may take. The oldest is given up first."
+    )
     log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`.")
 
     @property
@@ -112,6 +120,27 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     return Settings(**values)  # type: ignore[arg-type]
 
 
+class _Limits(NamedTuple):
+    low: float
+    high: float
+    unit: str
+
+
+_LIMITS = {
+    "drain_delay": _Limits(0, 30, "seconds"),
+    "push_watch": _Limits(0, 600, "seconds"),
+    "history_hours": _Limits(0, 720, "hours"),
+    "history_mb": _Limits(1, 4096, "megabytes"),
+}
+_CHOICES = {
+    "proxy_credential": ("on", "off"),
+    "verify": ("on", "off"),
+    "push": ("immediate", "staged"),
+    "outbound": ("allow", "deny"),
+    "envoy_patches": ("allow", "deny"),
+}
+
+
 def _parse(name: str, text: str, kind: Any) -> object:
     variable = f"MESH_{name.upper()}"
     try:
@@ -120,16 +149,10 @@ def _parse(name: str, text: str, kind: Any) -> object:
         raise InputError(f"{variable}: {text!r} is not a number: give one or leave it out") from None
     if name.endswith("_port") and not 0 <= int(text) <= 65535:
         raise InputError(f"{variable}: {text} is not a valid port: give one from 0 to 65535")
-    if name == "drain_delay" and not 0 <= float(text) <= 30:
-        raise InputError(f"{variable}: {text} is not from 0 to 30 seconds")
-    if name in ("proxy_credential", "verify") and text not in ("on", "off"):
-        raise InputError(f"{variable}: {text!r} is not a choice: use on or off")
-    if name == "push" and text not in ("immediate", "staged"):
-        raise InputError(f"{variable}: {text!r} is not a choice: use immediate or staged")
-    if name == "push_watch" and not 0 <= float(text) <= 600:
-        raise InputError(f"{variable}: {text} is not from 0 to 600 seconds")
-    if name in ("outbound", "envoy_patches") and text not in ("allow", "deny"):
-        raise InputError(f"{variable}: {text!r} is not a choice: use allow or deny")
+    if (limits := _LIMITS.get(name)) and not limits.low <= float(text) <= limits.high:
+        raise InputError(f"{variable}: {text} is not from {limits.low:g} to {limits.high:g} {limits.unit}")
+    if (choices := _CHOICES.get(name)) and text not in choices:
+        raise InputError(f"{variable}: {text!r} is not a choice: use {' or '.join(choices)}")
     if name == "advertise":
         try:
             valid_host(text)

@@ -249,6 +249,11 @@ def topology() -> ApiCall:
     return ApiCall("GET", _path("topology"))
 
 
+def moment(at: float) -> ApiCall:
+    """The mesh as it was at a time, in epoch seconds."""
+    return ApiCall("GET", _path("moments", at=at))
+
+
 def edge_history(caller: str, callee: str) -> ApiCall:
     """The last 15 minutes of one edge → EdgeHistory."""
     return ApiCall("GET", _path("topology", caller, callee))

@@ -38,6 +38,7 @@ from meshwright.control_plane.api.models.commands import (
 from meshwright.control_plane.api.models.events import Event, EventList
 from meshwright.control_plane.api.models.instances import InstanceList, InstanceStatus
 from meshwright.control_plane.api.models.lint import LintReport
+from meshwright.control_plane.api.models.moments import PastMesh
 from meshwright.control_plane.api.models.policies import (
     ApplyResponse,
     DiffResponse,
@@ -238,6 +239,10 @@ class Client(AccessCalls):
     async def topology(self) -> Topology:
         """The service graph of the last seconds."""
         return await self._send(calls.topology(), Topology)
+
+    async def moment(self, at: float) -> PastMesh:
+        """The mesh as it was at a time, in epoch seconds. ApiError: nothing is recorded of it."""
+        return await self._send(calls.moment(at), PastMesh)
 
     async def edge_history(self, caller: str, callee: str) -> EdgeHistory:
         """The last 15 minutes of one edge."""

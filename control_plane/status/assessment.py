@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from meshwright.control_plane.api.models.moments import Moment
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.status import ControlPlaneAbsence, Status
 from meshwright.control_plane.api.models.topology import ServiceList
@@ -72,6 +73,19 @@ class StatusAssessment:
             authors={ref: change_text(policies.last_change(ref)) for ref in faults},
         )
         return current.model_copy(update={"verdict": assess(facts), "absence": self._absence()})
+
+    async def moment(self) -> Moment | None:
+        """The mesh as it is, to be recorded; None before the first configuration is served."""
+        if not self._mesh.is_serving:
+            return None
+        status = await self.status()
+        return Moment(
+            time=time.time(),
+            revision=status.revision,
+            verdict=status.verdict,
+            topology=self._mesh.topology(),
+            services=self._mesh.services(),
+        )
 
     async def _read_changes(self, newest: int) -> Sequence[RevisionInfo]:
         """The newest revisions, newest first, read once per revision; none while the store is unavailable."""

@@ -127,6 +127,11 @@ class MeshReadModel:
         """The world that is served."""
         return self._reconciler.world
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether there is a configuration: without one nothing is known of the mesh."""
+        return self._reconciler.published is not None
+
     # --- configuration and proxies ----------------------------------------------------------------------
 
     async def status(self) -> Status:

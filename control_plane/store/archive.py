@@ -1,7 +1,7 @@
 """All that a store keeps of a mesh, as bytes that another takes: Redis' own form of each key (DUMP, RESTORE).
 
 What ends by itself is left out: leases, who is registered, control planes, counters of limits. Whoever is
-alive renews these within seconds.
+alive renews these within seconds. So are moments, which are large and are no part of what a mesh is.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from redis.exceptions import RedisError
 from meshwright.control_plane.errors import InputError, StoreError
 from meshwright.control_plane.store.connection import address
 from meshwright.control_plane.store.lua import CHANGES, REGISTRATIONS
+from meshwright.control_plane.store.moments import MOMENTS
 
 TIMEOUT = 60.0
 """Seconds for one command: the first one copies everything, 64 MiB of documents with their history."""
 
-EPHEMERAL = (REGISTRATIONS, "mesh:leases", "mesh:control-planes")
+EPHEMERAL = (REGISTRATIONS, "mesh:leases", "mesh:control-planes", MOMENTS)
 """Beginnings of keys that are left out, besides those of all keys that expire."""
 
 _DUMP = """

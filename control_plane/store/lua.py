@@ -25,6 +25,7 @@ mesh:control-planes           hash: id of a control plane → its addresses (JSO
 mesh:control-planes:leases    sorted set: id of a control plane → deadline (ms)
 mesh:control-planes:traces    sorted set: address of a control plane → when it last ran (ms); kept for a week
 mesh:limits:<limit>:<number>  hash: key → when its bucket is full (ms); expires (limit_counters.py)
+mesh:moments, mesh:moments:*  what was known of the mesh, by time (moments.py)
 mesh:changes                  stream of {kind}
 mesh:events                   stream of {kind, event (JSON)}
 mesh:events:revision          the newest revision that has an event

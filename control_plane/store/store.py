@@ -34,6 +34,7 @@ from meshwright.control_plane.store.events import EventStream
 from meshwright.control_plane.store.evictions import EvictionStore
 from meshwright.control_plane.store.limit_counters import LimitCounters
 from meshwright.control_plane.store.lua import Script
+from meshwright.control_plane.store.moments import MomentStore
 from meshwright.control_plane.store.pushes import PushStore, parse_push
 from meshwright.control_plane.store.revision_reader import (
     RevisionReader,
@@ -105,6 +106,7 @@ class Store:
         self.events = EventStream(self._connection, self._run)
         self.control_planes = ControlPlaneRegistry(self._run)
         self.pushes = PushStore(self._run)
+        self.moments = MomentStore(self._run)
         self._stable: StoredRevision | None = None
         self.limit_counters = LimitCounters(Connection(url, password))
         self.last_seen_revision = 0

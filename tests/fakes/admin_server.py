@@ -22,6 +22,7 @@ from meshwright.control_plane.admin.routers.explain import ExplainRouter
 from meshwright.control_plane.admin.routers.instances import InstancesRouter
 from meshwright.control_plane.admin.routers.jaeger import JaegerRouter
 from meshwright.control_plane.admin.routers.lint import LintRouter
+from meshwright.control_plane.admin.routers.moments import MomentsRouter
 from meshwright.control_plane.admin.routers.policies import PoliciesRouter
 from meshwright.control_plane.admin.routers.prometheus_sd import PrometheusSdRouter
 from meshwright.control_plane.admin.routers.proxies import ProxiesRouter
@@ -44,6 +45,7 @@ from meshwright.control_plane.api.models.call_explanation import CallExplanation
 from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.lint import LintFinding, LintReport
+from meshwright.control_plane.api.models.moments import PastMesh
 from meshwright.control_plane.api.models.policies import ServicePolicies
 from meshwright.control_plane.api.models.proxies import EvictionResult, ProxyDetail, ProxyStatus
 from meshwright.control_plane.api.models.push import Push, PushReport
@@ -150,6 +152,7 @@ class FakeMesh:
     topology: Topology = field(default_factory=Topology)
     findings: tuple[LintFinding, ...] = ()
     unfitting: tuple[Misfit, ...] = ()
+    past: PastMesh | None = None
     forgotten: list[str] = field(default_factory=list)
     url: str = ""
     token: str = ""
@@ -192,6 +195,12 @@ class FakeMesh:
     async def service_policies(self, name: str, caller: str) -> ServicePolicies | None:
         """From `policies`."""
         return self.policies.get((name, caller))
+
+    async def past_at(self, at: float) -> PastMesh:
+        """`past`, whenever it was."""
+        if self.past is None:
+            raise NotFoundError("nothing is recorded")
+        return self.past
 
     async def forget(self, service: str) -> None:
         """Record the service; only `gone` can be forgotten."""
@@ -266,6 +275,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         ProxiesRouter(proxies, fake.run_command),
         EvictionsRouter(fake.evict),
         TokensRouter(fake.tokens),
+        MomentsRouter(fake.past_at),
         TopologyRouter(lambda: fake.topology, lambda _caller, _callee: None),
         ServicesRouter(lambda: fake.services, lambda _name: None, fake.service_policies, fake.forget),
         AuthorizationRouter(

@@ -176,6 +176,7 @@ def test_a_path_token_permits_its_path_only() -> None:
 READ_ONLY = frozenset(
     {"status", "instances", "proxies", "wait", "topology", "edge_history", "services", "service_history"}
     | {"policies", "policies_of_kind", "policy", "history", "revision", "diff", "lint", "events", "requests"}
+    | {"moment"}
     | {"push", "proxy_stats", "proxy_config", "log_level", "prometheus_targets", "traces", "trace", "explain"}
     | {
         "service_policies",
@@ -222,6 +223,7 @@ CALLS: dict[str, ApiCall] = {
     "log_level": calls.log_level("orders-1"),
     "wait": calls.wait(0, 0),
     "topology": calls.topology(),
+    "moment": calls.moment(1_700_000_000.5),
     "edge_history": calls.edge_history("web", "orders"),
     "services": calls.services(),
     "service_history": calls.service_history("orders"),
