@@ -81,9 +81,9 @@ def measure(services: int, edges: int) -> dict[str, Any]:
     decoded = time.process_time()
     size = sum(map(len, texts)) / ROUNDS
     fine, coarse = FINE_SECONDS // STEP, (DAY - FINE_SECONDS) // COARSE_STEP
-    kept = [Kept(at, round(size)) for at in range(0, FINE_SECONDS + DAY, COARSE_STEP)]
+    entries = [Kept(at, round(size)) for at in range(0, FINE_SECONDS + DAY, COARSE_STEP)]
     before_thinning = time.process_time()
-    Retention(DAY, 64_000_000).surplus(kept, DAY)
+    Retention(DAY, 64_000_000).surplus(entries, DAY)
     return {
         "bytes": round(size),
         "fine_mb_per_hour": round(size * fine / 1e6, 2),

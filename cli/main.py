@@ -27,6 +27,7 @@ class CommandEntry(NamedTuple):
 COMMANDS = {
     "agent": CommandEntry("agent", "agent", "Run a sidecar for an app that something else starts."),
     "apply": CommandEntry("apply", "apply", "Create or update policies from files, all or none."),
+    "at": CommandEntry("at", "app", "Show the mesh as it was at a time of the last hours."),
     "authz": CommandEntry("authz", "app", "Show who may call what, and check or suggest it."),
     "backup": CommandEntry(
         "backup.command", "backup", "Write a whole mesh to one encrypted file: CA, policies, history."

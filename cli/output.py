@@ -14,7 +14,7 @@ from meshwright.cli.options import Output
 Level = Literal["good", "partial", "bad", "off"]
 
 SIGNS: dict[Level, str] = {"good": "●", "partial": "◐", "bad": "✖", "off": "○"}
-TIMES = frozenset({"time", "start", "started", "since", "created", "expires"})
+TIMES = frozenset({"time", "start", "started", "since", "created", "expires", "at"})
 """Fields of the admin API that hold epoch seconds."""
 
 _COLOURS: dict[str, str] = {"●": "32", "◐": "33", "✖": "31", "○": "90"}

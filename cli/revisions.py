@@ -57,7 +57,7 @@ def history(
         print_items(revisions, output)
         return
     rows = [
-        (str(r["revision"]), _format_time(r["time"]), r["author"], _changes(r["changed"]), r["message"])
+        (str(r["revision"]), _format_time(r["time"]), r["author"], changes_text(r["changed"]), r["message"])
         for r in revisions
     ]
     columns: tuple[str, ...] = ("REVISION", "TIME", "AUTHOR", "CHANGES", "MESSAGE")
@@ -164,7 +164,7 @@ def _format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _changes(changed: list[dict[str, Any]]) -> str:
+def changes_text(changed: list[dict[str, Any]]) -> str:
     texts = [f"{change['action']} {change['kind']}/{change['name']}" for change in changed]
     hidden = len(texts) - MAX_LISTED_CHANGES
     return ", ".join(texts[:MAX_LISTED_CHANGES]) + (f", {hidden} more" if hidden > 0 else "")

@@ -103,7 +103,7 @@ def mermaid(graph: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _edge_label(edge: Mapping[str, Any]) -> str:
-    label = f"{edge['rps']:.1f}/s, {_percent(edge['success'])}"
+    label = f"{edge['rps']:.1f}/s, {format_percent(edge['success'])}"
     return label if edge["protocol"] == "tcp" else f"{label}, p99 {edge['p99_ms']:.0f} ms"
 
 
@@ -124,10 +124,10 @@ def edge_row(edge: Mapping[str, Any]) -> tuple[str, ...]:
         edge["to"],
         edge["protocol"],
         f"{edge['rps']:.1f}/s",
-        status_text(HEALTH_LEVELS.get(edge["health"], "off"), _percent(edge["success"]))
+        status_text(HEALTH_LEVELS.get(edge["health"], "off"), format_percent(edge["success"]))
         if edge["rps"] > 0
         else "-",
-        *(_latency(edge[name]) for name in ("p50_ms", "p95_ms", "p99_ms")),
+        *(format_latency(edge[name]) for name in ("p50_ms", "p95_ms", "p99_ms")),
         f"{edge['retries_per_s']:.1f}/s",
         _breaker(edge),
         "yes" if edge["mtls"] else status_text("partial", "no"),
@@ -142,12 +142,12 @@ def _instances(node: Mapping[str, Any]) -> str:
     return "-" if node["role"] != "service" else f"{node['healthy']}/{node['instances']}"
 
 
-def _percent(ratio: float) -> str:
+def format_percent(ratio: float) -> str:
     """A percentage that is never rounded up to 100: one failure in a million stays visible."""
     return "100 %" if ratio >= 1 else f"{min(ratio * 100, 99.99):.2f} %"
 
 
-def _latency(ms: float) -> str:
+def format_latency(ms: float) -> str:
     if ms <= 0:
         return "-"
     return f"{ms / 1000:.2f} s" if ms >= 1000 else f"{ms:.1f} ms"

@@ -37,7 +37,7 @@ class Past:
             raise StoreError(f"the moment of {_utc(stored.time)} in the store is damaged ({error})") from None
         until = round(when * 1000) + 1
         return PastMesh(
-            asked=when,
+            at=when,
             moment=moment,
             recorded=RecordedRange(
                 oldest=stored.oldest, newest=stored.newest, earlier=stored.earlier, later=stored.later

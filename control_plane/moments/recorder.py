@@ -62,6 +62,6 @@ class MomentRecorder:
         await self._store.save(slot, await asyncio.to_thread(encode, moment))
         if slot - self._thinned_at >= COARSE_STEP:
             sizes = await self._store.sizes()
-            kept = [Kept(time, size) for time, size in sizes.items()]
-            await self._store.remove(entry.time for entry in self._retention.surplus(kept, moment.time))
+            entries = [Kept(time, size) for time, size in sizes.items()]
+            await self._store.remove(entry.time for entry in self._retention.surplus(entries, moment.time))
             self._thinned_at = slot

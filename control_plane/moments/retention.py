@@ -30,12 +30,12 @@ class Retention:
     seconds: float
     max_bytes: int
 
-    def surplus(self, kept: Sequence[Kept], now: float) -> tuple[Kept, ...]:
+    def surplus(self, entries: Sequence[Kept], now: float) -> tuple[Kept, ...]:
         """What is to be removed: too old, a further one of its minute, then the oldest beyond the size."""
         remaining: list[Kept] = []
         surplus: list[Kept] = []
         minutes: set[int] = set()
-        for entry in sorted(kept, key=lambda entry: entry.time):
+        for entry in sorted(entries, key=lambda entry: entry.time):
             age, minute = now - entry.time, entry.time // COARSE_STEP
             if age > self.seconds or (age > FINE_SECONDS and minute in minutes):
                 surplus.append(entry)

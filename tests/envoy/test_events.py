@@ -149,3 +149,23 @@ def kill(agent: psutil.Process) -> None:
     for process in [agent, *agent.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def test_the_mesh_of_a_moment_ago_is_shown_as_it_was(mesh: Mesh) -> None:
+    mesh.run("apply", "-f", "-", stdin=BREAKER)
+    newest = json.loads(mesh.run("status", "-o", "json").stdout)["revision"]
+
+    def recorded() -> Any:
+        past = json.loads(mesh.run("at", "0s", "-o", "json").stdout)
+        return past["moment"]["revision"] >= newest and past
+
+    past = until(recorded, "a moment after the change", within=60, every=1)
+    assert past["info"]["revision"] == past["moment"]["revision"]
+    assert "CircuitBreaker/back" in past["policies"]
+    rows = {row["name"]: row for row in past["moment"]["services"]["services"]}
+    assert rows["back"]["instances"] >= 1
+    assert past["events"]
+    oldest = past["recorded"]["oldest"]
+    first = json.loads(mesh.run("at", oldest, "-o", "json").stdout)
+    assert (first["recorded"]["oldest"], first["recorded"]["earlier"]) == (oldest, None)
+    assert mesh.run("at", "-2h", check=False).returncode == 2

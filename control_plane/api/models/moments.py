@@ -33,7 +33,7 @@ class RecordedRange(ApiModel):
 class PastMesh(ApiModel):
     """A moment with what else is known of it: who made its revision, its policies, what had happened."""
 
-    asked: float = Field(description="The time that was asked for, in epoch seconds.")
+    at: float = Field(description="The time that was asked for, in epoch seconds.")
     moment: Moment = Field(description="The last one that was recorded until then.")
     recorded: RecordedRange
     info: RevisionInfo | None = Field(

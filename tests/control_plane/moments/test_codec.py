@@ -1,4 +1,4 @@
-"""Moments as text: what is read is what was written, and damage is told."""
+"""Moments as text: what is read is what was written, and damage is noticed."""
 
 from __future__ import annotations
 

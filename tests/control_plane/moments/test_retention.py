@@ -14,13 +14,13 @@ NOW = 10 * DAY
 
 def after_a_while(retention: Retention, seconds: int) -> list[int]:
     """The times that remain at NOW, of moments recorded and thinned for that long."""
-    kept: list[Kept] = []
+    entries: list[Kept] = []
     for time in range(NOW - seconds, NOW + 1, STEP):
-        kept.append(Kept(time, 1000))
+        entries.append(Kept(time, 1000))
         if time % 600 == 0:
-            gone = set(retention.surplus(kept, time))
-            kept = [entry for entry in kept if entry not in gone]
-    return [entry.time for entry in kept]
+            gone = set(retention.surplus(entries, time))
+            entries = [entry for entry in entries if entry not in gone]
+    return [entry.time for entry in entries]
 
 
 def test_the_last_hour_is_whole_and_every_earlier_minute_has_one() -> None:
@@ -41,8 +41,8 @@ def test_the_oldest_make_room(allowed: int) -> None:
 
 def test_a_minute_whose_first_moment_is_missing_keeps_another() -> None:
     old = NOW - 2 * FINE_SECONDS
-    kept = [Kept(old + 30, 1), Kept(old + 40, 1), Kept(old + 60, 1)]
-    assert Retention(DAY, 100).surplus(kept, NOW) == (Kept(old + 40, 1),)
+    entries = [Kept(old + 30, 1), Kept(old + 40, 1), Kept(old + 60, 1)]
+    assert Retention(DAY, 100).surplus(entries, NOW) == (Kept(old + 40, 1),)
 
 
 def test_without_a_surplus_nothing_is_removed() -> None:

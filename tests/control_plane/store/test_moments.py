@@ -31,8 +31,8 @@ async def test_the_last_moment_until_a_time_is_found_with_its_neighbours(store: 
     for offset in (0, 10, 20, 30):
         await store.moments.save(TIME + offset, f"text {offset}")
     await store.moments.save(TIME + 20, "written again")
-    found = await other.moments.read(TIME + 29.9)
-    assert found == StoredMoment("written again", TIME + 20, TIME + 10, TIME + 30, TIME, TIME + 30)
+    read = await other.moments.read(TIME + 29.9)
+    assert read == StoredMoment("written again", TIME + 20, TIME + 10, TIME + 30, TIME, TIME + 30)
     assert (await other.moments.read(TIME + 9999)).later == 0
     assert await other.moments.read(TIME - 1) == StoredMoment("", 0, 0, TIME, TIME, TIME + 30)
     assert await other.moments.sizes() == {TIME: 6, TIME + 10: 7, TIME + 20: 13, TIME + 30: 7}
@@ -90,7 +90,7 @@ async def test_a_moment_comes_with_revision_policies_and_events_of_then(store: S
     now = time.time() + 1
     await store.moments.save(int(now), encode(moment(now, revision=1)))
     past = await Past(store).at(now)
-    assert (past.asked, past.moment.revision, past.policies) == (now, 1, ("Retry/a",))
+    assert (past.at, past.moment.revision, past.policies) == (now, 1, ("Retry/a",))
     assert past.info is not None
     assert (past.info.author, past.info.message) == ("ana", "first")
     assert [event.message for event in past.events] == ["then"]
