@@ -1,15 +1,18 @@
-"""Takes from the scratch Envoy what no verdict needs: files, TCP, and the outliving of its parent.
+"""Takes from the scratch Envoy what no verdict needs: files, the network, and the outliving of its parent.
 
 An EnvoyPatch may name any file and any peer, and whoever may only look at the mesh may ask what one would
-change. Landlock (landlock(7)) allows what follows here and nothing else. As a script, on the standard library
-alone, this becomes a confined program: `confinement.py BINARY ARGUMENT...`.
+change. Landlock (landlock(7)) allows what follows here and nothing else; it does not govern datagrams, which
+a filter of system calls (seccomp(2)) refuses. As a script, on the standard library alone, this becomes a
+confined program: `confinement.py BINARY ARGUMENT...`.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
+import socket
 import struct
 import sys
 from pathlib import Path
@@ -46,6 +49,18 @@ _ALL_FILES, _ALL_TCP = (1 << 15) - 1, 3
 """Rights of version 4 (linux/landlock.h): every use of files, and bind and connect of TCP."""
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _SIGKILL = 1, 38, 9
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
+
+_SOCKET_CALLS = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
+"""Of each machine: its number (AUDIT_ARCH_*, linux/audit.h), and that of socket(2)."""
+
+_ARCHITECTURE, _NUMBER, _FAMILY, _TYPE = 4, 0, 16, 24
+"""Offsets in seccomp_data: what is called, and its first two arguments (little endian)."""
+
+_LOAD, _EQUAL, _AND, _RETURN = 0x20, 0x15, 0x54, 0x06
+"""Instructions of the filter (linux/bpf_common.h)."""
+
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EACCES
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -72,6 +87,32 @@ def confine(binary: str, folder: str) -> None:
         _allow(ruleset, path, read | (_EXECUTE if "lib" in path.split("/")[-1] else 0))
     _checked(_LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     _checked(_LIBC.syscall(_RESTRICT_SELF, ruleset, 0))
+    _refuse_datagrams()
+
+
+def _refuse_datagrams() -> None:
+    """Refuse sockets of IPv4 and IPv6 other than streams, whose use Landlock governs. Raises OSError."""
+    if os.uname().machine not in _SOCKET_CALLS:
+        return
+    machine, socket_call = _SOCKET_CALLS[os.uname().machine]
+    # Code, jump if equal, jump if not, operand. A call of another machine's convention is none of Envoy's.
+    program = (
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_EQUAL, 0, 8, machine),
+        (_LOAD, 0, 0, _NUMBER),
+        (_EQUAL, 0, 7, socket_call),
+        (_LOAD, 0, 0, _FAMILY),
+        (_EQUAL, 1, 0, socket.AF_INET),
+        (_EQUAL, 0, 4, socket.AF_INET6),
+        (_LOAD, 0, 0, _TYPE),
+        (_AND, 0, 0, 0xF),
+        (_EQUAL, 1, 0, socket.SOCK_STREAM),
+        (_RETURN, 0, 0, _REFUSE),
+        (_RETURN, 0, 0, _ALLOW),
+    )
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in program))
+    pointer = ctypes.create_string_buffer(struct.pack("@HP", len(program), ctypes.addressof(code)))
+    _checked(_LIBC.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, pointer, 0, 0))
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:

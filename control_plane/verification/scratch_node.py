@@ -24,12 +24,15 @@ NOWHERE = "nowhere.invalid"
 CODE = (b".lua.", b".wasm.", b".golang.", b".dynamic_modules.")
 """Parts of the type URLs of extensions that run what they are given as soon as they are configured."""
 
+LOCAL_SOCKETS = (b"unix:", b"unix-abstract:")
+"""How gRPC names the sockets of a host, which may be those of its privileged services."""
+
 
 class ScratchNode(NodeSnapshot):
     """The resources of the proxies of `identity`, for an Envoy that takes no connection and makes none.
 
-    Patches may be anybody's who only asks for a diff: what they make is withheld where it holds code, and all
-    of it from an Envoy that is not confined (confinement.py).
+    Patches may be anybody's who only asks for a diff: what they make is withheld where it holds code or names
+    a socket of the host, and all of it from an Envoy that is not confined (confinement.py).
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class ScratchNode(NodeSnapshot):
         """Whether the scratch Envoy must not get a resource of this node."""
         if not patches_of(resource):
             return False
-        return not self._is_confined or any(part in resource.wire for part in CODE)
+        return not self._is_confined or any(part in resource.wire for part in (*CODE, *LOCAL_SOCKETS))
 
     def withheld(self, type_url: str, name: str, previous: ScratchNode) -> bool:
         """Whether a resource is new, or differs from that of `previous`, and is withheld."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -170,6 +171,37 @@ def file_log(path: Path) -> str:
     return patch("Listener", "inbound", f"{{op: add, path: /access_log, value: {value}}}")
 
 
+def resolved_by(port: int) -> str:
+    """A cluster whose host is looked up by the name server at a UDP port."""
+    server = f"{{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}"
+    kind = "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
+    config = f'{{"@type": {kind}, resolvers: [{server}]}}'
+    host = "{socket_address: {address: somewhere.test, port_value: 80}}"
+    assignment = (
+        f"{{cluster_name: catalog, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {host}}}}}]}}]}}"
+    )
+    steps = (
+        "{op: remove, path: /eds_cluster_config}",
+        "{op: add, path: /type, value: LOGICAL_DNS}",
+        f"{{op: add, path: /load_assignment, value: {assignment}}}",
+        f"{{op: add, path: /typed_dns_resolver_config, value: {{name: dns, typed_config: {config}}}}}",
+    )
+    return patch("Cluster", "catalog", ", ".join(steps))
+
+
+def secrets_from(target: str) -> str:
+    """A cluster whose certificate a gRPC server at a target is asked for."""
+    service = f"{{google_grpc: {{target_uri: '{target}', stat_prefix: x}}}}"
+    source = (
+        f"{{api_config_source: {{api_type: GRPC, transport_api_version: V3, grpc_services: [{service}]}}}}"
+    )
+    secret = f"{{name: s, sds_config: {source}}}"
+    context = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+    tls = f'{{"@type": {context}, common_tls_context: {{tls_certificate_sds_secret_configs: [{secret}]}}}}'
+    value = f"{{name: tls, typed_config: {tls}}}"
+    return patch("Cluster", "catalog", f"{{op: add, path: /transport_socket, value: {value}}}")
+
+
 async def test_a_patch_makes_no_envoy_run_code_or_use_files_of_the_control_planes_host(
     tmp_path: Path, lab: Lab
 ) -> None:
@@ -180,8 +212,8 @@ async def test_a_patch_makes_no_envoy_run_code_or_use_files_of_the_control_plane
     certificate = f"{{certificate_chain: {{filename: {secret}}}, private_key: {{filename: {secret}}}}}"
     context = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
     tls = f'{{"@type": {context}, common_tls_context: {{tls_certificates: [{certificate}]}}}}'
-    socket = f"{{name: tls, typed_config: {tls}}}"
-    reads = patch("Cluster", "catalog", f"{{op: add, path: /transport_socket, value: {socket}}}")
+    transport = f"{{name: tls, typed_config: {tls}}}"
+    reads = patch("Cluster", "catalog", f"{{op: add, path: /transport_socket, value: {transport}}}")
     for evil in (code(runs), code(f"{{filename: {secret}}}"), file_log(made), reads):
         verdict = await lab.verify(evil)
         assert verdict.objections == (), evil
@@ -190,6 +222,25 @@ async def test_a_patch_makes_no_envoy_run_code_or_use_files_of_the_control_plane
     assert lab.envoy.is_confined
     (objection,) = (await lab.verify(ZERO)).objections
     assert objection.resource == "Cluster catalog"
+
+
+async def test_a_patch_makes_no_envoy_call_sockets_of_the_control_planes_host(
+    tmp_path: Path, lab: Lab
+) -> None:
+    """A patch may choose a name server, which is asked over UDP, and a source of secrets at a Unix socket."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dns, socket.socket(socket.AF_UNIX) as secrets:
+        dns.bind(("127.0.0.1", 0))
+        secrets.bind(str(tmp_path / "secrets.sock"))
+        secrets.listen()
+        verdict = await lab.verify(resolved_by(dns.getsockname()[1]))
+        assert verdict == EnvoyVerdict()
+        verdict = await lab.verify(secrets_from(f"unix:{tmp_path / 'secrets.sock'}"))
+        assert verdict.unverified.startswith("Envoy has not checked Cluster catalog of orders: ")
+        assert await lab.verify(TIMEOUT) == EnvoyVerdict()
+        for each in (dns, secrets):
+            each.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                each.recv(1) if each is dns else each.accept()
 
 
 async def test_an_envoy_that_cannot_be_confined_gets_no_patched_resource(
