@@ -19,6 +19,7 @@ import requests
 
 from meshwright.control_plane.policies import re2
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.marked_routes import MARK_RULE, REJECTED_RULE, mark_of_back
 from tests.envoy.strict_envoy import ERROR, PATTERN, write_strict_envoy
 
 ROUTES = """
@@ -36,16 +37,6 @@ spec:
   parentRefs: [{kind: Service, group: "", name: back}]
   rules: [%s{backendRefs: [{name: back}]}]
 """
-UNREACHABLE_RULE = """{
-    matches: [{path: {type: RegularExpression, value: '%s'}}],
-    filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /x}}}]
-  }, """
-MARK_RULE = """{
-    filters: [{type: ResponseHeaderModifier,
-      responseHeaderModifier: {set: [{name: x-revision, value: '%s'}]}}],
-    backendRefs: [{name: %s}]
-  }, """
-
 
 BREAKER = """
 apiVersion: meshwright.io/v1
@@ -60,7 +51,7 @@ def valid_routes(mark: str) -> str:
     return ROUTES % (MARK_RULE % (mark, "front"), MARK_RULE % (mark, "back"))
 
 
-REJECTED = ROUTES % (UNREACHABLE_RULE % PATTERN, UNREACHABLE_RULE % PATTERN)
+REJECTED = ROUTES % (REJECTED_RULE, REJECTED_RULE)
 
 
 @pytest.fixture(scope="module")
@@ -75,23 +66,12 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, strict_envoy: str) -> Iterato
     with running_mesh(folder, services, MESH_ENVOY=strict_envoy, MESH_VERIFY="off") as running:
         running.apply(valid_routes("first"))
         for name in ("front-1", "front-2"):
-            until(lambda name=name: call(running, name) == "first", "every sidecar has the routes")  # type: ignore[misc]
+            until(lambda name=name: mark_of_back(running, name) == "first", "every sidecar has the routes")  # type: ignore[misc]
         yield running
 
 
-def call(mesh: Mesh, name: str) -> str:
-    """The mark on back's response to the sidecar `name`: the status if not 200, "" without a response."""
-    try:
-        response = mesh.get(name, "http://back/echo", timeout=30)
-    except requests.ConnectionError:
-        return ""
-    return (
-        response.headers.get("x-revision", "") if response.status_code == 200 else str(response.status_code)
-    )
-
-
 def call_ingress(mesh: Mesh) -> str:
-    """The same through the ingress; "" if it does not listen."""
+    """The mark on a response through the ingress: the status if it is not 200, "" if it does not listen."""
     try:
         response = mesh.outside("/echo", timeout=30)
     except requests.ConnectionError:
@@ -114,7 +94,7 @@ def load(mesh: Mesh) -> Iterator[Counter[str]]:
 
     threads = [
         threading.Thread(target=repeat, args=(request,), daemon=True)
-        for request in (lambda: call(mesh, "front-1"), lambda: call_ingress(mesh))
+        for request in (lambda: mark_of_back(mesh, "front-1"), lambda: call_ingress(mesh))
     ]
     for thread in threads:
         thread.start()
@@ -211,7 +191,7 @@ def test_new_sidecars_start_with_the_last_good_version(mesh: Mesh) -> None:
     for name in ("front-2", "ingress"):
         restart_proxy(mesh, name)
     until(lambda: call_ingress(mesh) == "first", "the ingress serves the last good version")
-    until(lambda: call(mesh, "front-2") == "first", "a new sidecar does too")
+    until(lambda: mark_of_back(mesh, "front-2") == "first", "a new sidecar does too")
     until(lambda: proxies(mesh)["front-2"]["state"] == "rejected", "and reports what it rejected")
     until(lambda: ERROR in proxies(mesh)["ingress"]["error"], "and so does the ingress")
 
@@ -222,7 +202,7 @@ def test_next_valid_version_is_applied(mesh: Mesh) -> None:
         mesh.apply(valid_routes("second"))
         until(lambda: responses["second"] > 50, "the new routes are in force")
     assert set(responses) == {"first", "second"}, responses
-    assert call(mesh, "front-2") == "second"
+    assert mark_of_back(mesh, "front-2") == "second"
     status = mesh.status()
     assert {proxy["state"] for proxy in status["proxies"]} == {"synced"}
     assert not [
@@ -242,8 +222,8 @@ def test_mesh_starts_with_a_rejected_configuration(tmp_path: Path, strict_envoy:
         until(lambda: message in "".join(mesh.output), "mesh up reports the rejection")
         assert mesh.get("back-1", "http://front/echo", timeout=60).status_code == 200
         started = time.monotonic()
-        assert call(mesh, "front-1") == "404"
+        assert mark_of_back(mesh, "front-1").startswith("404")
         assert time.monotonic() - started < 10, "a virtual host that was never accepted responds at once"
         mesh.apply(valid_routes("later"))
         until(lambda: call_ingress(mesh) == "later", "the ingress serves the good routes")
-        until(lambda: call(mesh, "front-1") == "later", "and so does the sidecar")
+        until(lambda: mark_of_back(mesh, "front-1") == "later", "and so does the sidecar")

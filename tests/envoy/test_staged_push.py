@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from meshwright.cli.http import call_api
 from meshwright.control_plane.api.calls import change_push
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.envoy.strict_envoy import ERROR, PATTERN, write_strict_envoy
+from tests.envoy.marked_routes import MARK_RULE, REJECTED_RULE, mark_of_back
+from tests.envoy.strict_envoy import ERROR, write_strict_envoy
 
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -26,12 +26,6 @@ spec:
   parentRefs: [{kind: Service, group: "", name: back}]
   rules: [%s{backendRefs: [{name: back}]}]
 """
-MARKED = """{backendRefs: [{name: back}], filters: [{type: ResponseHeaderModifier,
-  responseHeaderModifier: {set: [{name: x-revision, value: '%s'}]}}]}, """
-REJECTED = """{
-    matches: [{path: {type: RegularExpression, value: '%s'}}],
-    filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /x}}}]
-  }, """
 FAULT = """
 apiVersion: meshwright.io/v1
 kind: FaultInjection
@@ -49,22 +43,12 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     folder = tmp_path_factory.mktemp("mesh")
     with running_mesh(folder, services, MESH_ENVOY=envoy, MESH_VERIFY="off", MESH_PUSH="staged") as running:
         for name in FRONTS:
-            until(lambda name=name: call(running, name) != "", f"{name} calls back")  # type: ignore[misc]
-        running.apply(ROUTE % (MARKED % "first"), "--timeout", "300")
+            until(lambda name=name: mark_of_back(running, name) != "", f"{name} calls back")  # type: ignore[misc]
+        running.apply(ROUTE % (MARK_RULE % ("first", "back")), "--timeout", "300")
         for name in FRONTS:
-            until(lambda name=name: call(running, name) == "first", f"{name} has it")  # type: ignore[misc]
+            until(lambda name=name: mark_of_back(running, name) == "first", f"{name} has it")  # type: ignore[misc]
+        until(lambda: push(running)["push"] is None, "the revision is no longer on trial")
         yield running
-
-
-def call(mesh: Mesh, name: str) -> str:
-    """The mark on back's response to a sidecar; status and body if it is not 200, "" without a response."""
-    try:
-        response = mesh.get(name, "http://back/echo", timeout=30)
-    except requests.ConnectionError:
-        return ""
-    if response.status_code != 200:
-        return f"{response.status_code} {response.text}"
-    return response.headers.get("x-revision", "-")
 
 
 def apply(mesh: Mesh, text: str) -> int:
@@ -112,7 +96,7 @@ def calls(mesh: Mesh) -> Iterator[dict[str, Counter[str]]]:
 
     def repeat(name: str) -> None:
         while not stop.is_set():
-            counts[name][call(mesh, name)] += 1
+            counts[name][mark_of_back(mesh, name)] += 1
             stop.wait(0.01)
 
     threads = [threading.Thread(target=repeat, args=(name,)) for name in FRONTS]
@@ -129,7 +113,7 @@ def calls(mesh: Mesh) -> Iterator[dict[str, Counter[str]]]:
 def test_what_an_envoy_rejects_reaches_one_proxy_and_is_withdrawn(mesh: Mesh) -> None:
     with calls(mesh) as counts:
         before = mesh.status()["revision"]
-        revision = apply(mesh, ROUTE % (REJECTED % PATTERN + MARKED % "bad"))
+        revision = apply(mesh, ROUTE % (REJECTED_RULE + MARK_RULE % ("bad", "back")))
         withdrawal = withdrawal_of(mesh, revision)
     assert ERROR in withdrawal["reason"]
     assert len(withdrawal["admitted"]) == 1
@@ -145,7 +129,7 @@ def test_what_an_envoy_rejects_reaches_one_proxy_and_is_withdrawn(mesh: Mesh) ->
 
 def test_a_wait_for_a_withdrawn_revision_says_why(mesh: Mesh, tmp_path: Path) -> None:
     file = tmp_path / "route.yaml"
-    file.write_text(ROUTE % (REJECTED % PATTERN + MARKED % "bad"))
+    file.write_text(ROUTE % (REJECTED_RULE + MARK_RULE % ("bad", "back")))
     result = mesh.run("apply", "-f", str(file), "--wait", "--timeout", "300", check=False)
     assert result.returncode == 5
     assert ERROR in result.stderr
@@ -166,18 +150,18 @@ def test_a_fault_is_withdrawn_before_it_is_everywhere(mesh: Mesh) -> None:
 def test_a_paused_push_waits_and_an_abort_restores(mesh: Mesh) -> None:
     with calls(mesh) as counts:
         until(lambda: all(count["first"] > 300 for count in counts.values()), "there is traffic to watch")
-        revision = apply(mesh, ROUTE % (MARKED % "second"))
+        revision = apply(mesh, ROUTE % (MARK_RULE % ("second", "back")))
         call_api(change_push("pause"), mesh.state)  # faster than the command, which a busy machine may delay
         until(lambda: push(mesh)["push"]["wave"] <= 1, "at most one wave has begun")
         assert "paused" in mesh.run("status").stdout
         mesh.run("push", "abort", "-m", "not today")
         withdrawal = withdrawal_of(mesh, revision)
     assert withdrawal["reason"].endswith(": not today")
-    assert [call(mesh, name) for name in FRONTS] == ["first"] * 3
+    assert [mark_of_back(mesh, name) for name in FRONTS] == ["first"] * 3
     assert mesh.run("push", "resume", check=False).returncode != 0
 
 
 def test_an_immediate_change_is_in_force_at_once(mesh: Mesh) -> None:
-    revision = mesh.apply(ROUTE % (MARKED % "third"), "--immediate", "--timeout", "300")
+    revision = mesh.apply(ROUTE % (MARK_RULE % ("third", "back")), "--immediate", "--timeout", "300")
     assert push(mesh)["stable"] == revision
-    assert [call(mesh, name) for name in FRONTS] == ["third"] * 3
+    assert [mark_of_back(mesh, name) for name in FRONTS] == ["third"] * 3
