@@ -38,7 +38,7 @@ BUDGET_SECONDS = 300.0
 
 
 def check_with_envoy(loaded: LoadResult) -> None:
-    """Raise InvalidFilesError for what Envoy rejects; warn on stderr of what it has not been asked about.
+    """Raise InvalidFilesError for what Envoy rejects; warn on stderr of what it did not check.
 
     Services are those of the application files and those that policies name. Raises CommandError without an
     Envoy.

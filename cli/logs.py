@@ -32,7 +32,7 @@ MOST_LINES = 5000
 """Lines of each log that are searched when lines are selected: as many as an agent sends."""
 
 PARALLEL_CALLS = 16
-"""Agents asked at once."""
+"""Agents whose logs are read at once."""
 
 ProxyKey = tuple[str, str]
 """Service and name of a proxy."""

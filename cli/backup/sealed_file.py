@@ -1,4 +1,4 @@
-"""The file of a backup: a line that says what it is, and the content, encrypted unless told not to be.
+"""The file of a backup: a line that says what it is, and the content, encrypted unless that is switched off.
 
 AES-256-GCM with a key by scrypt (RFC 7914), whose cost of 64 MiB and a fifth of a second makes guessing dear.
 The line is authenticated too. Pure.

@@ -54,7 +54,7 @@ def test(
 
     No mesh is needed, and none is touched: one is started for the cases in a temporary folder, with the
     policies and the services that they are about, and removed at the end. The services are played by this
-    command: they answer as a case says. `mesh schema PolicyTest --explain` describes the file.
+    command: they respond as a case says. `mesh schema PolicyTest --explain` describes the file.
 
     \b
     Exit codes: 0 all cases pass · 1 a case fails · 2 an invalid file

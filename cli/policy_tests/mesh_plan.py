@@ -101,13 +101,13 @@ def _called_services(
             if "." not in host and host not in declared:
                 yield host
         expect = case.expect
-        answers = (
+        names = (
             expect.answered_by,
             expect.mirrored_to,
             *expect.shares,
             *(item.name for item in case.respond),
         )
-        for name in answers:
+        for name in names:
             if name:
                 yield subsets[name].spec.service if name in subsets and name not in declared else name
 

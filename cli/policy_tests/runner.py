@@ -1,4 +1,4 @@
-"""Runs the cases one after the other: tells the services how to answer, sends the requests, and judges."""
+"""Runs the cases one after the other: configures the stub services, sends the requests, and judges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of `mesh test`: services that answer as told, requests, and what is expected of each."""
+"""The file of `mesh test`: stub services and their responses, requests, and what is expected of each."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ class CaseRequest(Spec):
 
 
 class PlayedResponse(Spec):
-    """How a service answers in one case. Services without one answer 200 with an echo of the request."""
+    """The response of a service in one case. Services without one respond 200 with an echo of the request."""
 
     name: Name = Field(description="The service, or a Subset of one.")
     status: Status = Field(200, description="The status.")
     headers: dict[HeaderName, HeaderText] = Field(default_factory=dict, description="Headers to add.")
     body: Body | None = Field(None, description="The body. Default: the request as JSON.")
-    delay: Duration = Field(timedelta(0), le=timedelta(minutes=1), description="Time until it answers.")
+    delay: Duration = Field(timedelta(0), le=timedelta(minutes=1), description="Time until it responds.")
     reset: bool = Field(False, description="Close the connection instead of answering.")
     times: Times | None = Field(
         None, description="Only for the first so many requests of the case. Default: for all."
@@ -98,10 +98,10 @@ class Expectation(Spec):
     """What must hold for each request of a case. What is left out is not checked."""
 
     status: Status | None = Field(None, description="The status that the caller gets.")
-    answered_by: Name | None = Field(None, description="The service that answers, or a Subset of one.")
+    answered_by: Name | None = Field(None, description="The service that responds, or a Subset of one.")
     refused_by: Text | None = Field(
         None,
-        description="The mesh itself answers, and this is part of the reason in the body: a policy such as "
+        description="The mesh itself responds, and this is part of the reason in the body: a policy such as "
         "Authorization/orders, or words of Envoy such as no_healthy_upstream.",
     )
     path: RequestPath | None = Field(None, description="The path that the service gets.")
@@ -127,7 +127,7 @@ class Expectation(Spec):
     shares: dict[Name, Share] = Field(
         default_factory=dict,
         max_length=32,
-        description="The percentage of the requests that each service or Subset answers.",
+        description="The percentage of the requests that each service or Subset serves.",
     )
     tolerance: Share | None = Field(
         None,
@@ -154,7 +154,7 @@ class PolicyCase(Spec):
     request: CaseRequest = Field(CaseRequest(), description="The request.")
     times: Times = Field(1, description="How often it is sent, one after the other.")
     respond: tuple[PlayedResponse, ...] = Field(
-        (), max_length=32, description="How services answer; the first entry that applies counts."
+        (), max_length=32, description="Responses of services; the first entry that applies counts."
     )
     expect: Expectation = Field(description="What must hold.")
 
@@ -197,7 +197,7 @@ class PolicyTestSpec(Spec):
 class PolicyTest(Policy):
     """Cases that `mesh test` runs against real Envoys: a request each, and what the policies make of it.
 
-    No mesh is needed or touched. Every service is played by the command, which answers as a case says and
+    No mesh is needed or touched. Every service is a stub in the command, which responds as a case says and
     remembers what it got. The cases share one mesh and run in order, so that what limits have counted and
     breakers have opened in one case is still so in the next.
     """

@@ -1,4 +1,4 @@
-"""The services of the cases: HTTP servers on loopback that answer as told and remember what they got."""
+"""The services of the cases: HTTP servers on loopback that record requests and respond as configured."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ReceivedRequest:
 
 @dataclass
 class StubServices:
-    """All instances, each at a port of its own. `respond` tells them how to answer."""
+    """All instances, each at a port of its own. `respond` configures their responses."""
 
     plan: MeshPlan
     received: list[ReceivedRequest] = field(default_factory=list)
@@ -75,10 +75,10 @@ class StubServices:
             return
 
     def _server(self, instance: PlannedInstance) -> web.Server:
-        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        async def respond_to(request: web.BaseRequest) -> web.StreamResponse:
             return await self._answer(instance, request)
 
-        return web.Server(answer)
+        return web.Server(respond_to)
 
     async def _answer(self, instance: PlannedInstance, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()

@@ -76,7 +76,7 @@ def _single(expect: Expectation, exchange: Exchange, plan: MeshPlan) -> Iterator
 
 
 def _answer(expect: Expectation, exchange: Exchange, plan: MeshPlan) -> Iterator[Failure]:
-    """What does not hold for who answers."""
+    """What does not hold for who responds."""
     instance = exchange.instance
     if expect.answered_by is not None and not (instance and plan.selects(expect.answered_by, instance)):
         yield _failure("answeredBy", expect.answered_by, _who(exchange))
@@ -129,10 +129,10 @@ def _limited(limit: int, exchanges: Sequence[Exchange]) -> Iterator[Failure]:
 
 
 def _shares(expect: Expectation, exchanges: Sequence[Exchange], plan: MeshPlan) -> Iterator[Failure]:
-    """Whether services and Subsets have their shares of the answers."""
-    answers = Counter(exchange.instance for exchange in exchanges if exchange.instance)
+    """Whether services and Subsets have their shares of the responses."""
+    responses = Counter(exchange.instance for exchange in exchanges if exchange.instance)
     for name, percent in expect.shares.items():
-        count = sum(number for instance, number in answers.items() if plan.selects(name, instance))
+        count = sum(number for instance, number in responses.items() if plan.selects(name, instance))
         share = 100 * count / max(1, len(exchanges))
         tolerance = expect.tolerance
         if tolerance is None:

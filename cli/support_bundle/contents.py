@@ -35,7 +35,7 @@ OWN_LOGS = ("up", "store", "control-plane", "agent")
 """Logs of the mesh's own processes."""
 
 PARALLEL_CALLS = 4
-"""Agents asked at once. A configuration dump has a megabyte."""
+"""Agents that are read at once. A configuration dump has a megabyte."""
 
 Entry = tuple[str, str]
 """The name of a file and its text."""

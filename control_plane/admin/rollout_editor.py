@@ -17,7 +17,7 @@ from meshwright.control_plane.policies.rollout.spec import Rollout
 from meshwright.control_plane.policies.validation_messages import suggestion
 
 AUTHOR = "rollout"
-"""The author of moves that nobody asked for."""
+"""The author of moves that no person made."""
 
 Decide = Callable[[Rollout], RolloutProgress | None]
 

@@ -92,7 +92,7 @@ def _host(view: ExternalHostView) -> tuple[v3.VirtualHost, tuple[str, ...], tupl
 
 
 def _wait_for_gateway(view: ExternalHostView, built: Iterable[v3.Route]) -> None:
-    """Let requests wait for a gateway that has not yet heard of the host, unless a Retry decides."""
+    """Let requests wait for a gateway that does not have the host yet, unless a Retry decides."""
     if view.via and not any(isinstance(hooks, retry.RetryHooks) for hooks in hooks_of(_policies(view))):
         for route in built:
             route.route.ClearField("retry_policy")

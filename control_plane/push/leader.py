@@ -33,7 +33,7 @@ SETTLE_SECONDS = 10.0
 """Seconds for which a control plane that starts, or takes over, waits for proxies to connect again."""
 
 AUTHOR = "mesh push"
-"""The author of a withdrawal that nobody asked for."""
+"""The author of a withdrawal that no person made."""
 
 log = structlog.get_logger(__name__)
 

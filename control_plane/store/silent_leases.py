@@ -31,7 +31,7 @@ class SilentLeases:
     async def keep(self, which_work: WhichWork) -> int:
         """Extend the overdue leases of instances that work. Returns the time, for `sweep`.
 
-        Nobody has asked about a lease that expires later. Raises StoreError.
+        A lease that expires later has not been checked. Raises StoreError.
         """
         overdue, silent, time = await self._connection.run_script(lease_scripts.KEEP, self._extension)
         alive = which_work([_parse(text) for text in overdue]) if overdue else ()

@@ -14,9 +14,10 @@ import requests
 
 from tests.cli.joining import Joined, joined
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.marked_routes import MARK_RULE, mark_of_back
 from tests.envoy.mesh_api import addresses, api, metrics, states
 from tests.envoy.test_planes import balanced, second_control_plane
-from tests.envoy.test_staged_push import ABORTED, FAULT, FRONTS, MARKED, ROUTE, apply, call, calls
+from tests.envoy.test_staged_push import ABORTED, FAULT, FRONTS, ROUTE, apply, calls
 from tests.fakes.relay import Relay
 
 pytestmark = pytest.mark.long
@@ -57,9 +58,9 @@ def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planes]:
         joined(second, "front-9", "front", "--port", "0", run=app) as far,
     ):
         until(lambda: states(first) == dict.fromkeys(ALL, "synced"), "every proxy")
-        first.apply(ROUTE % (MARKED % "first"), "--immediate", "--timeout", "300")
+        first.apply(ROUTE % (MARK_RULE % ("first", "back")), "--immediate", "--timeout", "300")
         for name in FRONTS:
-            until(lambda name=name: call(first, name) == "first", f"{name} has it")  # type: ignore[misc]
+            until(lambda name=name: mark_of_back(first, name) == "first", f"{name} has it")  # type: ignore[misc]
         yield Planes(first, second, far, relays)
 
 
@@ -107,13 +108,13 @@ def ended(mesh: Mesh) -> dict[str, Any] | None:
 
 def marks(planes: Planes) -> set[str]:
     """What every caller gets."""
-    return {planes.calls_of_far(), *(call(planes.first, name) for name in FRONTS)}
+    return {planes.calls_of_far(), *(mark_of_back(planes.first, name) for name in FRONTS)}
 
 
 def test_a_harmless_revision_ends_everywhere_or_nowhere(planes: Planes) -> None:
     with calls(planes.first) as counts:
         until(lambda: all(count["first"] > 100 for count in counts.values()), "there is traffic")
-        revision = apply(planes.first, ROUTE % (MARKED % "second"))
+        revision = apply(planes.first, ROUTE % (MARK_RULE % ("second", "back")))
         survivor = kill_leader(planes)
         state_of_push = until(lambda: ended(survivor), "the push has ended", TAKEOVER)
     withdrawn = [item for item in state_of_push["withdrawals"] if item["revision"] == revision]

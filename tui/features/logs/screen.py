@@ -30,7 +30,7 @@ FIRST_LINES = 500
 """Lines from the end of each log that are fetched first."""
 
 PARALLEL_REQUESTS = 8
-"""Proxies that are asked at once."""
+"""Proxies whose logs are read at once."""
 
 SOURCES = ("", "app", "Envoy")
 """Whose lines are shown: all, those of apps, those of Envoys."""
