@@ -24,9 +24,9 @@ def doctor(output: OutputOption = Output.table, state: StateOption = None) -> No
     """Check this host and the mesh: what is wrong, why it matters, what to do. Exit code 1 if anything is.
 
     Of the host: ports, Envoy, inotify, open files, disk, processes of old runs, apps that call past the
-    mesh or can be called past it, the age of the admin token. Of the mesh, if it answers: clock, store,
-    certificates, join tokens, versions, proxies that do not respond. What the mesh does with requests is
-    shown by `mesh status`.
+    mesh or can be called past it, the age of the admin token; no ports for a mesh of another host
+    (--context, MESH_API). Of the mesh, if it answers: clock, store, certificates, join tokens, versions,
+    proxies that do not respond. What the mesh does with requests is shown by `mesh status`.
 
     \b
     Example:
@@ -46,11 +46,13 @@ def doctor(output: OutputOption = Output.table, state: StateOption = None) -> No
 
 def gather(state: Path | None) -> Facts:
     """The facts of this host, and of the mesh if there is one that answers."""
-    host = gather_host(mesh_locator.state_dir(os.environ, state), os.environ)
+    located = mesh_locator.located_state_dir(os.environ, state)
+    remote = located is None
+    host = gather_host(located or mesh_locator.state_dir(os.environ, state), os.environ, remote=remote)
     try:
-        return Facts(host, gather_mesh(state))
+        return Facts(host, gather_mesh(state), remote=remote)
     except MeshError as error:
-        return Facts(host, unreachable=str(error))
+        return Facts(host, unreachable=str(error), remote=remote)
 
 
 def diagnose(facts: Facts) -> list[Finding]:
@@ -58,17 +60,20 @@ def diagnose(facts: Facts) -> list[Finding]:
     findings = [finding for check in host_checks.CHECKS.values() for finding in check(facts.host)]
     if facts.mesh is not None:
         findings += [finding for check in mesh_checks.CHECKS.values() for finding in check(facts.mesh)]
-    elif facts.host.running:
-        findings.append(
-            Finding(
-                "control plane",
-                "error",
-                facts.unreachable,
-                "what is configured goes on, but nothing can be changed or seen",
-                f"read {facts.host.state}/logs/control-plane.log",
-            )
-        )
+    elif facts.remote or facts.host.running:
+        findings.append(_unreachable(facts))
     return sorted(findings, key=lambda finding: finding.severity != "error")
+
+
+def _unreachable(facts: Facts) -> Finding:
+    """The finding about a control plane that should answer: a named one elsewhere, or one that runs here."""
+    action = (
+        "see that it runs there, that its address leads there from here, and that the token is its own"
+        if facts.remote
+        else f"read {facts.host.state}/logs/control-plane.log"
+    )
+    why = "what is configured goes on, but nothing can be changed or seen"
+    return Finding("control plane", "error", facts.unreachable, why, action)
 
 
 def _print(facts: Facts, findings: Sequence[Finding]) -> None:
@@ -77,7 +82,7 @@ def _print(facts: Facts, findings: Sequence[Finding]) -> None:
         echo(colorize(sanitize(f"{level}: {finding.message}")))
         echo(sanitize(f"  why: {finding.why}"))
         echo(sanitize(f"  do:  {finding.action}"))
-    if facts.mesh is None and not facts.host.running:
+    if facts.mesh is None and not facts.remote and not facts.host.running:
         echo(colorize(sanitize(status_text("off", f"no mesh was checked: {facts.unreachable}"))))
     if not findings:
         names = (*host_checks.CHECKS, *(mesh_checks.CHECKS if facts.mesh is not None else ()))

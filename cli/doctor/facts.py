@@ -86,8 +86,12 @@ class MeshFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything. `mesh` None: it cannot be asked, for the reason in `unreachable`."""
+    """Everything. `mesh` None: it cannot be asked, for the reason in `unreachable`.
+
+    `remote`: the mesh is on another host, so nothing of this host is about it.
+    """
 
     host: HostFacts
     mesh: MeshFacts | None = None
     unreachable: str = ""
+    remote: bool = False

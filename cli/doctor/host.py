@@ -27,8 +27,11 @@ from meshwright.sidecar.status import AgentStatus
 _INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 
 
-def gather_host(state: Path, environ: Mapping[str, str]) -> HostFacts:
-    """The facts of this host and of a state directory. Changes nothing; leaves out what cannot be read."""
+def gather_host(state: Path, environ: Mapping[str, str], *, remote: bool = False) -> HostFacts:
+    """The facts of this host and of a state directory. Changes nothing; leaves out what cannot be read.
+
+    `remote`: the mesh that is asked about is on another host, so its ports are not looked for here.
+    """
     processes = recorded_processes(state)
     running = "control-plane" in processes
     agents = [status for path in _agent_files(state) if (status := _agent_status(path))]
@@ -36,7 +39,7 @@ def gather_host(state: Path, environ: Mapping[str, str]) -> HostFacts:
     return HostFacts(
         state=str(state),
         running=running,
-        ports=tuple(_ports(state, environ, running=running)),
+        ports=() if remote else tuple(_ports(state, environ, running=running)),
         envoy_problem=_envoy_problem(),
         inotify=inotify_usage(),
         open_files=tuple(_open_files(processes)),
@@ -70,7 +73,7 @@ def _agent_status(path: Path) -> AgentStatus | None:
 
 
 def _ports(state: Path, environ: Mapping[str, str], *, running: bool) -> Iterator[PortUse]:
-    """The control plane's ports: where it listens, or where it would. None of a remote mesh."""
+    """The control plane's ports: where it listens, or where it would."""
     if running:
         with suppress(OSError, ValueError):
             addresses = MeshAddresses.model_validate_json((state / "mesh.json").read_bytes())
@@ -78,7 +81,7 @@ def _ports(state: Path, environ: Mapping[str, str], *, running: bool) -> Iterato
             for address in (addresses.admin.partition("://")[2], addresses.xds, addresses.enrolment, *otlp):
                 host, port = split_host_port(address, 0)
                 yield PortUse("mesh.json", address, not is_free(host, port))
-    elif "MESH_API" not in environ:
+    else:
         settings = read_settings({**environ, "MESH_STATE": str(state)})
         for name in ("admin_port", "xds_port", "enrolment_port", "otlp_port"):
             host = settings.admin_bind if name == "admin_port" else settings.bind

@@ -112,7 +112,9 @@ def test_each_fault_of_the_mesh_is_one_finding(facts: dict[str, Any], expected: 
 
 def test_a_control_plane_that_runs_and_does_not_answer_is_a_finding() -> None:
     assert _findings(Facts(HEALTHY, unreachable="no response")) == [("control plane", "error")]
-    assert _findings(Facts(replace(HEALTHY, running=False), unreachable="no mesh")) == []
+    stopped = replace(HEALTHY, running=False)
+    assert _findings(Facts(stopped, unreachable="no mesh")) == []
+    assert _findings(Facts(stopped, unreachable="no route", remote=True)) == [("control plane", "error")]
 
 
 def test_only_a_proxy_that_responds_to_nothing_is_stuck() -> None:
@@ -187,11 +189,11 @@ def test_processes_of_old_runs_are_found(tmp_path: Path) -> None:
         record = ProcessRecord(name="agent", pid=left.pid, started=started, birth=birth(left.pid))
         (state / "run" / "agent.json").write_text(record.model_dump_json())
         shutil.rmtree(gone)
-        facts = host.gather_host(state, {"MESH_API": "http://elsewhere"})
+        facts = host.gather_host(state, {}, remote=True)
         assert facts.left == ("agent",) and not facts.running and not facts.ports
         assert any(f"(pid {stray.pid})" in text for text in facts.strays)
         assert not any(f"(pid {left.pid})" in text for text in facts.strays)
-    assert not host.gather_host(state, {"MESH_API": "http://elsewhere"}).left
+    assert not host.gather_host(state, {}, remote=True).left
 
 
 async def test_a_port_in_use_and_an_old_token_are_reported(tmp_path: Path, run: RunMesh) -> None:
@@ -210,6 +212,23 @@ async def test_a_port_in_use_and_an_old_token_are_reported(tmp_path: Path, run: 
     assert "change MESH_XDS_PORT" in lines[2]
     assert "admin.token is 500 days old" in shown.out and "no mesh was checked" in shown.out
     assert "secret" not in shown.out
+
+
+async def test_ports_of_this_host_are_not_those_of_a_mesh_elsewhere(
+    mesh: FakeMesh, run: RunMesh, tmp_path: Path
+) -> None:
+    env = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "MESH_STATE": ""}
+    added = await run("context", "add", "prod", "--api", mesh.url, "--token-file", _token(mesh), env=env)
+    assert added.code == 0, added.err
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        busy = env | {"MESH_XDS_PORT": str(server.getsockname()[1])}
+        here = await run("doctor", "-o", "json", env=busy)
+        there = await run("--context", "prod", "doctor", "-o", "json", env=busy)
+        await run("context", "use", "prod", env=env)
+        in_use = await run("doctor", "-o", "json", env=busy)
+    checks = [{item["check"] for item in json.loads(done.out)["items"]} for done in (here, there, in_use)]
+    assert ["ports" in names for names in checks] == [True, False, False]
+    assert json.loads(there.out)["mesh"] and json.loads(in_use.out)["mesh"]
 
 
 async def test_a_mesh_is_asked_for_what_it_knows(mesh: FakeMesh, run: RunMesh) -> None:
