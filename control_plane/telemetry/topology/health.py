@@ -197,8 +197,9 @@ def _by_instances(service: Service) -> NodeVerdict:
         return NodeVerdict("degraded", "all of its instances are draining")
     if not unhealthy:
         return HEALTHY
-    why = next((f" ({item.name}: {item.reason})" for item in unhealthy if item.reason), "")
-    reason = f"{len(unhealthy)} of {len(staying)} instances unhealthy{why}"
+    worst = next((item for item in unhealthy if item.reason), unhealthy[0])
+    why = f"{worst.name}: {worst.reason}" if worst.reason else worst.name
+    reason = f"{len(unhealthy)} of {len(staying)} instances unhealthy ({why})"
     if len(unhealthy) < len(staying) or not service.ports:
         return NodeVerdict("degraded", reason)
     return NodeVerdict("unhealthy", reason)

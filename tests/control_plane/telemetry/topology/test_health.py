@@ -100,21 +100,22 @@ def test_absence_is_not_failure(
 
 
 @pytest.mark.parametrize(
-    ("healths", "ports", "health"),
+    ("healths", "ports", "health", "reason"),
     [
-        (("draining",), (HTTP,), "degraded"),
-        (("healthy", "draining"), (HTTP,), "healthy"),
-        (("unhealthy", "draining"), (HTTP,), "unhealthy"),
-        (("unhealthy",), (), "degraded"),
+        (("draining",), (HTTP,), "degraded", "all of its instances are draining"),
+        (("healthy", "draining"), (HTTP,), "healthy", ""),
+        (("unhealthy", "draining"), (HTTP,), "unhealthy", "1 of 1 instances unhealthy (a-0)"),
+        (("healthy", "unhealthy"), (HTTP,), "degraded", "1 of 2 instances unhealthy (a-1)"),
+        (("unhealthy",), (), "degraded", "1 of 1 instances unhealthy (a-0)"),
     ],
 )
 def test_what_drains_leaves_as_planned(
-    healths: tuple[InstanceHealth, ...], ports: tuple[Port, ...], health: str
+    healths: tuple[InstanceHealth, ...], ports: tuple[Port, ...], health: str, reason: str
 ) -> None:
     members = (instance(f"a-{index}", health=each) for index, each in enumerate(healths))
     shrinking = service("a", *members, ports=ports)
     nodes = {node.name: node for node in assess_nodes(EdgeTable({}, {}), MeshContext(world(shrinking)))}
-    assert nodes["a"].health == health
+    assert (nodes["a"].health, nodes["a"].reason) == (health, reason)
 
 
 def test_a_caller_that_has_left_and_is_not_registered_is_idle() -> None:
