@@ -127,6 +127,7 @@ def test_what_an_envoy_rejects_reaches_one_proxy_and_is_withdrawn(mesh: Mesh) ->
     )
 
 
+@pytest.mark.long
 def test_a_wait_for_a_withdrawn_revision_says_why(mesh: Mesh, tmp_path: Path) -> None:
     file = tmp_path / "route.yaml"
     file.write_text(ROUTE % (REJECTED_RULE + MARK_RULE % ("bad", "back")))
@@ -135,6 +136,7 @@ def test_a_wait_for_a_withdrawn_revision_says_why(mesh: Mesh, tmp_path: Path) ->
     assert ERROR in result.stderr
 
 
+@pytest.mark.long  # the watch needs traffic on both sides first
 def test_a_fault_is_withdrawn_before_it_is_everywhere(mesh: Mesh) -> None:
     with calls(mesh) as counts:
         until(lambda: all(count["first"] > 300 for count in counts.values()), "there is traffic")
