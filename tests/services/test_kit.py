@@ -43,7 +43,9 @@ async def test_service_has_health_metrics_openapi_and_error_form(shop: Shop, nam
 CHECKS = "not_a_server_error,status_code_conformance,response_schema_conformance,negative_data_rejection"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", ["orders", *(pytest.param(name, marks=pytest.mark.long) for name in NAMES if name != "orders")]
+)
 async def test_service_conforms_to_its_openapi_document(shop: Shop, name: str) -> None:
     services = NAMES if name == "orders" else (name,)
     *_, service = await asyncio.gather(*(shop.start(service) for service in services))

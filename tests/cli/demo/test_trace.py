@@ -233,11 +233,11 @@ def test_one_document_describes_all_operations(running: Demo) -> None:
     assert {"/api/orders", "/api/nfts", "/api/quotes/{symbol}", "/api/mobile/home"} <= paths.keys()
 
 
-@pytest.mark.long
-def test_no_request_of_the_joint_document_fails(running: Demo) -> None:
+@pytest.mark.parametrize("examples", [2, pytest.param(50, marks=pytest.mark.long)])
+def test_no_request_of_the_joint_document_fails(running: Demo, examples: int) -> None:
     url = described(running)
     other_client = {"X-Forwarded-For": "203.0.113.7"}  # whose attempts to sign in are counted apart
-    explore(url, {**authorization(running.url), **other_client}, 50, running.folder)
+    explore(url, {**authorization(running.url), **other_client}, examples, running.folder)
 
 
 def route_quotes(running: Demo, name: str) -> None:

@@ -82,7 +82,7 @@ def restart(running: Demo, service: str, instances: int) -> None:
 def test_no_journey_fails_while_services_restart(running: Demo, tmp_path: Path) -> None:
     """Two versions of one service by HTTP, and the only broker by TCP, for which events wait."""
     until(lambda: stock_is_read(running), "a breaker that a fault opened has closed", 120)
-    with journeys(running, tmp_path, 3):
+    with journeys(running, tmp_path, 2):
         restart(running, "inventory", 2)
         restart(running, "broker", 1)
 
