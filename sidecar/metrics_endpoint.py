@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from meshwright.control_plane.api.node_certificates import SECRETS_PATH
 from meshwright.sidecar.control_socket import listen_unix
-from meshwright.sidecar.metrics import workload_metrics
+from meshwright.sidecar.metrics import ProcessUsage, workload_metrics
 from meshwright.sidecar.status import AgentStatus, WorkloadStatus
 
 METRICS_SOCKET = "metrics.sock"
@@ -34,8 +34,8 @@ class _WorkloadCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         pids = {**self.workload.pids, "agent": os.getpid()}
-        memory = {name: size for name, pid in pids.items() if (size := _resident_bytes(pid))}
-        yield from workload_metrics(self.workload, memory)
+        usage = {name: used for name, pid in pids.items() if (used := _usage(pid))}
+        yield from workload_metrics(self.workload, usage)
 
 
 AnswerCheck = Callable[[str, str, Mapping[str, str]], Awaitable[int]]
@@ -94,9 +94,11 @@ async def serve_metrics(
     return runner
 
 
-def _resident_bytes(pid: int) -> int:
-    """Resident memory of a process; 0 when it is gone."""
+def _usage(pid: int) -> ProcessUsage | None:
+    """What a process uses; None when it is gone."""
     try:
-        return int(psutil.Process(pid).memory_info().rss)
+        process = psutil.Process(pid)
+        times = process.cpu_times()
+        return ProcessUsage(process.memory_info().rss, times.user + times.system)
     except psutil.Error:
-        return 0
+        return None

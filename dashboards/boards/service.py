@@ -163,6 +163,7 @@ ANSWERS = Section(
                 *((_grpc(f'mesh_grpc_status="{number}"'), name) for number, name in _STATUSES.items()),
                 (_grpc(f'mesh_grpc_status!~"{"|".join(map(str, _STATUSES))}"'), "others"),
             ),
+            width=8,
             stacked=True,
         ),
         TimeSeriesPanel(
@@ -170,7 +171,22 @@ ANSWERS = Section(
             "Requests per second that the callers' sidecars sent again.",
             "reqps",
             ((f"mesh:edge_retries:rate1m{{{_TO}}}", "{{service}}"),),
+            width=8,
             links=_EDGE,
+        ),
+        TimeSeriesPanel(
+            "4xx by caller",
+            "Responses per second that each caller's requests were the reason for. They are no failures.",
+            "reqps",
+            (
+                (
+                    "sum by (service) ("
+                    + rate("envoy_cluster_upstream_rq_xx", f'{_CLUSTER}, envoy_response_code_class="4"')
+                    + ") > 0",
+                    "{{service}}",
+                ),
+            ),
+            width=8,
         ),
     ),
 )

@@ -20,10 +20,11 @@ from meshwright.dashboards.parts import (
     TablePanel,
     TimeSeriesPanel,
 )
-from meshwright.dashboards.promql import AGENT, PROXY
+from meshwright.dashboards.promql import AGENT, PROXY, rate
 
 _PROXY = f'{PROXY}, instance=~"$instance"'
 _AGENT = f'{AGENT}, instance=~"$instance"'
+_ENVOYS = f'{_AGENT}, process="proxy"'
 _BY = "by (service, instance)"
 _LINK = (("Service", dashboard_url(SERVICE, service="${__field.labels.service}")),)
 
@@ -110,6 +111,14 @@ EACH = Section(
             ),
             links=(("Service", dashboard_url(SERVICE, service="${__value.text}")),),
         ),
+        TimeSeriesPanel(
+            "Sidecars by agent version",
+            "More than one: an upgrade is under way or was not finished. `mesh version` lists all parts.",
+            "short",
+            ((f"count by (version) (mesh_agent_info{{{_AGENT}}})", "{{version}}"),),
+            stacked=True,
+            width=24,
+        ),
     ),
 )
 
@@ -193,6 +202,32 @@ UPDATES = Section(
 COST = Section(
     "Resource usage",
     (
+        TimeSeriesPanel(
+            "CPU by process",
+            "CPU cores used by each workload's processes. An agent with several workloads counts in each.",
+            "short",
+            (
+                (
+                    f"sum by (instance, process) ({rate('mesh_agent_process_cpu_seconds_total', _AGENT)})",
+                    "{{instance}} {{process}}",
+                ),
+            ),
+            links=_LINK,
+        ),
+        TimeSeriesPanel(
+            "Envoy CPU per 1000 requests",
+            "CPU time of each Envoy for a thousand requests that it received, from its app and from callers. "
+            "High where there are few requests, because Envoy needs some at rest.",
+            "s",
+            (
+                (
+                    f"1000 * sum {_BY} ({rate('mesh_agent_process_cpu_seconds_total', _ENVOYS)}) "
+                    f"/ (sum {_BY} ({rate('envoy_http_downstream_rq_xx', _PROXY)}) > 0)",
+                    "{{instance}}",
+                ),
+            ),
+            links=_LINK,
+        ),
         TimeSeriesPanel(
             "Memory by process",
             "Resident memory of each workload's processes. An agent with several workloads counts in each.",

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from meshwright.control_plane.status.prometheus import MeshCollector, MeshMetrics
 from meshwright.services.hosting.metrics import ServiceMetrics
 from meshwright.sidecar.bootstrap.telemetry import INCLUDED_STATS
-from meshwright.sidecar.metrics import workload_metrics
+from meshwright.sidecar.metrics import ProcessUsage, workload_metrics
 from meshwright.sidecar.status import WorkloadStatus
 from tests.envoy.harness import ROOT
 
@@ -101,7 +101,7 @@ def _registry_names() -> Iterator[str]:
     sources: tuple[Iterable[Metric], ...] = (
         REGISTRY.collect(),
         collector.collect(),
-        workload_metrics(workload, {"proxy": 1}),
+        workload_metrics(workload, {"proxy": ProcessUsage(1, 1.0)}),
         service_metrics.registry.collect(),
     )
     for source in sources:
