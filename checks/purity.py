@@ -12,6 +12,11 @@ from checks.source import Problem, SourceFile
 
 PURE = (
     "cli/convert/istio/",
+    "cli/convert/kuma/",
+    "cli/convert/conversion.py",
+    "cli/convert/documents.py",
+    "cli/convert/durations.py",
+    "cli/convert/fields.py",
     "cli/convert/reading.py",
     "control_plane/core/",
     "control_plane/explain/",

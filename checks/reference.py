@@ -1,8 +1,8 @@
 """Write docs/reference.md from the code: `python -m checks.reference [--check]`.
 
 Commands, exit codes, policy kinds, settings, ports and limits are facts of the code. The page repeats them,
-as does the tree of commands that shell completion reads; docs/convert-istio.md lists the fields of Istio's
-documents. `--check` fails if one of the files differs.
+as does the tree of commands that shell completion reads; docs/convert-istio.md and its like list
+the fields of other meshes' documents. `--check` fails if one of the files differs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import get_args
 
 from checks import command_tree
 from meshwright.cli import application
-from meshwright.cli.convert.istio import table as istio
+from meshwright.cli.convert import table
 from meshwright.cli.exit_codes import EXIT_CODES
 from meshwright.cli.main import COMMANDS
 from meshwright.cli.settings import COMMAND_SETTINGS
@@ -36,7 +36,6 @@ from meshwright.sidecar.bootstrap import document
 from meshwright.sidecar.ports import FIRST_PORT, LAST_PORT
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
-ISTIO_PAGE = PAGE.with_name("convert-istio.md")
 
 HEAD = """# Reference
 
@@ -50,6 +49,11 @@ applies, and `mesh status` shows the other as Conflicted. *all*: every policy ap
 route, or something that routes refer to. `mesh schema KIND --explain` documents every field and prints an
 example.
 """
+
+
+def convert_page(source: str) -> Path:
+    """The page with the fields of what `mesh convert SOURCE` reads."""
+    return PAGE.with_name(f"convert-{source}.md")
 
 
 def page() -> str:
@@ -188,7 +192,8 @@ def _size(count: int) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Write the files, or compare them with `--check`."""
     stale = False
-    texts = ((PAGE, page()), (ISTIO_PAGE, istio.page()), (command_tree.FILE, command_tree.text()))
+    tables = ((convert_page(source), table.page(source)) for source in table.SOURCES)
+    texts = ((PAGE, page()), *tables, (command_tree.FILE, command_tree.text()))
     for path, text in texts:
         if list(arguments) != ["--check"]:
             path.write_text(text, encoding="utf-8")

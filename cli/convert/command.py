@@ -1,4 +1,4 @@
-"""`mesh convert istio`: another mesh's configuration as policies of ours."""
+"""`mesh convert`: another mesh's configuration as policies of ours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from meshwright.cli.convert.istio.conversion import Conversion, convert
+from meshwright.cli.convert.conversion import Conversion
+from meshwright.cli.convert.istio.conversion import convert as convert_from_istio
+from meshwright.cli.convert.kuma.conversion import convert as convert_from_kuma
 from meshwright.cli.convert.reading import Remark
 from meshwright.cli.documents import read_texts
 from meshwright.cli.errors import CommandError, warn
@@ -20,6 +22,20 @@ from meshwright.control_plane.errors import InputError
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 
+_Paths = Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, or - for stdin.")]
+_Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        help="Write a file for each document to this folder. [default: stdout]",
+    ),
+]
+_Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 if a field is not converted.")]
+_Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+
+
 @app.callback()
 def group() -> None:
     """Convert another mesh's configuration to policies.
@@ -27,26 +43,13 @@ def group() -> None:
     \b
     Example:
       mesh convert istio istio/ > policies.yaml
+      mesh convert kuma kuma/ -o policies/
     """
 
 
 @app.command("istio", cls=MeshCommand)
 def convert_istio(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, or - for stdin.")],
-    *,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Write a file for each document to this folder. [default: stdout]",
-        ),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with code 1 if a field is not converted.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    paths: _Paths, *, output: _Output = None, strict: _Strict = False, force: _Force = False
 ) -> None:
     """Convert Istio's routing and security: VirtualService, DestinationRule, and the three policies.
 
@@ -59,7 +62,28 @@ def convert_istio(
       mesh convert istio istio/ -o policies/ --strict
       kubectl get virtualservices,authorizationpolicies -o yaml | mesh convert istio -
     """
-    result = convert(read_texts(paths))
+    _report(convert_from_istio(read_texts(paths)), output, strict=strict, force=force)
+
+
+@app.command("kuma", cls=MeshCommand)
+def convert_kuma(
+    paths: _Paths, *, output: _Output = None, strict: _Strict = False, force: _Force = False
+) -> None:
+    """Convert Kuma's policies: routes, retries, timeouts, breakers, probes, faults, limits, permissions.
+
+    Both forms are read, that of universal (`type`) and that of Kubernetes (`kind`). What is not converted is
+    named on stderr with its line and column; a line with `note:` says what works differently.
+
+    \b
+    Example:
+      mesh convert kuma kuma/ -o policies/
+      kumactl get meshtimeouts -o yaml | mesh convert kuma -
+    """
+    _report(convert_from_kuma(read_texts(paths)), output, strict=strict, force=force)
+
+
+def _report(result: Conversion, output: Path | None, *, strict: bool, force: bool) -> None:
+    """Write the documents, and say what there is to say about them."""
     if result.invalid:
         raise InputError("\n".join(map(str, result.invalid)))
     for remark in result.remarks:

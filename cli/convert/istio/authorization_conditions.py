@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from meshwright.cli.convert.istio.scope import Document, Scope, invalid
+from meshwright.cli.convert.documents import Document, invalid
+from meshwright.cli.convert.istio.scope import Scope
 from meshwright.cli.convert.istio.security_fields import OPERATIONS_LOST, SOURCES_LOST
 from meshwright.cli.convert.reading import Value
 from meshwright.control_plane.policies.authorization.matches import CallerMatch, RequestMatch

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import product
 
+from meshwright.cli.convert.documents import MESH_TARGET, Document
 from meshwright.cli.convert.istio.authorization_conditions import (
     Alternatives,
     Rule,
@@ -15,8 +16,8 @@ from meshwright.cli.convert.istio.authorization_conditions import (
     read_source,
     read_when,
 )
-from meshwright.cli.convert.istio.scope import Document, Scope
-from meshwright.cli.convert.istio.targets import MESH_TARGET, read_targets
+from meshwright.cli.convert.istio.scope import Scope
+from meshwright.cli.convert.istio.targets import read_targets
 from meshwright.cli.convert.reading import Value
 
 _ACTIONS = {"ALLOW": "allow", "DENY": "deny", "AUDIT": "audit", "CUSTOM": "deny"}

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from meshwright.cli.convert.istio.scope import (
-    Document,
-    Scope,
-    read_duration,
-    service_name,
-    service_target,
-)
+from meshwright.cli.convert.documents import Document, service_target
+from meshwright.cli.convert.durations import read_duration
+from meshwright.cli.convert.istio.scope import Scope, service_name
 from meshwright.cli.convert.reading import Value
 
 _ALGORITHMS = {

@@ -7,8 +7,7 @@ have entries of their own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from meshwright.cli.convert.fields import KindFields, below
 
 CONDITIONS = {
     "scheme": "a route has no condition on the scheme",
@@ -19,38 +18,6 @@ CONDITIONS = {
     "withoutHeaders": "no match asks for the absence of a header",
 }
 """Conditions of HTTPMatchRequest that no match can have. A match with one is left out."""
-
-METADATA = {
-    "apiVersion": "",
-    "kind": "",
-    "status": "ignored, as `mesh apply` does",
-    "metadata.name": "`metadata.name`",
-    "metadata.namespace": "ignored: a mesh has one namespace",
-}
-"""Fields of every document."""
-
-
-@dataclass(frozen=True, slots=True)
-class KindFields:
-    """The fields of one kind: what each becomes, and those that become nothing with the reason."""
-
-    converted: Mapping[str, str]
-    unsupported: Mapping[str, str]
-
-    def reason(self, path: str) -> str:
-        """Why a field, or the nearest one above it, becomes nothing; empty for an unknown field."""
-        while path:
-            if path in self.unsupported:
-                return self.unsupported[path]
-            if path in self.converted:
-                return "it does nothing beside the other fields here"
-            path = path.rpartition(".")[0]
-        return ""
-
-
-def below(prefix: str, fields: Mapping[str, str]) -> dict[str, str]:
-    return {f"{prefix}.{name}": text for name, text in fields.items()}
-
 
 _DESTINATION = {
     "host": "`backendRef.name`; a host outside the mesh is named as unsupported",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshwright.cli.convert.istio.scope import Document, Scope, backend_ref, invalid, read_duration
+from meshwright.cli.convert.documents import Document, invalid
+from meshwright.cli.convert.durations import read_duration
+from meshwright.cli.convert.istio.scope import Scope, backend_ref
 from meshwright.cli.convert.reading import Value
 from meshwright.control_plane.policies import duration
 from meshwright.control_plane.policies.httproute.filters import HTTPRouteFilter

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from meshwright.cli.convert.fields import KindFields
 from meshwright.cli.convert.istio.authorization_policy import convert_authorization_policy
 from meshwright.cli.convert.istio.destination_rule import convert_destination_rule
-from meshwright.cli.convert.istio.fields import DESTINATION_RULE, VIRTUAL_SERVICE, KindFields
+from meshwright.cli.convert.istio.fields import DESTINATION_RULE, VIRTUAL_SERVICE
 from meshwright.cli.convert.istio.peer_authentication import convert_peer_authentication
 from meshwright.cli.convert.istio.request_authentication import convert_request_authentication
 from meshwright.cli.convert.istio.scope import Scope

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import get_args
 
+from meshwright.cli.convert.documents import Document, invalid
 from meshwright.cli.convert.istio.fields import CONDITIONS
-from meshwright.cli.convert.istio.scope import Document, invalid
 from meshwright.cli.convert.reading import Value
 from meshwright.control_plane.policies.httproute.matches import HTTPRouteMatch, Method
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from meshwright.cli.convert.istio.scope import Document
+from meshwright.cli.convert.documents import Document
 from meshwright.cli.convert.reading import Value
 from meshwright.control_plane.policies import re2
 from meshwright.control_plane.policies.httproute.matches import HTTPRouteMatch, Rank, rank

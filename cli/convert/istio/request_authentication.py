@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from meshwright.cli.convert.istio.scope import Document, Scope, service_name
-from meshwright.cli.convert.istio.targets import MESH_TARGET, read_targets
+from meshwright.cli.convert.documents import MESH_TARGET, Document
+from meshwright.cli.convert.istio.scope import Scope, service_name
+from meshwright.cli.convert.istio.targets import read_targets
 from meshwright.cli.convert.reading import Value
 
 _HOST = re.compile(r"(https?://)([^/:?#@]+)((?::[0-9]+)?(?:/.*)?)")

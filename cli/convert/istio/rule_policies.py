@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import get_args
 
+from meshwright.cli.convert.documents import Document
+from meshwright.cli.convert.durations import read_duration
 from meshwright.cli.convert.istio.filters import percentage
-from meshwright.cli.convert.istio.scope import Document, read_duration
 from meshwright.cli.convert.reading import Value
 from meshwright.control_plane.policies import duration
 from meshwright.control_plane.policies.retry.spec import RetryConditionName

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshwright.cli.convert.istio.fields import KindFields, below
+from meshwright.cli.convert.fields import KindFields, below
 
 SOURCES_LOST = {
     "namespaces": "a mesh has one namespace",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from meshwright.cli.convert.documents import GATEWAY_API, Document
 from meshwright.cli.convert.istio.fields import STREAM_CONDITIONS
-from meshwright.cli.convert.istio.scope import GATEWAY_API, MESH, Document, Scope, backend_ref
+from meshwright.cli.convert.istio.scope import MESH, Scope, backend_ref
 from meshwright.cli.convert.reading import Value
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from meshwright.cli.convert.istio.scope import Document, service_target
+from meshwright.cli.convert.documents import MESH_TARGET, Document, service_target
 from meshwright.cli.convert.reading import Value
 
 SERVICE_LABELS = ("app", "app.kubernetes.io/name", "service.istio.io/canonical-name")
 """Labels whose value is by convention the name of the service that the workloads are behind."""
-
-MESH_TARGET: Document = {"kind": "Mesh"}
 
 
 def read_targets(document: Value, spec: Value | None) -> list[Document] | None:

@@ -5,20 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from meshwright.cli.convert.documents import GATEWAY_API, Document, invalid
+from meshwright.cli.convert.durations import read_duration
 from meshwright.cli.convert.istio import filters
 from meshwright.cli.convert.istio.matches import gateway_name, read_matches
 from meshwright.cli.convert.istio.precedence import RuleMatches, SourcedMatch, keep_order
 from meshwright.cli.convert.istio.rule_policies import fault_spec, retry_spec
-from meshwright.cli.convert.istio.scope import (
-    GATEWAY_API,
-    MESH,
-    Document,
-    Scope,
-    backend_ref,
-    invalid,
-    read_duration,
-    service_name,
-)
+from meshwright.cli.convert.istio.scope import MESH, Scope, backend_ref, service_name
 from meshwright.cli.convert.istio.stream_routes import add_stream_routes
 from meshwright.cli.convert.reading import Value
 from meshwright.control_plane.policies.httproute.spec import HTTPRouteRule

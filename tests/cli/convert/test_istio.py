@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checks import reference
-from meshwright.cli.convert.istio import table
-from meshwright.cli.convert.istio.conversion import Conversion, convert
+from meshwright.cli.convert import table
+from meshwright.cli.convert.conversion import Conversion
+from meshwright.cli.convert.istio.conversion import convert
 from meshwright.cli.convert.istio.kinds import KINDS
 from meshwright.cli.convert.istio.precedence import RuleMatches, SourcedMatch, keep_order, match_rank
 from meshwright.cli.convert.reading import Source, Value, schema_path
@@ -149,7 +150,7 @@ def test_a_mistake_anywhere_crashes_nothing_and_makes_no_invalid_document(
 
 
 def test_table_is_in_the_documentation() -> None:
-    assert reference.ISTIO_PAGE.read_text() == table.page()
+    assert reference.convert_page("istio").read_text() == table.page("istio")
 
 
 SOURCE = Value(Source("a.yaml"), parse_yaml("a: b")[0][0], parse_yaml("a: b")[0][0].position)

@@ -1,4 +1,4 @@
-"""What `mesh convert istio` makes of examples behaves on real Envoys as Istio's documentation says."""
+"""What `mesh convert` makes of examples behaves on real Envoys as the other mesh's documentation says."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ EXAMPLE = Path(__file__).parent / "proved"
 
 def test_converted_documents_behave_as_their_originals(tmp_path: Path) -> None:
     environment, policies = settings(tmp_path / "state"), str(tmp_path / "policies")
-    converted = run_mesh(("convert", "istio", "istio.yaml", "-o", policies, "--strict"), environment, EXAMPLE)
-    assert converted.returncode == 0, converted.stderr
+    for source in ("istio", "kuma"):
+        argv = ("convert", source, f"{source}.yaml", "-o", policies, "--strict")
+        converted = run_mesh(argv, environment, EXAMPLE)
+        assert converted.returncode == 0, converted.stderr
     argv = ("test", "tests.yaml", "-f", policies, "--timeout", "2m")
     done = run_mesh(argv, environment, EXAMPLE, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,1 @@
+"""Kuma's documents as ours: values in, documents and remarks out; pure."""

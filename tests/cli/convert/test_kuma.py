@@ -1,0 +1,97 @@
+"""Kuma's documents as ours: examples with goldens, and every field of the table.
+
+`UPDATE_GOLDEN=1` rewrites the goldens; look at them before you commit them.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from checks import reference
+from meshwright.cli.convert import table
+from meshwright.cli.convert.conversion import Conversion
+from meshwright.cli.convert.kuma.conversion import convert
+from meshwright.cli.convert.kuma.kinds import KINDS
+from meshwright.cli.convert.reading import schema_path
+from meshwright.control_plane.api.yaml.dump import dump_yaml
+from meshwright.control_plane.api.yaml.parser import Position, YamlNode, parse_yaml
+from meshwright.control_plane.policies.loader import load
+from tests.cli.convert.test_istio import MISTAKES, places
+
+EXAMPLES = Path(__file__).parent / "kuma"
+
+
+def converted(name: str) -> Conversion:
+    return convert([(f"{name}.yaml", (EXAMPLES / f"{name}.yaml").read_text())])
+
+
+@pytest.mark.parametrize("name", ["complete", "losses"])
+def test_example_becomes_its_golden_and_valid_documents(name: str) -> None:
+    result = converted(name)
+    text = "".join(f"# {remark}\n" for remark in result.remarks) + dump_yaml(result.documents)
+    golden = EXAMPLES / f"{name}.golden"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+    loaded = load(dump_yaml(result.documents).encode(), "converted.yaml")
+    assert (loaded.problems, len(loaded.documents)) == ((), len(result.documents))
+
+
+def test_complete_example_loses_nothing() -> None:
+    assert [str(remark) for remark in converted("complete").remarks if not remark.note] == []
+
+
+def nodes_below(node: YamlNode, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str, Position]]:
+    for key, (position, child) in node.children.items():
+        if isinstance(key, str):
+            yield schema_path((*path, key)), position
+        yield from nodes_below(child, (*path, key))
+
+
+def fields_of(name: str, kind: str) -> list[tuple[str, Position]]:
+    documents = parse_yaml((EXAMPLES / f"{name}.yaml").read_text())[0]
+    named = [node for node in documents if kind in (node.value.get("type"), node.value.get("kind"))]
+    return [field for node in named for field in nodes_below(node)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_converted_field_is_in_the_complete_example(kind: str) -> None:
+    assert set(KINDS[kind].converted) - {path for path, _ in fields_of("complete", kind)} == set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_unsupported_field_is_named_at_its_position(kind: str) -> None:
+    named = {(remark.line, remark.column) for remark in converted("losses").remarks if not remark.note}
+    lost = [field for field in fields_of("losses", kind) if field[0] in KINDS[kind].unsupported]
+    assert {path for path, _ in lost} == set(KINDS[kind].unsupported)
+    assert [(path, position) for path, position in lost if tuple(position) not in named] == []
+
+
+DOCUMENTS = [
+    node.value for path in sorted(EXAMPLES.glob("*.yaml")) for node in parse_yaml(path.read_text())[0]
+]
+
+
+@given(st.integers(0, len(DOCUMENTS) - 1), st.integers(0, 10_000), st.sampled_from(MISTAKES))
+@settings(max_examples=100, deadline=None)
+def test_a_mistake_anywhere_crashes_nothing_and_makes_no_invalid_document(
+    number: int, place: int, mistake: Any
+) -> None:
+    document = copy.deepcopy(DOCUMENTS[number])
+    every = list(places(document))
+    container, key = every[place % len(every)]
+    container[key] = mistake
+    documents = convert([("a.yaml", dump_yaml([document]))]).documents
+    assert not documents or load(dump_yaml(documents).encode(), "converted.yaml").problems == ()
+
+
+def test_table_is_in_the_documentation() -> None:
+    assert reference.convert_page("kuma").read_text() == table.page("kuma")
