@@ -27,9 +27,6 @@ REMEMBERED_SECONDS = 3600.0
 """How long the mesh remembers who called what."""
 
 
-_Probe = Annotated[bool, typer.Option("--probe", help="Ask the sidecars of the called service too.")]
-
-
 @app.callback()
 def authz() -> None:
     """Show who may call what, check one call, or write the policies that allow what was seen.
@@ -55,7 +52,7 @@ def check(
     headers: call_query.Headers = None,
     claims: call_query.Claims = None,
     address: call_query.Address = "127.0.0.1",
-    probe: _Probe = False,
+    probe: call_query.Probe = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
@@ -88,8 +85,10 @@ def check(
     result = call_api(calls.probe_access(query) if probe else calls.check_access(query), state)
     verdict = result["check"] if probe else result
     if output is Output.table:
-        lines = check_lines(verdict, caller or "anybody", service or gateway)
-        for line in (*lines, *(probe_lines(result) if probe else ())):
+        lines = list(check_lines(verdict, caller or "anybody", service or gateway))
+        if probe:
+            lines += probe_lines("allowed" if verdict["allowed"] else "denied", result["verdicts"])
+        for line in lines:
             echo(colorize(sanitize(line)))
     else:
         print_data(result, output)

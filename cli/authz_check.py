@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from meshwright.cli.output import Level, status_text
@@ -40,10 +40,9 @@ def check_lines(verdict: Mapping[str, Any], caller: str, service: str) -> Iterat
         yield f"  no proxy of {place} is connected"
 
 
-def probe_lines(probe: Mapping[str, Any]) -> Iterator[str]:
-    """What the sidecars of an AccessProbe say, and whether that is the computed verdict."""
-    expected = "allowed" if probe["check"]["allowed"] else "denied"
-    for sidecar in probe["verdicts"]:
+def probe_lines(expected: str, verdicts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What sidecars say, and whether that is the computed verdict, `allowed` or `denied`."""
+    for sidecar in verdicts:
         verdict, rule, answer = sidecar["verdict"], sidecar["rule"], sidecar["answer"]
         reason = answer or _NO_RULE.get(rule, rule and f"rule {rule}")
         text = f"{sidecar['instance']} says {verdict}{f': {reason}' if reason else ''}"

@@ -32,6 +32,8 @@ Claims = Annotated[
 ]
 Address = Annotated[str, typer.Option("--address", metavar="IP", help="The address of the client.")]
 
+Probe = Annotated[bool, typer.Option("--probe", help="Ask the sidecars of the called service too.")]
+
 
 def request_line(method: str, path: str) -> tuple[str, str]:
     """Method and path, of which people leave the first out, too."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import typer
+
 from meshwright.cli import call_query
+from meshwright.cli.authz_check import probe_lines
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import colorize, echo, print_data, sanitize
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.call_text import call_lines
+
+DISAGREES = 1
+"""The exit code if a sidecar does something else than is explained."""
 
 
 def explain(
@@ -22,6 +28,7 @@ def explain(
     headers: call_query.Headers = None,
     claims: call_query.Claims = None,
     address: call_query.Address = "127.0.0.1",
+    probe: call_query.Probe = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
@@ -30,6 +37,9 @@ def explain(
     The request is not made: the answer is computed from the configuration that the proxies are sent, first
     that of the caller's sidecar or of a gateway, then that of the called service. It says which route takes
     the request and why others do not, what the filters decide, what is changed, and where it goes.
+
+    With --probe a proxy of the caller asks each sidecar of the called service, by the marked request, which
+    reaches no app; a token is then one of its headers. The exit code is 1 if one of them says something else.
 
     \b
     Example:
@@ -49,9 +59,15 @@ def explain(
         "headers": call_query.headers_of(headers),
         "claims": call_query.claims_of(claims),
     }
-    explanation = call_api(calls.explain_call(query), state)
-    if output is not Output.table:
-        print_data(explanation, output)
-        return
-    for line in call_lines(explanation):
-        echo(colorize(sanitize(line)))
+    result = call_api(calls.probe_explained(query) if probe else calls.explain_call(query), state)
+    if output is Output.table:
+        lines = list(call_lines(result["explanation"] if probe else result))
+        if probe:
+            lines += ("", f"asked by {result['proxy']}")
+            lines += probe_lines(result["expected"], result["verdicts"])
+        for line in lines:
+            echo(colorize(sanitize(line)))
+    else:
+        print_data(result, output)
+    if probe and any(sidecar["verdict"] != result["expected"] for sidecar in result["verdicts"]):
+        raise typer.Exit(DISAGREES)

@@ -33,6 +33,7 @@ from meshwright.control_plane.admin.routers.tokens import TokenRegistry, TokensR
 from meshwright.control_plane.admin.routers.topology import TopologyRouter
 from meshwright.control_plane.admin.routers.traces import TracesRouter
 from meshwright.control_plane.admin.routers.wait import WaitRouter
+from meshwright.control_plane.admin.sidecar_probe import SidecarProbe
 from meshwright.control_plane.api.models.rollouts import RolloutStatus
 from meshwright.control_plane.events.subscriptions import EventSubscriptions
 from meshwright.control_plane.moments.past import Past
@@ -61,6 +62,7 @@ def build_routers(
 ) -> tuple[Router, ...]:
     """All routers of the admin API."""
     revisions = RevisionRepository(store, staged=staged)
+    probe = SidecarProbe(mesh.plan_probe, mesh.discount_probes, run_command)
     denied = {} if patches_allowed else PATCHES_DENIED
     return (
         PoliciesRouter(revisions, mesh.preview, denied, verify, topology=mesh.topology),
@@ -82,11 +84,9 @@ def build_routers(
             mesh.check_access,
             mesh.access_matrix,
             mesh.observed_calls,
-            plan_probe=mesh.plan_probe,
-            discount_probes=mesh.discount_probes,
-            run_command=run_command,
+            probe,
         ),
-        CallExplanationRouter(revisions, mesh.explain_call),
+        CallExplanationRouter(revisions, mesh.explain_call, probe),
         EventsRouter(EventSubscriptions(store.events), monotonic=time.monotonic),
         TracesRouter(mesh.traces),
         JaegerRouter(mesh.traces),

@@ -15,7 +15,7 @@ from meshwright.control_plane.api.models.authorization import (
     ObservedCalls,
 )
 from meshwright.control_plane.api.models.base import ApiModel
-from meshwright.control_plane.api.models.call_explanation import CallExplanation
+from meshwright.control_plane.api.models.call_explanation import CallExplanation, ExplainedProbe
 
 Model = TypeVar("Model", bound=ApiModel)
 
@@ -45,3 +45,7 @@ class AccessCalls(ABC):
     async def explain_call(self, query: AccessQuery) -> CallExplanation:
         """What the proxies of the mesh would do with a request."""
         return await self._send(calls.explain_call(query.model_dump(by_alias=True)), CallExplanation)
+
+    async def probe_explained(self, query: AccessQuery) -> ExplainedProbe:
+        """The same, and what sidecars of the called service say: a proxy of the caller asks them."""
+        return await self._send(calls.probe_explained(query.model_dump(by_alias=True)), ExplainedProbe)

@@ -302,6 +302,11 @@ def explain_call(query: Mapping[str, Any]) -> ApiCall:
     return ApiCall("POST", f"{PREFIX}/explain", query)
 
 
+def probe_explained(query: Mapping[str, Any]) -> ApiCall:
+    """The same, and what the called sidecars say; the fields of an AccessQuery → ExplainedProbe."""
+    return ApiCall("POST", f"{PREFIX}/explain/probe", query)
+
+
 # --- traces, requests, events -------------------------------------------------------------------------
 
 

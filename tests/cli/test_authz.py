@@ -47,7 +47,7 @@ def test_a_probe_says_what_each_sidecar_answers() -> None:
         {"instance": "a-2", "verdict": "allowed", "rule": "", "answer": ""},
         {"instance": "a-3", "verdict": "unknown", "rule": "", "answer": "503 no healthy upstream"},
     ]
-    assert list(probe_lines({"check": VERDICT, "verdicts": verdicts})) == [
+    assert list(probe_lines("denied", verdicts)) == [
         "  ● a-1 says denied: no allow rule matches",
         "  ✖ a-2 says allowed",
         "  ◐ a-3 says unknown: 503 no healthy upstream",

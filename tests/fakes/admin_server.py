@@ -38,10 +38,11 @@ from meshwright.control_plane.admin.routers.tokens import TokensRouter
 from meshwright.control_plane.admin.routers.topology import TopologyRouter
 from meshwright.control_plane.admin.routers.traces import TracesRouter
 from meshwright.control_plane.admin.routers.wait import WaitRouter
+from meshwright.control_plane.admin.sidecar_probe import SidecarProbe
 from meshwright.control_plane.admin.token_files import ensure_read_token, ensure_token
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
 from meshwright.control_plane.api.models.authorization import AccessCheck, AccessMatrix, ObservedCalls
-from meshwright.control_plane.api.models.call_explanation import CallExplanation
+from meshwright.control_plane.api.models.call_explanation import CallExplanation, ExplainedHop, ExplainedRoute
 from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.lint import LintFinding, LintReport
@@ -253,6 +254,41 @@ class FakeMesh:
         return unified_diff(before, after), self.affected
 
 
+def _call_routers(fake: FakeMesh) -> tuple[Router, ...]:
+    """What is asked about calls between services."""
+    probe = SidecarProbe(
+        lambda query: ProbePlan("orders-1", "orders", query.service, ((f"{query.service}-1", "{}"),)),
+        lambda _plan, _answered: None,
+        fake.run_command,
+    )
+    return (
+        AuthorizationRouter(
+            fake.store,
+            lambda _query, _changes, _sources: AccessCheck(allowed=True, message="no rule refuses it"),
+            AccessMatrix,
+            lambda seconds: ObservedCalls(seconds=seconds),
+            probe,
+        ),
+        CallExplanationRouter(
+            fake.store,
+            lambda query, _changes, _sources: CallExplanation(
+                summary="forwarded",
+                verdict="forwarded",
+                hops=(
+                    ExplainedHop(proxy=query.caller, direction="outbound", routes=(ExplainedRoute(share=1),)),
+                    ExplainedHop(
+                        proxy=query.service,
+                        direction="inbound",
+                        of_routes=(0,),
+                        routes=(ExplainedRoute(share=1, cluster="/app/http"),),
+                    ),
+                ),
+            ),
+            probe,
+        ),
+    )
+
+
 def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
     """Every router, over a FakeMesh."""
     preview: EditPreview = fake
@@ -278,21 +314,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         MomentsRouter(fake.past_at),
         TopologyRouter(lambda: fake.topology, lambda _caller, _callee: None),
         ServicesRouter(lambda: fake.services, lambda _name: None, fake.service_policies, fake.forget),
-        AuthorizationRouter(
-            fake.store,
-            lambda _query, _changes, _sources: AccessCheck(allowed=True, message="no rule refuses it"),
-            AccessMatrix,
-            lambda seconds: ObservedCalls(seconds=seconds),
-            plan_probe=lambda query: ProbePlan(
-                "orders-1", "orders", query.service, ((f"{query.service}-1", "{}"),)
-            ),
-            discount_probes=lambda _plan, _answered: None,
-            run_command=fake.run_command,
-        ),
-        CallExplanationRouter(
-            fake.store,
-            lambda _query, _changes, _sources: CallExplanation(summary="forwarded", verdict="forwarded"),
-        ),
+        *_call_routers(fake),
         EventsRouter(NoEvents(), monotonic=time.monotonic),
         TracesRouter(traces),
         JaegerRouter(traces),

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import Field
 
-from meshwright.control_plane.admin.protocols import RevisionLog, RunCommand
+from meshwright.control_plane.admin.protocols import RevisionLog
 from meshwright.control_plane.admin.route import NoBody, NoParams, RequestParams, Route
+from meshwright.control_plane.admin.sidecar_probe import SidecarProbe
 from meshwright.control_plane.api.models.authorization import (
     AccessCheck,
     AccessMatrix,
     AccessProbe,
     AccessQuery,
     ObservedCalls,
-    SidecarVerdict,
 )
 from meshwright.control_plane.api.models.revisions import RevisionInfo
-from meshwright.control_plane.errors import MeshError
-from meshwright.control_plane.status import access_probe
-from meshwright.control_plane.status.access_probe import ProbePlan
 from meshwright.control_plane.telemetry.requests.recent_count import REMEMBERED_SECONDS
 
 MAX_REVISIONS = 1000
@@ -28,13 +24,6 @@ MAX_REVISIONS = 1000
 
 Check = Callable[[AccessQuery, Sequence[RevisionInfo], Mapping[str, str]], AccessCheck]
 """The verdict on a call, by all revisions (newest first) and the sources of documents by `Kind/name`."""
-
-
-PlanProbe = Callable[[AccessQuery], ProbePlan]
-"""How to probe a call; see status.access_probe."""
-
-DiscountProbes = Callable[[ProbePlan, int], None]
-"""Takes the plan, and how many probes passed the rules of instances: these are no calls of the caller."""
 
 
 class ObservedParams(RequestParams):
@@ -52,16 +41,11 @@ class AuthorizationRouter:
         check: Check,
         matrix: Callable[[], AccessMatrix],
         observed: Callable[[float], ObservedCalls],
-        *,
-        plan_probe: PlanProbe,
-        discount_probes: DiscountProbes,
-        run_command: RunCommand,
+        probe: SidecarProbe,
     ) -> None:
         self._revisions = revisions
         self._check = check
-        self._plan_probe = plan_probe
-        self._discount_probes = discount_probes
-        self._run_command = run_command
+        self._probe = probe
         self._matrix = matrix
         self._observed = observed
 
@@ -99,17 +83,8 @@ class AuthorizationRouter:
         A proxy of the caller sends each of them a marked request, which reaches no application.
         """
         check = await self.check(params, body)
-        plan = self._plan_probe(body)
-        verdicts = await asyncio.gather(*(self._ask(plan, *entry) for entry in plan.arguments))
-        self._discount_probes(plan, sum(entry.verdict == "allowed" for entry in verdicts))
-        return AccessProbe(check=check, proxy=plan.proxy, verdicts=tuple(verdicts))
-
-    async def _ask(self, plan: ProbePlan, instance: str, argument: str) -> SidecarVerdict:
-        try:
-            result = await self._run_command(plan.proxy, "probe", argument, plan.caller)
-        except MeshError as error:
-            return access_probe.unknown(instance, str(error))
-        return access_probe.verdict(instance, result)
+        proxy, verdicts = await self._probe.ask(body)
+        return AccessProbe(check=check, proxy=proxy, verdicts=verdicts)
 
     async def matrix(self, _params: NoParams, _body: NoBody) -> AccessMatrix:
         """For each service: which callers may do everything, something or nothing there."""

@@ -66,5 +66,5 @@ class ExplainedProbe(ApiModel):
 
     explanation: CallExplanation
     proxy: str = Field(description="The proxy of the caller that sent it.")
-    agrees: bool = Field(description="Whether each sidecar does what was explained.")
+    expected: Literal["allowed", "denied"] = Field(description="What they would answer as explained.")
     verdicts: tuple[SidecarVerdict, ...] = ()

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from meshwright.control_plane.api.models.authorization import AccessQuery
 from meshwright.control_plane.errors import InputError, NotFoundError
+from meshwright.control_plane.status.explained_probe import expected, question
 from tests.control_plane.core.worlds import mesh, route, subset
 from tests.control_plane.explain.asking import explain, step
 
@@ -121,6 +123,17 @@ def test_limits_and_faults_are_uncertain_and_timeouts_are_named() -> None:
     assert step(caller, "timeout").text == "3s"
     assert step(caller, "timeout").policies[0].name == "Timeout/slow"
     assert step(caller, "retries").policies[0].name == "Retry/again"
+
+
+def test_a_probe_asks_what_the_callers_proxy_sends() -> None:
+    query: dict[str, Any] = {"caller": "orders", "service": "inventory", "path": "/cart/7", "method": "POST"}
+    result = explain(SPLIT + ACCESS, **query)
+    probed = question(result, AccessQuery(**query))
+    assert (probed.service, probed.path, probed.headers) == ("inventory", "/basket/7", (("x-a", "1"),))
+    assert expected(result) == "denied"
+    assert expected(explain(SPLIT, **query)) == "allowed"
+    with pytest.raises(InputError, match="no sidecar to ask: answered by the proxy of orders with 301"):
+        question(explain(SPLIT, path="/moved"), AccessQuery(**query))
 
 
 @pytest.mark.parametrize(

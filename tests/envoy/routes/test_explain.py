@@ -30,10 +30,16 @@ from tests.control_plane.core.worlds import documents as policy_documents
 from tests.control_plane.core.worlds import instance, service, subset, world
 from tests.envoy.harness import Mesh
 from tests.envoy.routes import random_calls
+from tests.envoy.routes.documents import SERVICE, filtered, route
 from tests.envoy.routes.random_calls import Document, RandomWorld
 
 Hops = tuple[ExplainedHop, ...]
 
+AUTHORIZATION = {
+    "apiVersion": "meshwright.io/v1",
+    "kind": "Authorization",
+    "metadata": {"name": "probed"},
+}
 INSTANCES = {"back/v1": {"back-1"}, "back/v2": {"back-2"}, "back": {"back-1", "back-2"}}
 
 
@@ -76,9 +82,9 @@ def ends(all_hops: Hops) -> list[tuple[ExplainedRoute, ExplainedRoute]]:
     """The routes at which the request may end, each with the first proxy's route that leads there."""
     first, *others = all_hops
     pairs = []
-    for number, route in enumerate(first.routes):
+    for number, end in enumerate(first.routes):
         onward = [last for hop in others if number in hop.of_routes for last in hop.routes]
-        pairs += [(route, last) for last in onward] or [(route, route)]
+        pairs += [(end, last) for last in onward] or [(end, end)]
     return pairs
 
 
@@ -120,6 +126,31 @@ def compare(mesh: Mesh, apply: Any, seed: int, count: int) -> None:
 
 def test_explanation_and_envoy_agree(mesh: Mesh, applied_documents: Any) -> None:
     compare(mesh, applied_documents, seed=1, count=500)
+
+
+def test_probed_sidecars_do_what_is_explained(mesh: Mesh, applied: Any) -> None:
+    rewrite = (
+        "{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /inside}}}"
+    )
+    access = {"rules": [{"to": [{"methods": ["GET"], "paths": [{"value": "/inside"}]}]}]}
+    applied(
+        route("outside", SERVICE, filtered("/outside", rewrite))
+        + "---\n"
+        + json.dumps(
+            AUTHORIZATION | {"spec": {"targetRefs": [{"kind": "Service", "name": "back"}], **access}}
+        )
+    )
+    call = ("explain", "--from", "front", "--to", "back", "--probe")
+    allowed = mesh.run(*call, "GET", "/outside/7").stdout
+    assert allowed.startswith("● forwarded to back\n")
+    assert "path: /outside/7 → /inside/7" in allowed
+    assert allowed.endswith("asked by front-1\n  ● back-1 says allowed\n  ● back-2 says allowed\n")
+    refused = mesh.run(*call, "POST", "/outside/7").stdout
+    assert refused.startswith(
+        "✖ refused by the proxy of back with 403: authorization: no allow rule matches\n"
+    )
+    assert "by Authorization/probed (revision " in refused
+    assert refused.endswith("  ● back-2 says denied: no allow rule matches\n")
 
 
 @pytest.mark.long
