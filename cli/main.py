@@ -36,6 +36,7 @@ COMMANDS = {
     "completion": CommandEntry(
         "completion.scripts", "completion", "Print the completion script of bash, zsh or fish."
     ),
+    "consul": CommandEntry("consul", "consul", "Serve Consul's API to the applications of this host."),
     "context": CommandEntry("context", "app", "Name meshes, and choose the one that commands are about."),
     "convert": CommandEntry("convert.command", "app", "Convert another mesh's configuration to policies."),
     "dash": CommandEntry("dash", "dash", "Open the dashboard, in the terminal or a browser."),

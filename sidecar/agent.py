@@ -24,6 +24,7 @@ from meshwright.sidecar.config import AgentConfig, Workload
 from meshwright.sidecar.control_client import CONTROL_SOCKET
 from meshwright.sidecar.control_socket import serve_control_socket
 from meshwright.sidecar.files import write_private
+from meshwright.sidecar.health_probe import HealthProbe
 from meshwright.sidecar.metrics_endpoint import METRICS_SOCKET, serve_metrics
 from meshwright.sidecar.node_secrets import NodeSecrets
 from meshwright.sidecar.orphans import reap_orphans
@@ -67,7 +68,7 @@ class Agent:
         self._secrets = NodeSecrets(config.certificate_folder)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-        def sidecar(workload: Workload) -> Sidecar:
+        def sidecar(workload: Workload, probe: HealthProbe | None = None) -> Sidecar:
             return Sidecar(
                 workload,
                 config,
@@ -78,6 +79,7 @@ class Agent:
                 certificates=partial(self._secrets.reports, workload.name),
                 on_change=self._changed.set,
                 on_app_exit=on_app_exit,
+                probe=probe,
             )
 
         self._new_sidecar = sidecar
@@ -106,7 +108,8 @@ class Agent:
         """Run all sidecars until `stop` is set, then stop them gracefully."""
         await self._take_over()
         for name, sidecar in self._sidecars.items():
-            self._tasks[name] = asyncio.create_task(sidecar.run())
+            if name not in self._tasks:
+                self._tasks[name] = asyncio.create_task(sidecar.run())
         writing = asyncio.create_task(self._write_status())
         path = socket_path(self._config.state, CONTROL_SOCKET)
         private_folder(path.parent)
@@ -140,24 +143,27 @@ class Agent:
             case {"status": True}:
                 return self.status().model_dump()
             case {"start": dict(fields)}:
-                return {"started": self._start(Workload.model_validate(fields))}
+                return {"started": self.start_workload(Workload.model_validate(fields))}
             case {"stop": str(name)}:
-                return {"stopped": await self._stop(name)}
+                return {"stopped": await self.stop_workload(name)}
         raise ValueError('unknown request: send {"status": true}, {"start": WORKLOAD} or {"stop": NAME}')
 
-    def _start(self, workload: Workload) -> str:
-        """Run one workload more from now on. Raises ValueError if there is one of its name."""
+    def start_workload(self, workload: Workload, probe: HealthProbe | None = None) -> str:
+        """Run one workload more from now on; `probe` tells its app's health instead of its own check.
+
+        Raises ValueError if there is one of its name.
+        """
         name = workload.name
         if self._stopping:
             raise ValueError("the agent stops")
         if name in self._sidecars:
             raise ValueError(f"there is a workload {name}: stop it first")
         self._remember((*self._workloads(), workload))
-        self._sidecars[name] = self._new_sidecar(workload)
+        self._sidecars[name] = self._new_sidecar(workload, probe)
         self._tasks[name] = asyncio.create_task(self._sidecars[name].run())
         return name
 
-    async def _stop(self, name: str) -> str:
+    async def stop_workload(self, name: str) -> str:
         """Stop one workload for good, gracefully. Raises ValueError if there is none of its name."""
         sidecar = self._sidecars.get(name)
         if sidecar is None:

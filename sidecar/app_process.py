@@ -14,7 +14,7 @@ import psutil
 from meshwright.control_plane.api.models.instances import InstanceProcess
 from meshwright.sidecar.child_process import Program
 from meshwright.sidecar.config import Workload
-from meshwright.sidecar.health_probe import monitor_health, probe_for
+from meshwright.sidecar.health_probe import HealthProbe, monitor_health, probe_for
 from meshwright.sidecar.health_state import CheckResult, HealthState
 from meshwright.sidecar.lifecycle import LifecycleEvent, LifecycleState
 from meshwright.sidecar.port_file import dump_ports
@@ -30,7 +30,7 @@ class AppProcess:
     """Runs the app and probes its health. `state`, `ports` and `environment` return the present values.
 
     Calls `on_event` when the app becomes healthy or unhealthy, `on_problem` with what is wrong (empty:
-    nothing), `on_exit` when an attached app has exited.
+    nothing), `on_exit` when an attached app has exited. `probe` replaces the probe of the workload.
     """
 
     def __init__(
@@ -46,8 +46,10 @@ class AppProcess:
         on_event: Callable[[LifecycleEvent], None],
         on_problem: Callable[[str], None],
         on_exit: Callable[[], None],
+        probe: HealthProbe | None = None,
     ) -> None:
         self._workload = workload
+        self._probe = probe
         self._session = session
         self._state = state
         self._ports = ports
@@ -114,7 +116,7 @@ class AppProcess:
 
     def _monitor_health(self) -> None:
         """Probe the app from now on. Without a port it counts as healthy while it runs."""
-        probe = probe_for(self._workload, self._ports(), self._session)
+        probe = self._probe or probe_for(self._workload, self._ports(), self._session)
         self._checks = HealthState()
         if probe is None:
             self._checked(HealthState(True), CheckResult())

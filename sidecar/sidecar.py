@@ -23,6 +23,7 @@ from meshwright.sidecar.app_process import AppProcess
 from meshwright.sidecar.child_process import log_path
 from meshwright.sidecar.commands import CommandHandler, LogSource
 from meshwright.sidecar.config import AgentConfig, Workload
+from meshwright.sidecar.health_probe import HealthProbe
 from meshwright.sidecar.lifecycle import LifecycleCommand, LifecycleEvent, LifecycleState, Phase, step
 from meshwright.sidecar.membership import Membership, build_registration
 from meshwright.sidecar.port_file import load_ports
@@ -43,6 +44,7 @@ class Sidecar:
     """One workload: its proxy, its app if the agent starts it, its SVID and its lease.
 
     Calls `on_change` when the status may have changed, `on_app_exit` when an attached app has exited.
+    `probe` tells the app's health; None: its settings say how.
     """
 
     def __init__(
@@ -57,19 +59,18 @@ class Sidecar:
         certificates: Callable[[], tuple[CertificateReport, ...]],
         on_change: Callable[[], None],
         on_app_exit: Callable[[], None],
+        probe: HealthProbe | None = None,
     ) -> None:
         self.workload = workload
         self.stopped = asyncio.Event()
         self._config, self._certificates, self._on_change = config, certificates, on_change
-        self._log = log.bind(workload=workload.name)
-        self._state = LifecycleState()
+        self._log, self._state = log.bind(workload=workload.name), LifecycleState()
         self._events: asyncio.Queue[LifecycleEvent] = asyncio.Queue()
         self._problems: dict[str, str] = {}
         self._tasks = TaskSet(workload.name, lambda error: self._set_problem("agent", error))
         self._folder = folder = private_folder(config.state / "sidecars" / workload.name)
-        self._address = address
+        self._address, self._make_app_environment = address, app_environment
         self._gate: TrialGate | None = None
-        self._make_app_environment = app_environment
         self._credential = _credential(workload, config, folder)
         self._membership = Membership(workload, config, folder, session, self._set_problem, address=address)
         self._proxy = ProxyProcess(
@@ -94,6 +95,7 @@ class Sidecar:
             on_event=self._events.put_nowait,
             on_problem=lambda problem: self._set_problem("app", problem),
             on_exit=on_app_exit,
+            probe=probe,
         )
 
     def take_over(self) -> frozenset[str]:

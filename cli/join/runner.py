@@ -62,7 +62,7 @@ class WorkloadRunner:
         """
         private_folder(self._config.state / "logs")
         with log_path(self._config.state, "agent").open("a") as log:
-            _log_to(log)
+            log_to(log)
             code = await self._run(partial(self._report_startup, ready_timeout=ready_timeout))
         if code is not None:
             self._report_exit(code)
@@ -79,7 +79,7 @@ class WorkloadRunner:
 
         Raises CommandError if it is not ready after `ready_timeout` seconds.
         """
-        _log_to(log)
+        log_to(log)
         await self._run(partial(self._give_up_after, seconds=ready_timeout) if ready_timeout else None)
 
     async def _run(self, watch: Watch | None) -> int | None:
@@ -150,7 +150,8 @@ class WorkloadRunner:
             await asyncio.sleep(HEALTH_INTERVAL)
 
 
-def _log_to(log: TextIO) -> None:
+def log_to(log: TextIO) -> None:
+    """Write the agent's log there, as JSON."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -60,7 +60,7 @@ def join_mesh(
     A control plane or store that is away may take `timeout` seconds to return. Raises InputError for wrong
     options, UnreachableError if there is no mesh.
     """
-    settings = _join_settings(target, state)
+    settings = join_settings(target, state)
     private_folder(settings.state)
     remove_abandoned_instances(settings.state, except_for="" if workload.command else workload.name)
     folder = private_folder(settings.state / INSTANCES_FOLDER / workload.name)
@@ -70,25 +70,32 @@ def join_mesh(
             workload = workload.model_copy(update={"token_file": folder / workload.token_file})
             _create_token(workload, target, settings, state, timeout)
         addresses = _control_plane_addresses(workload, target, settings)
-        yield AgentConfig(
-            addresses=addresses,
-            state=folder,
-            envoy=envoy_binary(),
-            bind=settings.bind,
-            advertise=settings.advertise,
-            trust_domain=addresses.trust_domain,
-            otlp=os.environ.get("MESH_OTLP", ""),
-            proxy_credential=settings.proxy_credential == "on",
-            drain_delay=settings.drain_delay,
-            certificates=settings.certificate_folder,
-            workloads=(workload,),
-        )
+        yield agent_config(settings, folder, addresses, workload)
     finally:
         lock.release()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _join_settings(target: JoinTarget, state: Path | None) -> Settings:
+def agent_config(
+    settings: Settings, folder: Path, addresses: MeshAddresses, *workloads: Workload
+) -> AgentConfig:
+    """The configuration of an agent with its files in `folder`."""
+    return AgentConfig(
+        addresses=addresses,
+        state=folder,
+        envoy=envoy_binary(),
+        bind=settings.bind,
+        advertise=settings.advertise,
+        trust_domain=addresses.trust_domain,
+        otlp=os.environ.get("MESH_OTLP", ""),
+        proxy_credential=settings.proxy_credential == "on",
+        drain_delay=settings.drain_delay,
+        certificates=settings.certificate_folder,
+        workloads=workloads,
+    )
+
+
+def join_settings(target: JoinTarget, state: Path | None) -> Settings:
     """The settings with this node's addresses; raises InputError if other nodes could not reach it."""
     settings = read_settings({**os.environ, **({"MESH_STATE": str(state)} if state else {})})
     advertise = target.advertise or settings.advertise
@@ -172,7 +179,7 @@ def _control_plane_addresses(workload: Workload, target: JoinTarget, settings: S
             f"not for {workload.role} {workload.service}"
         )
     if not target.control_plane:
-        return _local_addresses(settings)
+        return local_addresses(settings)
     host = f"[{target.control_plane}]" if ":" in target.control_plane else target.control_plane
     return MeshAddresses(
         admin="",
@@ -184,7 +191,7 @@ def _control_plane_addresses(workload: Workload, target: JoinTarget, settings: S
     )
 
 
-def _local_addresses(settings: Settings) -> MeshAddresses:
+def local_addresses(settings: Settings) -> MeshAddresses:
     """The addresses in the state directory; raises UnreachableError if no mesh has run there."""
     path = settings.state / "mesh.json"
     try:

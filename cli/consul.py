@@ -1,0 +1,135 @@
+"""`mesh consul`: a registry on this host for applications that use Consul's API."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meshwright.cli.errors import CommandError
+from meshwright.cli.join.grpc_log import silence_grpc
+from meshwright.cli.join.options import AdvertiseOption, BindOption
+from meshwright.cli.join.setup import JoinTarget, agent_config, join_settings, local_addresses
+from meshwright.cli.options import StateOption, author
+from meshwright.cli.state_lock import INSTANCES_FOLDER, StateLock, remove_abandoned_instances
+from meshwright.cli.token import AGENT_TOKEN_TTL
+from meshwright.control_plane.api import errors
+from meshwright.control_plane.api.private_files import private_folder, read_named
+from meshwright.control_plane.errors import InputError
+from meshwright.sidecar.config import AgentConfig
+
+if TYPE_CHECKING:
+    from meshwright.sidecar.consul.server import ConsulSettings
+
+NAME = "consul-registry"
+"""Its folder among those of instances."""
+
+FILE = "consul-services.json"
+TOKEN_LIMIT = 1024
+
+HttpPortOption = Annotated[
+    int, typer.Option("--http-port", min=0, max=65535, help="Port of Consul's HTTP API. 0: none.")
+]
+DnsPortOption = Annotated[
+    int, typer.Option("--dns-port", min=0, max=65535, help="Port of Consul's DNS, UDP and TCP. 0: none.")
+]
+DomainOption = Annotated[
+    list[str],
+    typer.Option(
+        "--domain",
+        metavar="NAME",
+        help="Domain below which services have names in DNS. Repeatable. [default: service.consul, "
+        "service.dc1.consul, mesh]",
+    ),
+]
+AclTokenOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--acl-token-file",
+        metavar="FILE",
+        help="File with the token that clients send as X-Consul-Token. [default: every process of this "
+        "host may register and look up]",
+    ),
+]
+
+
+def consul(
+    *,
+    http_port: HttpPortOption = 8500,
+    dns_port: DnsPortOption = 8600,
+    domain: DomainOption = [],  # noqa: B006  typer copies it
+    acl_token_file: AclTokenOption = None,
+    advertise: AdvertiseOption = "",
+    bind: BindOption = "",
+    state: StateOption = None,
+) -> None:
+    """Serve Consul's API for service discovery to the applications of this host.
+
+    An application that registers itself as at a Consul agent gets a sidecar and is part of the mesh. Its
+    checks decide whether it gets calls. What it looks up, by HTTP or DNS, are loopback addresses that lead
+    through its sidecar to healthy instances, by mutual TLS. Listens on loopback only. Logs go to stderr as
+    JSON.
+
+    \b
+    Example:
+      mesh consul
+      mesh consul --acl-token-file consul.token --domain service.consul
+      curl -X PUT -d '{"Name": "orders", "Port": 8000}' http://127.0.0.1:8500/v1/agent/service/register
+      dig @127.0.0.1 -p 8600 orders.service.consul SRV
+    """
+    silence_grpc()
+    from meshwright.cli.join.runner import log_to  # imports gRPC
+    from meshwright.sidecar.consul.server import DEFAULT_DOMAINS, ConsulSettings
+
+    settings = join_settings(JoinTarget(advertise=advertise, bind=bind), state)
+    registry = ConsulSettings(
+        file=settings.state / FILE,
+        http_port=http_port,
+        dns_port=dns_port,
+        domains=tuple(_domain(text) for text in domain) or DEFAULT_DOMAINS,
+        token=_read_token(acl_token_file) if acl_token_file else "",
+    )
+    remove_abandoned_instances(settings.state)
+    folder = private_folder(settings.state / INSTANCES_FOLDER / NAME)
+    lock = StateLock(folder, "`mesh consul`", "stop it, or choose another --state")
+    log_to(sys.stderr)
+    try:
+        asyncio.run(_serve(agent_config(settings, folder, local_addresses(settings)), registry, state))
+    except OSError as error:
+        raise CommandError(errors.FAILED, f"cannot serve: {errors.os_error_text(error)}") from None
+    finally:
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _serve(config: AgentConfig, registry: ConsulSettings, state: Path | None) -> None:
+    from meshwright.control_plane.api.client import Client
+    from meshwright.sidecar.consul.server import MeshCalls, serve
+
+    async with Client.locate(state) as client:
+
+        async def join_token(service: str) -> str:
+            return (await client.create_token("service", service, AGENT_TOKEN_TTL, author())).token
+
+        await serve(config, registry, MeshCalls(client.instances, join_token))
+
+
+def _read_token(path: Path) -> str:
+    try:
+        token = read_named(path, TOKEN_LIMIT).decode().strip()
+    except (OSError, ValueError):
+        raise InputError(f"{path}: cannot read the token: give a text file of one line") from None
+    if not token:
+        raise InputError(f"{path}: it is empty: write the token that clients send into it")
+    return token
+
+
+def _domain(text: str) -> str:
+    labels = text.strip(".").split(".")
+    if not all(label and len(label) < 64 and label.replace("-", "").isalnum() for label in labels):
+        raise InputError(f"--domain {text}: not a domain: give one such as service.consul")
+    return ".".join(labels).lower()

@@ -1,0 +1,160 @@
+"""Consul's DNS on loopback: `orders.service.consul` and `orders.mesh`, A and SRV.
+
+An answer leads where lookups by HTTP lead: to the address and port at which this host reaches the service.
+There is one answer for a service, not one for each instance: balancing is the sidecar's. Other names are
+refused, so this is no resolver; one that forwards these domains is needed for applications that use plain
+names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import Awaitable, Callable, Iterable
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+import structlog
+
+MAX_QUERIES = 256
+"""Queries that are answered at the same time; more are dropped, and clients ask again."""
+
+MAX_CONNECTIONS = 64
+TCP_IDLE = 10.0
+"""Seconds after which a silent TCP connection is closed."""
+
+TTL = 0
+"""Seconds that an answer may be kept: none, as in Consul."""
+
+log = structlog.get_logger(__name__)
+
+Locate = Callable[[str], Awaitable[tuple[str, int] | None]]
+"""Where this host reaches a service; None if it has no healthy instance or nothing leads there."""
+
+
+class NameResolver:
+    """Answers queries about names in `domains`."""
+
+    def __init__(self, domains: Iterable[str], locate: Locate) -> None:
+        self._domains = [dns.name.from_text(domain) for domain in domains]
+        self._locate = locate
+
+    async def answer(self, wire: bytes) -> bytes | None:
+        """The response to a query; None for what is not one."""
+        try:
+            query = dns.message.from_wire(wire)
+            if query.flags & dns.flags.QR:
+                return None
+            return (await self._respond(query)).to_wire()
+        except (dns.exception.DNSException, ValueError, struct.error):
+            return None
+
+    async def _respond(self, query: dns.message.Message) -> dns.message.Message:
+        response = dns.message.make_response(query)
+        if len(query.question) != 1 or query.opcode() != dns.opcode.QUERY:
+            response.set_rcode(dns.rcode.NOTIMP)
+            return response
+        question = query.question[0]
+        domain = next((item for item in self._domains if question.name.is_subdomain(item)), None)
+        if domain is None or question.rdclass != dns.rdataclass.IN:
+            response.set_rcode(dns.rcode.REFUSED)
+            return response
+        response.flags |= dns.flags.AA
+        service = service_of(question.name.relativize(domain))
+        address = await self._locate(service) if service else None
+        if address is None:
+            response.set_rcode(dns.rcode.NXDOMAIN)
+            return response
+        host, port = address
+        target = dns.name.from_text(service, domain)
+        if question.rdtype in (dns.rdatatype.A, dns.rdatatype.ANY):
+            response.answer.append(_record(question.name, dns.rdatatype.A, host))
+        elif question.rdtype == dns.rdatatype.SRV:
+            response.answer.append(_record(question.name, dns.rdatatype.SRV, f"1 1 {port} {target}"))
+            response.additional.append(_record(target, dns.rdatatype.A, host))
+        return response
+
+
+def service_of(name: dns.name.Name) -> str:
+    """The service in a name below a domain: `orders`, or `_orders._tcp` as in RFC 2782; empty if none.
+
+    A name with a tag before it is none: its address would lead to all instances.
+    """
+    labels = [label.decode("ascii", "replace").lower() for label in name.labels]
+    if len(labels) == 2 and labels[0].startswith("_") and labels[1] in ("_tcp", "_http", "_grpc"):
+        return labels[0][1:]
+    return labels[0] if len(labels) == 1 else ""
+
+
+def _record(name: dns.name.Name, kind: dns.rdatatype.RdataType, text: str) -> dns.rrset.RRset:
+    return dns.rrset.from_text(name, TTL, dns.rdataclass.IN, kind, text)
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, resolver: NameResolver) -> None:
+        self._resolver = resolver
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if len(self._tasks) < MAX_QUERIES:
+            task = asyncio.create_task(self._reply(data, addr))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _reply(self, data: bytes, peer: tuple[str, int]) -> None:
+        response = await self._resolver.answer(data)
+        if response is not None and self._transport is not None:
+            self._transport.sendto(response, peer)
+
+
+class DnsServer:
+    """UDP and TCP at one port of one address."""
+
+    def __init__(self, resolver: NameResolver) -> None:
+        self._resolver = resolver
+        self._connections = 0
+        self._transport: asyncio.DatagramTransport | None = None
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        self._server = await asyncio.start_server(self._serve, host, port)
+        self._transport, _ = await loop.create_datagram_endpoint(
+            lambda: _Datagrams(self._resolver), local_addr=(host, port)
+        )
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._transport is not None:
+            self._transport.close()
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections += 1
+        try:
+            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+                while self._connections <= MAX_CONNECTIONS:
+                    async with asyncio.timeout(TCP_IDLE):
+                        (size,) = struct.unpack("!H", await reader.readexactly(2))
+                        response = await self._resolver.answer(await reader.readexactly(size))
+                        if response is None:
+                            return
+                        writer.write(struct.pack("!H", len(response)) + response)
+                        await writer.drain()
+        finally:
+            self._connections -= 1
+            writer.close()

@@ -1,0 +1,197 @@
+"""`mesh consul` with the clients that applications use, in a real mesh."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import consul
+import dns.message
+import dns.query
+import pytest
+import requests
+
+from tests.cli.joining import command, healthy_instances
+from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
+from tests.fakes.ports import free_port
+
+pytestmark = pytest.mark.long
+
+TOKEN = "a token of our own"
+
+NODE = """
+const Consul = require('consul');
+const [port, appPort, token] = process.argv.slice(1);
+const client = new Consul({host: '127.0.0.1', port: +port, defaults: {token}});
+const fail = error => { console.error(error); process.exit(1); };
+process.on('unhandledRejection', fail);
+(async () => {
+  await client.agent.service.register({name: 'cart', id: 'cart:1', port: +appPort, tags: ['node'],
+    checks: [{ttl: '60s'}, {http: `http://127.0.0.1:${appPort}/health/ready`, interval: '1s'}]});
+  const watch = client.watch({method: client.health.service, options: {service: 'cart', passing: true}});
+  watch.on('error', fail);
+  watch.on('change', async found => {
+    if (!found.length) return client.agent.check.pass('service:cart:1:1');
+    const {Address, Port, ID, Tags} = found[0].Service;
+    const answer = await fetch(`http://${Address}:${Port}/echo`);
+    watch.end();
+    console.log(JSON.stringify({id: ID, tags: Tags, echo: await answer.json(),
+      own: Object.keys(await client.agent.services()), names: Object.keys(await client.catalog.services())}));
+    await client.agent.service.deregister('cart:1');
+    process.exit(0);
+  });
+})();
+"""
+"""Registers, passes its TTL, watches itself by a blocking query, calls what it found, and leaves."""
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), service("back")]) as running:
+        yield running
+
+
+@contextmanager
+def registry(mesh: Mesh, *arguments: str) -> Iterator[tuple[int, int]]:
+    """`mesh consul`; its HTTP and DNS ports."""
+    http, names = free_port(), free_port()
+    with (mesh.state.parent / "consul.log").open("a") as log:
+        process = subprocess.Popen(
+            command(
+                "consul",
+                "--state",
+                str(mesh.state),
+                "--http-port",
+                str(http),
+                "--dns-port",
+                str(names),
+                *arguments,
+            ),
+            stderr=log,
+            env=mesh.environment,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+    try:
+        until(lambda: responds(http), "the registry serves")
+        yield http, names
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+def responds(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/v1/agent/self", timeout=60).status_code in (200, 403)
+    except requests.ConnectionError:
+        return False
+
+
+@contextmanager
+def app(name: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """An application that the mesh did not start, and its port."""
+    argv = [sys.executable, "-m", "tests.fakes.app", "--port", "0", "--name", name]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())["port"], process
+        finally:
+            process.terminate()
+
+
+def names_of(port: int, name: str, kind: str) -> list[str]:
+    response = dns.query.udp(dns.message.make_query(name, kind), "127.0.0.1", port=port, timeout=60)
+    return [record.to_text() for records in response.answer for record in records]
+
+
+def test_an_application_with_the_python_client_is_part_of_the_mesh(mesh: Mesh) -> None:
+    with registry(mesh) as (http, names), app("shop") as (port, process):
+        client = consul.Consul(host="127.0.0.1", port=http)
+        check = consul.Check.http(f"http://127.0.0.1:{port}/health/ready", "1s", timeout="5s")
+        assert client.agent.service.register("shop", service_id="shop:1", port=port, tags=["v1"], check=check)
+        until(lambda: client.health.service("shop", passing=True)[1], "it passes")
+        assert mesh.get("front-1", "http://shop/echo").json()["name"] == "shop"
+
+        # What it looks up is called as itself, by mutual TLS, under the policies of the mesh.
+        (entry,) = client.health.service("back", passing=True)[1]
+        address = f"{entry['Service']['Address']}:{entry['Service']['Port']}"
+        echo = requests.get(f"http://{address}/echo", timeout=60).json()
+        assert echo["name"] == "back-1"
+        assert "spiffe://mesh.local/service/shop" in echo["headers"]["x-forwarded-client-cert"]
+        target = names_of(names, "back.service.consul", "SRV")
+        assert target == [f"1 1 {entry['Service']['Port']} back.service.consul."]
+        assert names_of(names, "back.mesh", "A") == [entry["Service"]["Address"]]
+        mesh.apply(DENIED)
+        assert requests.get(f"http://{address}/echo", timeout=60).status_code == 403
+        mesh.delete("Authorization", "only-front")
+
+        # A watch learns that it fails, and callers do not get it any more.
+        index = client.health.service("shop", passing=True)[0]
+        changes: list[Any] = []
+        watch = threading.Thread(
+            target=lambda: changes.append(client.health.service("shop", index=index, passing=True, wait="5m"))
+        )
+        watch.start()
+        requests.post(f"http://127.0.0.1:{port}/health/fail", timeout=60)
+        watch.join(120)
+        assert changes[0][1] == []
+        assert names_of(names, "shop.mesh", "A") == []
+        assert mesh.get("front-1", "http://shop/echo").status_code == 503
+        requests.post(f"http://127.0.0.1:{port}/health/ok", timeout=60)
+        until(lambda: mesh.get("front-1", "http://shop/echo").status_code == 200, "it is back")
+
+        assert client.agent.service.deregister("shop:1")
+        until(lambda: healthy_instances(mesh, "shop") == 0, "it is gone")
+        assert process.poll() is None
+
+
+DENIED = """
+apiVersion: meshwright.io/v1
+kind: Authorization
+metadata: {name: only-front}
+spec:
+  targetRefs: [{kind: Service, name: back}]
+  rules: [{from: [{services: [front]}]}]
+"""
+
+
+def test_a_registration_survives_a_restart_of_the_registry_and_needs_the_token(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(f"{TOKEN}\n")
+    token.chmod(0o600)
+    with app("cart") as (port, _):
+        with registry(mesh, "--acl-token-file", str(token)) as (http, _names):
+            with pytest.raises(consul.ACLPermissionDenied):
+                consul.Consul(host="127.0.0.1", port=http).agent.services()
+            client = consul.Consul(host="127.0.0.1", port=http, token=TOKEN)
+            client.agent.service.register("cart", port=port, check=consul.Check.tcp("127.0.0.1", port, "1s"))
+            until(lambda: healthy_instances(mesh, "cart") == 1, "it is healthy")
+        until(lambda: healthy_instances(mesh, "cart") == 0, "the registry has stopped")
+        with registry(mesh) as (http, _names):
+            until(lambda: healthy_instances(mesh, "cart") == 1, "it is healthy again")
+            consul.Consul(host="127.0.0.1", port=http).agent.service.deregister("cart")
+
+
+def test_an_application_with_the_client_for_node_is_part_of_the_mesh(mesh: Mesh, tmp_path: Path) -> None:
+    quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock", "--prefer-offline")
+    install = ["npm", "install", "--prefix", str(tmp_path), *quiet, "consul@2.0.1"]
+    done = subprocess.run(install, capture_output=True, text=True, timeout=150, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with registry(mesh) as (http, _names), app("cart") as (port, _):
+        argv = ["node", "-e", NODE, str(http), str(port), TOKEN]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+    assert (result["id"], result["tags"], result["own"]) == ("cart:1", ["node"], ["cart:1"])
+    assert {"cart", "front", "back"} <= {*result["names"]}
+    assert result["echo"]["name"] == "cart"
+    assert "service/cart" in result["echo"]["headers"]["x-forwarded-client-cert"]
