@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_network
 
 from meshwright.control_plane.core import http1, trace_context
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.envoy.cidr import cidr_range
 from meshwright.control_plane.policies.gateway.edge import EdgeSettings
 
 CONNECTION_IDLE_TIMEOUT = timedelta(hours=1)
@@ -72,7 +72,7 @@ def clients(settings: EdgeSettings) -> Iterator[Clients]:
 def chain(manager: http.HCM, group: Clients) -> v3.FilterChain:
     """The filter chain of one group of clients."""
     message = v3.FilterChain(name=group.name, filters=[http.network_filter(manager)])
-    message.filter_chain_match.direct_source_prefix_ranges.extend(map(_cidr, group.networks))
+    message.filter_chain_match.direct_source_prefix_ranges.extend(map(cidr_range, group.networks))
     return message
 
 
@@ -105,7 +105,7 @@ def _set_trust(manager: http.HCM, group: Clients, settings: EdgeSettings) -> Non
         manager.use_remote_address.value = True
         manager.xff_num_trusted_hops = proxies if isinstance(proxies, int) else 0
         return
-    cidrs = v3.XffTrustedCidrs(cidrs=map(_cidr, proxies))
+    cidrs = v3.XffTrustedCidrs(cidrs=map(cidr_range, proxies))
     config = v3.XffConfig(xff_trusted_cidrs=cidrs, skip_xff_append=v3.BoolValue(value=False))
     manager.use_remote_address.value = False
     manager.original_ip_detection_extensions.add(
@@ -140,11 +140,4 @@ def client_address() -> v3.HeaderValueOption:
 def _option(name: str, value: str) -> v3.HeaderValueOption:
     return v3.HeaderValueOption(
         header=v3.HeaderValue(key=name, value=value), append_action=v3.HeaderValueOption.ADD_IF_ABSENT
-    )
-
-
-def _cidr(network: str) -> v3.CidrRange:
-    parsed = ip_network(network)
-    return v3.CidrRange(
-        address_prefix=str(parsed.network_address), prefix_len=v3.UInt32Value(value=parsed.prefixlen)
     )

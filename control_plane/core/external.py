@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 from functools import lru_cache
-from ipaddress import ip_network
 
 from meshwright.control_plane.api import cluster_names, header_limits
 from meshwright.control_plane.core import connect_tunnel, http2
 from meshwright.control_plane.core.reply_reasons import LOOPBACK_POLICY
 from meshwright.control_plane.core.resource import CDS, Resource, encode
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.envoy.cidr import cidr_range
 from meshwright.control_plane.policies.hooks import FilterEntry, FilterPhase
 
 CLUSTER = cluster_names.EXTERNAL
@@ -31,7 +31,14 @@ DNS_MAX_HOSTS, DNS_THREADS = 10_000, 4
 
 DENIED_STATUS = 403
 
-PROTECTED_NETWORKS = ("127.0.0.1/32", "127.10.0.0/16", "0.0.0.0/8", "::1/128", "::/128", "::ffff:7f00:1/128")
+PROTECTED_NETWORKS = (
+    "127.0.0.1/32",
+    "127.10.0.0/16",
+    "0.0.0.0/8",
+    "::1/128",
+    "::/128",
+    "::ffff:127.0.0.1/128",
+)
 """Where sidecars, agents and apps of this host listen; 127.10.0.0/16 are the upstreams (sidecar/ports.py)."""
 
 _MARK_FILTER = "envoy.filters.http.set_filter_state"
@@ -167,11 +174,7 @@ def _dns_cache() -> v3.DnsCacheConfig:
 def _guard() -> v3.RBACPerRoute:
     """Refuses the loopback addresses of the sidecar's host."""
     permissions = []
-    for network in map(ip_network, PROTECTED_NETWORKS):
-        cidr = v3.CidrRange(
-            address_prefix=str(network.network_address),
-            prefix_len=v3.UInt32Value(value=network.prefixlen),
-        )
+    for cidr in map(cidr_range, PROTECTED_NETWORKS):
         matcher = v3.TypedExtensionConfig(
             name="envoy.rbac.matchers.upstream_ip_port",
             typed_config=codec.pack(v3.UpstreamIpPortMatcher(upstream_ip=cidr)),

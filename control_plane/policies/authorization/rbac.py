@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import ip_network
 
 from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.envoy.cidr import cidr_range
 from meshwright.control_plane.policies.authorization.claims import has_claim
 from meshwright.control_plane.policies.authorization.matches import CallerMatch, PathMatch, RequestMatch
 from meshwright.control_plane.policies.authorization.place import Place
@@ -73,11 +73,9 @@ def _identity(regex: str) -> v3.Principal:
 
 def _addresses(networks: Iterable[str], place: Place) -> v3.Principal:
     ids = []
-    for network in map(ip_network, networks):
+    for cidr in map(cidr_range, networks):
         principal = v3.Principal()
-        cidr = principal.remote_ip if place.gateway else principal.direct_remote_ip
-        cidr.address_prefix = str(network.network_address)
-        cidr.prefix_len.value = network.prefixlen
+        (principal.remote_ip if place.gateway else principal.direct_remote_ip).CopyFrom(cidr)
         ids.append(principal)
     return ids[0] if len(ids) == 1 else v3.Principal(or_ids=v3.Principal.Set(ids=ids))
 
