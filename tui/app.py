@@ -35,6 +35,7 @@ from meshwright.tui import theme
 from meshwright.tui.command_palette import CommandPaletteProvider
 from meshwright.tui.features.registry import create_screen
 from meshwright.tui.navigation import TABS, Location, TabLocation
+from meshwright.tui.past import Step
 from meshwright.tui.screen import MeshScreen
 from meshwright.tui.session import Session, StateUpdated
 from meshwright.tui.web import SERVER_PID_ENV
@@ -54,6 +55,11 @@ class DashboardApp(Session):
             for number, name in enumerate(TABS, start=1)
         ),
         Binding("colon", "go_to", "go to", key_display=":", show=True),
+        Binding("left_square_bracket", "past('earlier')", "past", key_display="["),
+        Binding("right_square_bracket", "past('later')", "later", key_display="]"),
+        Binding("left_curly_bracket", "past('much-earlier')", "5 min earlier", key_display="{", show=False),
+        Binding("right_curly_bracket", "past('much-later')", "5 min later", key_display="}", show=False),
+        Binding("n", "now", "now"),
         Binding("escape", "back", "back", show=False),
         Binding("question_mark", "help", "help", key_display="?"),
         Binding("q", "quit", "quit"),
@@ -104,10 +110,10 @@ class DashboardApp(Session):
         """Titles of the stacked screens, the bottom one first."""
         return [screen.location.title for screen in self.mesh_screens()]
 
-    def on_state_updated(self, message: StateUpdated) -> None:
+    def on_state_updated(self, _message: StateUpdated) -> None:
         """Pass a new state to the top screen, also under a dialog."""
         for screen in self.mesh_screens()[-1:]:
-            screen.update_state(message.state)
+            screen.update_state(screen.mesh_state)
 
     def go(self, location: Location) -> None:
         """Switch to a tab as the user left it, or push a screen for any other location."""
@@ -136,6 +142,24 @@ class DashboardApp(Session):
 
         if isinstance(self.screen, MeshScreen):
             self.push_screen(HelpDialog(self.screen))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """From screens that have a past one can go there; from every screen back to now."""
+        if action == "now":
+            return self.past is not None
+        if action == "past":
+            has_past = isinstance(self.screen, MeshScreen) and self.screen.HAS_PAST
+            return has_past and (self.past is not None or "earlier" in str(parameters[0]))
+        return super().check_action(action, parameters)
+
+    @work
+    async def action_past(self, step: Step) -> None:
+        """`[`, `]`, `{` and `}`: the moment before or after the one on the screen."""
+        await self.load_past(step)
+
+    def action_now(self) -> None:
+        """`n`: back to the mesh as it is."""
+        self.show_past(None)
 
     @work
     async def action_go_to(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from meshwright.control_plane.api.models.instances import InstanceStatus
+from meshwright.control_plane.api.models.moments import PastMesh
 from meshwright.control_plane.api.models.policies import DocumentList
 from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.control_plane.api.models.refusals import RefusalList
@@ -30,7 +31,7 @@ class DashboardState:
 
     `fetched` has the time of each field's last fetch, in seconds since the epoch. `outage` says why the admin
     API is unreachable (empty: it is reachable) and `outage_since` when that started. `errors` has the fields
-    that the API refused to serve, with its message.
+    that the API refused to serve, with its message. `past`: the moment that this is the state of; None: now.
     """
 
     mesh: str = ""
@@ -47,6 +48,7 @@ class DashboardState:
     errors: Mapping[str, str] = field(default_factory=dict)
     outage: str = ""
     outage_since: float = 0.0
+    past: PastMesh | None = None
 
     @property
     def updated_at(self) -> float:

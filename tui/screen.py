@@ -6,6 +6,7 @@ class ServicesScreen(MeshScreen):
     WRITE_ACTIONS = frozenset({"roll_back"})      # actions that are unavailable in a read-only dashboard
     HELP = "What this screen shows, in a few sentences, for `?`."
     SEARCH_HINT = "part of a service's name"      # placeholder of the search bar; empty: no search
+    HAS_PAST = False                              # whether it can show the mesh as it was (`[`)
 
     def compose_body(self): yield Table(...)      # between header and footer
     def refresh_data(self, state): ...            # for every new state, and when the screen becomes current
@@ -40,6 +41,7 @@ class MeshScreen(Screen[None]):
     WRITE_ACTIONS: ClassVar[frozenset[str]] = frozenset()
     HELP: ClassVar[str] = ""
     SEARCH_HINT: ClassVar[str] = ""
+    HAS_PAST: ClassVar[bool] = False
 
     DEFAULT_CSS = """
     MeshScreen { background: $background; color: $foreground; }
@@ -59,8 +61,8 @@ class MeshScreen(Screen[None]):
 
     @property
     def mesh_state(self) -> DashboardState:
-        """The latest state of the mesh."""
-        return self.session.mesh_state
+        """What this screen shows: the latest state of the mesh, or the moment that was chosen."""
+        return self.session.shown_state(has_past=self.HAS_PAST)
 
     def compose(self) -> ComposeResult:
         """Header, body, search bar and key footer."""
@@ -105,6 +107,7 @@ class MeshScreen(Screen[None]):
         """Subscribe to the fields of this screen and show the latest state."""
         self.session.poller.subscribe(self.STATE_FIELDS)
         self.update_state(self.mesh_state)
+        self.refresh_bindings()
 
     def on_mount(self) -> None:
         """Show the latest state: all widgets exist only now.
@@ -125,5 +128,9 @@ class MeshScreen(Screen[None]):
 
     def go_back(self) -> None:
         """Close the search bar, else undo one step within the screen, else close the screen."""
-        if not self.query_one(SearchBar).close() and not self.back_one_step():
+        if self.query_one(SearchBar).close() or self.back_one_step():
+            return
+        if self.session.past and self.HAS_PAST and len(self.session.screen_stack) == 1:
+            self.session.show_past(None)
+        else:
             self.session.pop()

@@ -15,10 +15,12 @@ from textual.message import Message
 
 from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
+from meshwright.control_plane.api.models.moments import PastMesh
 from meshwright.control_plane.errors import MeshError
 from meshwright.tui import theme
 from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.navigation import Location
+from meshwright.tui.past import Step, as_of, next_time
 from meshwright.tui.poller import MeshPoller
 
 Result = TypeVar("Result")
@@ -54,6 +56,8 @@ class Session(App[None]):
         self.author = author
         self.jaeger = jaeger
         self.now = now
+        self._past: PastMesh | None = None
+        self._is_loading_past = False
         self.poller = MeshPoller(locate, self._publish, now)
 
     def _publish(self, state: DashboardState) -> None:
@@ -63,6 +67,38 @@ class Session(App[None]):
     def mesh_state(self) -> DashboardState:
         """The latest state of the mesh."""
         return self.poller.state
+
+    @property
+    def past(self) -> PastMesh | None:
+        """The moment that screens with a past show; None: the mesh as it is."""
+        return self._past
+
+    def shown_state(self, *, has_past: bool) -> DashboardState:
+        """What a screen shows: the mesh as it was, if a moment was chosen and the screen `has_past`."""
+        state = self.mesh_state
+        return as_of(state, self._past) if self._past and has_past else state
+
+    async def load_past(self, step: Step) -> None:
+        """Choose the moment that is a step away; nothing changes if it cannot be fetched."""
+        if self._is_loading_past:
+            return
+        self._is_loading_past = True
+        try:
+            time = next_time(self._past, step, self.now())
+            past = None
+            if time is not None:
+                past = await self.call(lambda client: client.moment(time))
+                if past is None:
+                    return
+            self.show_past(past)
+        finally:
+            self._is_loading_past = False
+
+    def show_past(self, past: PastMesh | None) -> None:
+        """Show a moment, or the mesh as it is."""
+        self._past = past
+        self._publish(self.mesh_state)
+        self.screen.refresh_bindings()
 
     @property
     def read_only(self) -> bool:

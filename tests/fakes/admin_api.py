@@ -26,6 +26,7 @@ from meshwright.control_plane.api.models.commands import LogPart, ProxyConfig, P
 from meshwright.control_plane.api.models.errors import ErrorInfo, ErrorResponse
 from meshwright.control_plane.api.models.events import Event, EventList
 from meshwright.control_plane.api.models.instances import InstanceList
+from meshwright.control_plane.api.models.moments import Moment, PastMesh, RecordedRange
 from meshwright.control_plane.api.models.policies import (
     ApplyResponse,
     DiffResponse,
@@ -57,7 +58,7 @@ class FakeAdminApi:
     """Serves `mesh`, which a test may replace at any moment.
 
     `requests` are the paths requested, `posted` the (path, body) of POST requests. `logs` is what the app of
-    each proxy has written.
+    each proxy has written, `moments` what is recorded of the past, the oldest first.
     """
 
     mesh: MeshFixture
@@ -65,6 +66,7 @@ class FakeAdminApi:
     requests: list[str] = field(default_factory=list)
     posted: list[tuple[str, Any]] = field(default_factory=list)
     delay: float = 0.0
+    moments: tuple[Moment, ...] = ()
     logs: dict[str, str] = field(default_factory=dict)
     tap_queues: list[asyncio.Queue[TapEvent | None]] = field(default_factory=list)
     event_queues: list[asyncio.Queue[Event | None]] = field(default_factory=list)
@@ -120,7 +122,7 @@ class FakeAdminApi:
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         parts = request.match_info["rest"].split("/")
-        message = self._list(parts, request) or self._detail(parts) or self._logs(parts, request)
+        message = self._list(parts, request) or self._detail(parts, request) or self._logs(parts, request)
         return _error(404, "not-found", "not found") if message is None else _response(message)
 
     def _list(self, parts: list[str], request: web.Request) -> ApiModel | None:
@@ -146,9 +148,11 @@ class FakeAdminApi:
                 return self._service_policies(name, request.query.get("from", ""))
         return None
 
-    def _detail(self, parts: list[str]) -> ApiModel | None:
+    def _detail(self, parts: list[str], request: web.Request) -> ApiModel | None:
         mesh = self.mesh
         match parts:
+            case ["moments"]:
+                return self._past(float(request.query["at"]))
             case ["refusals"]:
                 return RefusalList(refusals=mesh.refusals)
             case ["rollouts"]:
@@ -170,6 +174,22 @@ class FakeAdminApi:
                 edge = next((e for e in mesh.topology.edges if (e.from_, e.to) == (caller, callee)), None)
                 return edge and EdgeHistory(from_=caller, to=callee, step=STEP, points=_points(edge.rps))
         return None
+
+    def _past(self, at: float) -> PastMesh | None:
+        """The last moment until then, with the events until then."""
+        times = [moment.time for moment in self.moments if moment.time <= at]
+        if not times:
+            return None
+        index = len(times) - 1
+        before = times[index - 1] if index else 0.0
+        after = self.moments[index + 1].time if index + 1 < len(self.moments) else 0.0
+        oldest, newest = self.moments[0].time, self.moments[-1].time
+        return PastMesh(
+            at=at,
+            moment=self.moments[index],
+            recorded=RecordedRange(oldest=oldest, newest=newest, earlier=before, later=after),
+            events=tuple(event for event in self.mesh.events if event.time <= at),
+        )
 
     def _logs(self, parts: list[str], request: web.Request) -> ProxyLogs | None:
         """The app's log of a proxy, which `logs` has under the proxy's name, and an empty one of Envoy."""

@@ -76,8 +76,8 @@ class GraphView(ScrollView, can_focus=True):
         Binding("k", "move('up')", show=False),
         Binding("left", "move('left')", show=False),
         Binding("right", "move('right')", show=False),
-        Binding("tab,right_square_bracket", "link(1)", "edges", key_display="tab"),
-        Binding("shift+tab,left_square_bracket", "link(-1)", "previous edge", show=False),
+        Binding("tab", "link(1)", "edges", key_display="tab"),
+        Binding("shift+tab", "link(-1)", "previous edge", show=False),
         Binding("enter", "open", "open"),
     ]
 

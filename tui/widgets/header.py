@@ -15,6 +15,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Click
 
+from meshwright.control_plane.api.models.moments import PastMesh
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.problem_text import verdict_line
 from meshwright.tui.format import (
@@ -64,6 +65,7 @@ class StatusHeader(Vertical):
     def __init__(self, tab: TabName) -> None:
         super().__init__()
         self._tab = tab
+        self._state: DashboardState | None = None
 
     def compose(self) -> ComposeResult:
         """The three lines."""
@@ -90,10 +92,11 @@ class StatusHeader(Vertical):
             left += len(title)
 
     def _redraw(self) -> None:
-        self.show_state(session_of(self).mesh_state)
+        self.show_state(self._state or session_of(self).mesh_state)
 
     def show_state(self, state: DashboardState) -> None:
         """Show a state. Does nothing while the lines are being added or removed."""
+        self._state = state
         if len(self.query(StableStatic)) < LINE_COUNT:
             return
         session = session_of(self)
@@ -104,7 +107,8 @@ class StatusHeader(Vertical):
         tabs = with_read_only_mark(tabs, width, read_only=session.read_only)
         self.query_one("#tabs", StableStatic).set_text(tabs)
         verdict = verdict_text(state.status)
-        line = banner(state, now, width) or location_line(session.breadcrumbs(), verdict, width)
+        past = past_banner(session.past, now, width, is_shown=state.past is not None)
+        line = past or banner(state, now, width) or location_line(session.breadcrumbs(), verdict, width)
         self.query_one("#location", StableStatic).set_text(line)
 
 
@@ -115,7 +119,8 @@ def summary_line(state: DashboardState, now: float, width: int) -> Content:
         left.append((0, paint(f"rev {state.status.revision}")))
         if wave := wave_text(state.status):
             left.append((2, paint(wave, "partial")))
-        left.append((1, sync_status(state.status)))
+        if state.past is None:  # what had ACKed then is not recorded
+            left.append((1, sync_status(state.status)))
     right: list[RankedItem] = []
     if state.topology:
         totals = mesh_totals(state.topology)
@@ -130,10 +135,27 @@ def summary_line(state: DashboardState, now: float, width: int) -> Content:
 def _data_time(state: DashboardState, now: float) -> Content:
     if not state.updated_at:
         return paint("no data yet", "partial")
+    if state.past:
+        return paint(format_time(state.past.moment.time), "partial")
     age = now - state.updated_at
     if state.outage or age > STALE_AFTER:
         return paint(f"{format_time(state.updated_at)} stale", "bad")
     return paint(format_time(state.updated_at), "dim")
+
+
+def past_banner(past: PastMesh | None, now: float, width: int, *, is_shown: bool) -> Content | None:
+    """The third line while a moment of the past is chosen; None: there is none.
+
+    `is_shown`: whether the screen shows it. Otherwise it shows the mesh as it is.
+    """
+    if past is None:
+        return None
+    moment = f"{format_time(past.moment.time)}, {format_age(now - past.moment.time)} ago"
+    if not is_shown:
+        return paint(pad(f" ◷ no past here: this is now, not {moment} · n back to now", width), "dim")
+    verdict = verdict_line(past.moment.verdict.model_dump(), lambda seconds: format_time(seconds)[:-3])
+    text = f" ◷ {moment} · n now · {sanitize(verdict)}"
+    return Content.styled(pad(truncate(text, width), width), "bold $background on $warning")
 
 
 def wave_text(status: Status) -> str:

@@ -9,10 +9,14 @@ from textual.events import Click
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
+from meshwright.tui.session import session_of
 from meshwright.tui.theme import paint
 
 PINNED_ACTIONS = ("help", "quit")
 """Actions whose keys are dropped last."""
+
+PAST_ACTIONS = ("past('earlier')", "past('later')", "now")
+"""Those of which that is true as well while a moment of the past is on the screen."""
 
 
 class KeyHint(NamedTuple):
@@ -69,11 +73,12 @@ def key_hints(screen: Screen[object]) -> list[KeyHint]:
     """The active keys of a screen that have a description; pinned ones last."""
     if isinstance(screen.focused, Input):
         return [KeyHint("⏎", "apply", "enter"), KeyHint("Esc", "close", "escape")]
+    pinned_actions = PINNED_ACTIONS + (PAST_ACTIONS if session_of(screen).past else ())
     hints: dict[str, KeyHint] = {}
     for _, binding, enabled, _ in screen.active_bindings.values():
         if binding.show and enabled and binding.action not in hints:
             label = screen.app.get_key_display(binding)
-            pinned = binding.action in PINNED_ACTIONS
+            pinned = binding.action in pinned_actions
             hints[binding.action] = KeyHint(label, binding.description, binding.key, pinned)
     return sorted(hints.values(), key=lambda hint: hint.pinned)
 

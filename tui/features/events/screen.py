@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, get_args
 
 from textual import work
@@ -12,7 +13,8 @@ from textual.widgets import Static
 
 from meshwright.control_plane.api.models.events import Event, EventKind, Severity
 from meshwright.tui.features.events.table import EVENT_COLUMNS, contains_text, event_row, is_about
-from meshwright.tui.format import sanitize
+from meshwright.tui.format import format_time, sanitize
+from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.navigation import (
     EventsLocation,
     Location,
@@ -37,6 +39,7 @@ NO_MATCH = "no event matches: Esc shows all"
 class EventsScreen(MeshScreen):
     """The list. From its first display it receives events, also while another screen is current."""
 
+    HAS_PAST: ClassVar[bool] = True
     SEARCH_HINT: ClassVar[str] = "part of a name or of a message"
     HELP: ClassVar[str] = (
         "Policy changes, rejections by Envoy, circuit breakers, instances, certificates, as they occur. "
@@ -62,6 +65,7 @@ class EventsScreen(MeshScreen):
         self._min_severity = 0
         self._query = ""
         self._paused = False
+        self._moment = 0.0
 
     def compose_body(self) -> ComposeResult:
         """The filter, the list, and the selected event in full."""
@@ -88,15 +92,28 @@ class EventsScreen(MeshScreen):
     def _draw(self) -> None:
         if not self.is_mounted:
             return
-        matching = [event for event in self._events if self._matches(event)]
+        matching = [event for event in self._shown_events if self._matches(event)]
         table = self.query_one(Table)
         at_top = table.cursor == 0
-        table.empty = NO_MATCH if self._events else EMPTY
+        table.empty = NO_MATCH if self._shown_events else EMPTY
         table.set_rows([event_row(event) for event in matching])
         if at_top:
             table.action_end(0)
         self.query_one("#filter", Static).update(self._filter_summary(len(matching)))
         self._draw_detail(table.selected_key)
+
+    @property
+    def _shown_events(self) -> Sequence[Event]:
+        """What has been received, or the events until the moment that was chosen."""
+        past = self.mesh_state.past
+        return past.events if past else self._events
+
+    def refresh_data(self, state: DashboardState) -> None:
+        """Show the events of another moment; those that occur are drawn as they arrive."""
+        moment = state.past.moment.time if state.past else 0.0
+        if moment != self._moment:
+            self._moment = moment
+            self._draw()
 
     def _matches(self, event: Event) -> bool:
         return (
@@ -107,18 +124,22 @@ class EventsScreen(MeshScreen):
         )
 
     def _filter_summary(self, count: int) -> Content:
-        parts = [paint(f"{count} of {len(self._events)} events", "dim")]
+        parts = [paint(f"{count} of {len(self._shown_events)} events", "dim")]
         if self._subject:
             parts.append(paint(f"of {self._subject}", "accent"))
         if self._kind:
             parts.append(paint(f"kind {self._kind}", "accent"))
         if self._min_severity:
             parts.append(paint(f"{SEVERITIES[self._min_severity]} or worse", "accent"))
-        parts.append(paint("paused: space resumes", "partial") if self._paused else paint("live", "dim"))
+        if self._moment:
+            parts.append(paint(f"the last until {format_time(self._moment)}", "partial"))
+        else:
+            paused = paint("paused: space resumes", "partial")
+            parts.append(paused if self._paused else paint("live", "dim"))
         return Content("  ").join(parts)
 
     def _event(self, key: str) -> Event | None:
-        return next((event for event in self._events if event.id == key), None)
+        return next((event for event in self._shown_events if event.id == key), None)
 
     def _draw_detail(self, key: str) -> None:
         event = self._event(key)

@@ -33,6 +33,7 @@ class ServicesScreen(ListScreen[ServiceSummary]):
     NO_MATCH = "no service has such a name: Esc shows all"
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"services", "refusals"})
     SEARCH_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"instances"})
+    HAS_PAST: ClassVar[bool] = True
     SEARCH_HINT: ClassVar[str] = "part of a name, a state or label (version=v2); !word: without it"
     HELP: ClassVar[str] = (
         "All services and gateways with the traffic to them (for a gateway: from it) over the last 10 s, the "

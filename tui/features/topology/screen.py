@@ -57,6 +57,7 @@ class TopologyScreen(MeshScreen):
     """The graph. A location that names a node or an edge selects it."""
 
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"revisions"})
+    HAS_PAST: ClassVar[bool] = True
     SEARCH_HINT: ClassVar[str] = "part of a service's name"
     HELP: ClassVar[str] = (
         "Services and gateways, callers left of callees, over the last 10 s. ● healthy ◐ degraded ✖ "
@@ -168,12 +169,12 @@ class TopologyScreen(MeshScreen):
 
     def _panel_data(self) -> PanelData:
         state, details = self.mesh_state, self._details
-        if details.selection != self.graph.selected:
+        if details.selection != self.graph.selected or state.past:
             details = SelectionDetails()
         data = PanelData(
             policies=details.policies,
             revisions=state.revisions or (),
-            now=self.session.now(),
+            now=state.past.moment.time if state.past else self.session.now(),
             history=details.history,
         )
         return replace(data, thresholds=state.topology.thresholds) if state.topology else data
@@ -224,7 +225,7 @@ class TopologyScreen(MeshScreen):
     async def load(self) -> None:
         """Fetch the history and the policies of the selection."""
         selection, link = self.graph.selected, self.selected_link
-        if not self.is_current or not selection.node:
+        if not self.is_current or not selection.node or self.mesh_state.past:
             return
         service, caller = self.selected_service, link[0] if link else ""
         history = await self._fetch_history(service, link)

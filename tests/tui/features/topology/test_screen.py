@@ -95,7 +95,7 @@ async def test_tab_cycles_through_the_edges_of_a_node() -> None:
         ):
             await pilot.press("tab")
             await wait_for_selection(pilot, GraphSelection("orders", link))
-        await pilot.press("left_square_bracket")
+        await pilot.press("shift+tab")
         await wait_for_selection(pilot, GraphSelection("orders", ("orders", "catalog")))
         await pilot.press("escape")
         await wait_for_selection(pilot, GraphSelection("orders"))
