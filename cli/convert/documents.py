@@ -18,7 +18,7 @@ Document: TypeAlias = dict[str, Any]
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 OWN_API = "meshwright.io/v1"
 
-MESH_TARGET: Document = {"kind": "Mesh"}
+WHOLE_MESH: Document = {"kind": "Mesh"}
 
 
 @dataclass(slots=True)

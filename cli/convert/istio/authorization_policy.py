@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from meshwright.cli.convert.documents import MESH_TARGET, Document
+from meshwright.cli.convert.documents import WHOLE_MESH, Document
 from meshwright.cli.convert.istio.authorization_conditions import (
     Alternatives,
     Rule,
@@ -63,7 +63,7 @@ def _rules(
 ) -> list[Document]:
     """The rules; none if an allow rule for one of several namespaces would be one for all services."""
     sources = spec.items("rules") if spec else []
-    if targets == [MESH_TARGET] and len(scope.namespaces) > 1 and action == "allow":
+    if targets == [WHOLE_MESH] and len(scope.namespaces) > 1 and action == "allow":
         document.problem(
             "AuthorizationPolicy is for one of several namespaces, and a mesh has one: its rules are left "
             "out, so that every service needs an Authorization that allows its callers",
@@ -83,7 +83,7 @@ def _closed(action: str, targets: list[Document]) -> Document:
         return {"rules": [{**EVERYBODY, "action": "audit"}]}
     if action == "deny":
         return {"rules": [EVERYBODY]}
-    return {"default": "deny"} if targets == [MESH_TARGET] else {"rules": [NOBODY]}
+    return {"default": "deny"} if targets == [WHOLE_MESH] else {"rules": [NOBODY]}
 
 
 def _rule(rule: Rule) -> list[Document]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from meshwright.cli.convert.documents import MESH_TARGET, Document
+from meshwright.cli.convert.documents import WHOLE_MESH, Document
 from meshwright.cli.convert.istio.scope import Scope, service_name
 from meshwright.cli.convert.istio.targets import read_targets
 from meshwright.cli.convert.reading import Value
@@ -20,7 +20,7 @@ def convert_request_authentication(document: Value, name: str, scope: Scope) -> 
     rules = spec.items("jwtRules") if spec else []
     if targets is None or not rules:
         return
-    if targets == [MESH_TARGET]:
+    if targets == [WHOLE_MESH]:
         document.problem(
             "RequestAuthentication is for every workload, and a JWTAuthentication for services and gateways: "
             "it is not converted, and no claim is known"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshwright.cli.convert.documents import MESH_TARGET, Document, service_target
+from meshwright.cli.convert.documents import WHOLE_MESH, Document, service_target
 from meshwright.cli.convert.reading import Value
 
 SERVICE_LABELS = ("app", "app.kubernetes.io/name", "service.istio.io/canonical-name")
@@ -22,7 +22,7 @@ def read_targets(document: Value, spec: Value | None) -> list[Document] | None:
     selector = spec.get("selector") if spec else None
     labels = selector.mapping("matchLabels") if selector else {}
     if selector is None or not labels:
-        return [MESH_TARGET]
+        return [WHOLE_MESH]
     names = {labels[key].string() for key in SERVICE_LABELS if key in labels}
     if len(labels) == 1 and len(names) == 1:
         return service_target(names.pop())

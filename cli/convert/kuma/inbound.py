@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshwright.cli.convert.documents import MESH_TARGET, Document, Documents
+from meshwright.cli.convert.documents import WHOLE_MESH, Document, Documents
 from meshwright.cli.convert.durations import read_duration
 from meshwright.cli.convert.kuma.targets import called, clients, outbound, share
 from meshwright.cli.convert.reading import Value
@@ -15,7 +15,7 @@ _REFUSE_ALL: Document = {"action": "deny"}
 
 def convert_traffic_permission(spec: Value, name: str, documents: Documents) -> None:
     """Add an Authorization. Without a permission Kuma refuses, so the mesh does so, too."""
-    documents.add_once(spec, "Authorization", CLOSED, {"targetRefs": [MESH_TARGET], "default": "deny"})
+    documents.add_once(spec, "Authorization", CLOSED, {"targetRefs": [WHOLE_MESH], "default": "deny"})
     targets = called(spec)
     if targets is None:
         return
@@ -35,7 +35,7 @@ def _permissions(spec: Value, targets: list[Document]) -> list[Document]:
         if action not in ("allow", "allowwithshadowdeny", "deny"):
             (default or entry).problem("has no action that is known: nothing is allowed by it")
         elif action == "deny":
-            refuses_others |= callers == [] and targets != [MESH_TARGET]
+            refuses_others |= callers == [] and targets != [WHOLE_MESH]
             rules += _refusals(entry, callers, targets)
         elif callers is not None:
             allowed += callers
@@ -53,7 +53,7 @@ def _refusals(entry: Value, callers: list[str] | None, targets: list[Document]) 
     if callers is None:
         entry.note("refuses every call here, since its callers cannot be named")
         return [_REFUSE_ALL]
-    if not callers and targets == [MESH_TARGET]:
+    if not callers and targets == [WHOLE_MESH]:
         entry.note("is what happens to every call without a permission")
     return _rules(callers, ["deny"]) if callers else []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from meshwright.cli.convert.documents import MESH_TARGET, Document, Documents
+from meshwright.cli.convert.documents import WHOLE_MESH, Document, Documents
 from meshwright.cli.convert.reading import Value
 
 SERVICE_LABELS = ("kuma.io/service", "kuma.io/display-name", "app", "k8s-app")
@@ -76,7 +76,7 @@ def outbound(spec: Value, name: str) -> Iterator[tuple[str, Value, Document]]:
 def _destination(ref: Value) -> Document | None:
     kind = ref.text("kind")
     if kind == "Mesh":
-        return MESH_TARGET
+        return WHOLE_MESH
     if kind == "MeshHTTPRoute":
         return {"kind": "HTTPRoute", "name": ref.text("name")}
     if kind not in ("MeshService", "MeshExternalService"):
@@ -94,7 +94,7 @@ def called(spec: Value) -> list[Document] | None:
     if services is None:
         spec.skip()
         return None
-    return [{"kind": "Service", "name": service} for service in services] or [MESH_TARGET]
+    return [{"kind": "Service", "name": service} for service in services] or [WHOLE_MESH]
 
 
 def backend_ref(ref: Value, documents: Documents) -> Document | None:
