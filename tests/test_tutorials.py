@@ -23,10 +23,10 @@ import pytest
 from tests.envoy.harness import ROOT, settings
 from tests.fakes.ports import free_port
 
-PAGES = ("first-app", "canary", "find-a-failure", "tls", "join-a-machine")
+PAGES = ("first-app", "canary", "find-a-failure", "tls", "consul", "join-a-machine")
 """In the order in which they build on each other."""
 
-PORTS = ("8080", "8443", "8000", "9090", "15001", "15006", "15020", "15080")
+PORTS = ("8080", "8443", "8000", "8500", "8600", "9090", "9500", "15001", "15006", "15020", "15080")
 """Ports that the pages name, and others might use on this machine."""
 
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
