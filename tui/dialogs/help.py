@@ -19,10 +19,9 @@ GLOBAL_KEYS = (
     ("1 – 6", "the six tabs; again: back to the first screen of the tab"),
     ("/", "search in this screen, Esc ends it; Tab: next pane"),
     (":", "go to a service, sidecar, policy, revision or trace"),
-    ("[ ] { }", "the mesh as it was: 10 s, or 5 min with { and }; n or Esc: now"),
+    ("[ ] { }", "the mesh as it was, by 10 s or 5 min; n: now"),
     ("ctrl+p", "all commands and themes"),
-    ("Esc", "back"),
-    ("q", "quit"),
+    ("Esc, q", "back; quit"),
 )
 UNLISTED_KEYS = frozenset({"tab", "shift+tab", "ctrl+c", "super+c", "slash"})
 """Keys that need no explanation, or have one in `GLOBAL_KEYS`."""
