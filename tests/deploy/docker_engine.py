@@ -8,7 +8,7 @@ import signal
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from tests.fakes.ports import free_port
 from tests.services.ingress import authorization
 
 SIDECAR_FILE = "deploy/compose/sidecar.yml"
+WATCH_FILE = "deploy/compose/watch.yml"
 
 PORTS = ("INGRESS", "ADMIN", "PROMETHEUS", "ALERTMANAGER", "GRAFANA", "JAEGER")
 
@@ -59,11 +60,12 @@ class DockerEngine:
 
 @dataclass(frozen=True)
 class Stack:
-    """docker-compose.yml as a project of its own, on free ports."""
+    """docker-compose.yml of `folder` as a project of its own, on free ports."""
 
     engine: DockerEngine
     name: str
     ports: Mapping[str, int]
+    folder: Path = ROOT
 
     @property
     def environment(self) -> dict[str, str]:
@@ -79,7 +81,7 @@ class Stack:
         """A docker command that may fail."""
         return subprocess.run(
             self.command(*argv),
-            cwd=ROOT,
+            cwd=self.folder,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -103,13 +105,29 @@ class Stack:
             print(self.docker("compose", *options, "logs", "--tail", "20"))  # noqa: T201
             raise
 
+    @contextmanager
+    def watching(self, services: Sequence[str], log: Path) -> Iterator[None]:
+        """`docker compose watch` of some services, with its output in `log`; from when it watches."""
+        files = ("-f", "docker-compose.yml", "-f", WATCH_FILE)
+        argv = self.command("compose", *files, "watch", *services)
+        with log.open("wb") as output:
+            watch = subprocess.Popen(
+                argv, cwd=self.folder, env=self.environment, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            until(lambda: "Watch enabled" in log.read_text(), f"it watches: {log}", 900, 1.0)
+            yield
+        finally:
+            watch.send_signal(signal.SIGINT)
+            watch.wait(120)
+
     def mesh(self, *argv: str) -> str:
         """The output of a mesh command in the first control plane's container."""
         return self.compose("exec", "-T", "control-plane-1", "mesh", *argv)
 
-    def containers(self) -> frozenset[str]:
-        """The ids of all running containers."""
-        return frozenset(self.compose("ps", "-q", "--no-trunc").split())
+    def containers(self, *services: str) -> frozenset[str]:
+        """The ids of the running containers of some services, or of all."""
+        return frozenset(self.compose("ps", "-q", "--no-trunc", *services).split())
 
     def main_process(self, service: str) -> int:
         """The process below the container's init, as this host numbers it."""

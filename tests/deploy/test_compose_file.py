@@ -25,11 +25,29 @@ LIST_SYNTAX = re.compile(r"""["',]|\n *- """)
 MODULE = re.compile(r"\bpython +(?P<safe>-P +)?-m +(?P<module>[\w.]+)")
 
 
-def test_file_is_valid_by_the_compose_specification() -> None:
+def test_files_are_valid_by_the_compose_specification() -> None:
     check = [str(Path(sys.executable).parent / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
-    argv = [*check, str(ROOT / "docker-compose.yml")]
+    files = ("docker-compose.yml", "deploy/compose/watch.yml")
+    argv = [*check, *(str(ROOT / file) for file in files)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_watched_services_are_those_of_the_application() -> None:
+    """Each by its own folder and by what all share, into an image of its own."""
+    watched = compose_file.read(ROOT / "deploy/compose/watch.yml")["services"]
+    services = compose_file.read(ROOT / "docker-compose.yml")["services"]
+    ours = {name for name in services if "meshwright.services." in str(services[name].get("command"))}
+    assert watched.keys() == ours
+    folders, shared = set(), set()
+    for name, service in watched.items():
+        folder, *others = (rule["path"] for rule in service["develop"]["watch"])
+        module = str(services[name]["command"][-1]).rpartition(".")[2]
+        assert (service["image"], folder) == (f"meshwright-{name}", f"services/{module}")
+        folders.add(folder)
+        shared.add(frozenset(others))
+    packages = {f"services/{file.parent.name}" for file in (ROOT / "services").glob("*/__init__.py")}
+    assert shared == {frozenset(packages - folders)}
 
 
 def test_every_reference_resolves() -> None:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.deploy.docker_engine import SIDECAR_FILE, DockerEngine, Stack, new_stack, running_engine
-from tests.envoy.harness import until
+from tests.envoy.harness import ROOT, until
 from tests.tui.terminal import dashboard_exit_code
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
@@ -180,6 +182,30 @@ def test_either_half_of_a_pair_may_restart(stack: Stack) -> None:
     stack.wait_until_healthy("trading")
     stack.compose("up", "-d", "--remove-orphans", "--wait")
     stack.wait_until_healthy("trading")
+
+
+def test_changed_source_replaces_its_service(stack: Stack, tmp_path: Path) -> None:
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "site", "dist")
+    shutil.copytree(ROOT, tmp_path / "copy", ignore=ignored)
+    shutil.copy(ROOT / ".dockerignore", tmp_path / "copy")
+    copy = replace(stack, folder=tmp_path / "copy")
+    with copy.watching(["orders"], tmp_path / "watch.log"):
+        others = copy.containers() - copy.containers("orders")
+        (copy.folder / "services/orders/changed.py").write_text("")
+        check = (
+            "compose",
+            "exec",
+            "-T",
+            "orders",
+            "python",
+            "-c",
+            "import meshwright.services.orders.changed",
+        )
+        until(lambda: copy.attempt(*check).returncode == 0, "the container has the change", 600, 2.0)
+        copy.wait_until_orders_succeed()
+        assert copy.containers() - copy.containers("orders") == others
+    stack.compose("up", "-d", "--wait")
+    stack.wait_until_orders_succeed()
 
 
 def test_down_with_volumes_starts_over(stack: Stack) -> None:
