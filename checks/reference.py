@@ -156,6 +156,11 @@ def _ports() -> Iterator[Sequence[str]]:
         "`--outbound-port`, `--inbound-port`, `--ready-port`",
     )
     yield (
+        "8500, 8600",
+        "Consul's HTTP API and DNS of `mesh consul`, on loopback",
+        "`--http-port`, `--dns-port`",
+    )
+    yield (
         f"{FIRST_PORT}-{LAST_PORT}",
         "each sidecar's outbound, inbound and ready port, and apps with port 0; allocated once per instance",
         "",

@@ -100,9 +100,7 @@ def check(
 def matrix(
     services: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[SERVICE]...", parser=name_parser("service"), help="Only these called services."
-        ),
+        typer.Argument(metavar="SERVICE", parser=name_parser("service"), help="Only these called services."),
     ] = None,
     output: OutputOption = Output.table,
     state: StateOption = None,

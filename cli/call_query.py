@@ -9,8 +9,8 @@ import typer
 
 from meshwright.control_plane.errors import InputError
 
-Method = Annotated[str, typer.Argument(metavar="[METHOD]", help="The HTTP method.")]
-Path = Annotated[str, typer.Argument(metavar="[PATH]", help="The path.")]
+Method = Annotated[str, typer.Argument(metavar="METHOD", help="The HTTP method.")]
+Path = Annotated[str, typer.Argument(metavar="PATH", help="The path.")]
 Caller = Annotated[
     str, typer.Option("--from", metavar="NAME", help="The calling service or gateway. [default: none]")
 ]

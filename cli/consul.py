@@ -32,10 +32,14 @@ FILE = "consul-services.json"
 TOKEN_LIMIT = 1024
 
 HttpPortOption = Annotated[
-    int, typer.Option("--http-port", min=0, max=65535, help="Port of Consul's HTTP API. 0: none.")
+    int,
+    typer.Option("--http-port", metavar="PORT", min=0, max=65535, help="Port of Consul's HTTP API. 0: none."),
 ]
 DnsPortOption = Annotated[
-    int, typer.Option("--dns-port", min=0, max=65535, help="Port of Consul's DNS, UDP and TCP. 0: none.")
+    int,
+    typer.Option(
+        "--dns-port", metavar="PORT", min=0, max=65535, help="Port of Consul's DNS, UDP and TCP. 0: none."
+    ),
 ]
 DomainOption = Annotated[
     list[str],
@@ -78,7 +82,7 @@ def consul(
     Example:
       mesh consul
       mesh consul --acl-token-file consul.token --domain service.consul
-      curl -X PUT -d '{"Name": "orders", "Port": 8000}' http://127.0.0.1:8500/v1/agent/service/register
+      curl http://127.0.0.1:8500/v1/catalog/services
       dig @127.0.0.1 -p 8600 orders.service.consul SRV
     """
     silence_grpc()
@@ -95,7 +99,7 @@ def consul(
     )
     remove_abandoned_instances(settings.state)
     folder = private_folder(settings.state / INSTANCES_FOLDER / NAME)
-    lock = StateLock(folder, "`mesh consul`", "stop it, or choose another --state")
+    lock = StateLock(folder, "`mesh consul`", "a state directory has one: stop it")
     log_to(sys.stderr)
     try:
         asyncio.run(_serve(agent_config(settings, folder, local_addresses(settings)), registry, state))
