@@ -65,7 +65,7 @@ class Stack:
     engine: DockerEngine
     name: str
     ports: Mapping[str, int]
-    folder: Path = ROOT
+    folder: Path
 
     @property
     def environment(self) -> dict[str, str]:
@@ -185,9 +185,9 @@ def running_engine(suite: str) -> Iterator[DockerEngine]:
 
 
 @contextmanager
-def new_stack(engine: DockerEngine) -> Iterator[Stack]:
-    """An empty project, removed at the end with its volumes."""
-    stack = Stack(engine, f"mesh-{uuid4().hex[:8]}", {name: free_port() for name in PORTS})
+def new_stack(engine: DockerEngine, folder: Path) -> Iterator[Stack]:
+    """An empty project in a copy of the repository, removed at the end with its volumes."""
+    stack = Stack(engine, f"mesh-{uuid4().hex[:8]}", {name: free_port() for name in PORTS}, folder)
     try:
         yield stack
     finally:

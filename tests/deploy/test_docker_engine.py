@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,9 +30,15 @@ def engine(request: pytest.FixtureRequest) -> Iterator[DockerEngine]:
 
 
 @pytest.fixture(scope="module")
-def stack(engine: DockerEngine) -> Iterator[Stack]:
-    """A project that has started by the documented command, on an engine without the image."""
-    with new_stack(engine) as stack:
+def stack(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A project that has started by the documented command, on an engine without the image.
+
+    It is started in a copy of the repository, whose sources a test may change.
+    """
+    copy = tmp_path_factory.mktemp("engine") / "copy"
+    ignored = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "node_modules", "site")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    with new_stack(engine, copy) as stack:
         stack.docker("image", "rm", "--force", "meshwright")
         stack.compose("up", "--build", "-d", "--wait", within=1200)
         yield stack
@@ -185,25 +190,14 @@ def test_either_half_of_a_pair_may_restart(stack: Stack) -> None:
 
 
 def test_changed_source_replaces_its_service(stack: Stack, tmp_path: Path) -> None:
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "site", "dist")
-    shutil.copytree(ROOT, tmp_path / "copy", ignore=ignored)
-    shutil.copy(ROOT / ".dockerignore", tmp_path / "copy")
-    copy = replace(stack, folder=tmp_path / "copy")
-    with copy.watching(["orders"], tmp_path / "watch.log"):
-        others = copy.containers() - copy.containers("orders")
-        (copy.folder / "services/orders/changed.py").write_text("")
-        check = (
-            "compose",
-            "exec",
-            "-T",
-            "orders",
-            "python",
-            "-c",
-            "import meshwright.services.orders.changed",
-        )
-        until(lambda: copy.attempt(*check).returncode == 0, "the container has the change", 600, 2.0)
-        copy.wait_until_orders_succeed()
-        assert copy.containers() - copy.containers("orders") == others
+    with stack.watching(["orders"], tmp_path / "watch.log"):
+        others = stack.containers() - stack.containers("orders")
+        (stack.folder / "services/orders/changed.py").write_text("")
+        imports = ("python", "-c", "import meshwright.services.orders.changed")
+        check = ("compose", "exec", "-T", "orders", *imports)
+        until(lambda: stack.attempt(*check).returncode == 0, "the container has the change", 600, 2.0)
+        stack.wait_until_orders_succeed()
+        assert stack.containers() - stack.containers("orders") == others
     stack.compose("up", "-d", "--wait")
     stack.wait_until_orders_succeed()
 
