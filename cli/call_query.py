@@ -1,4 +1,4 @@
-"""A call that is asked about and not made: the options that describe it, for all commands that ask."""
+"""The options that describe a call, of commands that judge it without making it."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def check_allowed(applied: Sequence[RevisionDocument], denied: Mapping[str, str]
 
 
 def check_gateway_names(applied: Sequence[RevisionDocument], services: Container[str]) -> None:
-    """Raise DocumentsError if a Gateway has the name of a service: neither could be told from the other."""
+    """Raise DocumentsError if a Gateway has the name of a service: the two would be indistinguishable."""
     problems = []
     for number, document in enumerate(applied, 1):
         kind, name = document.key

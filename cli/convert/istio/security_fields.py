@@ -89,7 +89,7 @@ REQUEST_AUTHENTICATION = KindFields(
         {
             "outputPayloadToHeader": "single claims become headers: see `claimHeaders`",
             "timeout": "keys are fetched before they are needed",
-            "spaceDelimitedClaims": "the words of `scope` and `scp` are told apart, and no others",
+            "spaceDelimitedClaims": "only `scope` and `scp` are split into words",
         },
     ),
 )
