@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from meshwright.cli import call_query
 from meshwright.cli.authz_check import LEVELS, check_lines, probe_lines
+from meshwright.cli.call_query import CallQuery, Probe
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.http import call_api
+from meshwright.cli.join.option_groups import option_group
 from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import SIGNS, colorize, echo, print_data, print_table, sanitize
 from meshwright.cli.resource_names import name_parser
@@ -40,19 +41,11 @@ def authz() -> None:
 
 
 @app.command(cls=MeshCommand)
+@option_group("query", CallQuery)
 def check(
-    method: call_query.Method = "GET",
-    path: call_query.Path = "/",
+    query: CallQuery,
     *,
-    caller: call_query.Caller = "",
-    service: call_query.Called = "",
-    gateway: call_query.Gateway = "",
-    port: call_query.PortName = "",
-    host: call_query.Host = "",
-    headers: call_query.Headers = None,
-    claims: call_query.Claims = None,
-    address: call_query.Address = "127.0.0.1",
-    probe: call_query.Probe = False,
+    probe: Probe = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
@@ -69,23 +62,11 @@ def check(
       mesh authz check --from orders --to inventory --probe POST /reservations
       mesh authz check --gateway ingress --host shop.example.com GET /admin --claim role=admin
     """
-    method, path = call_query.request_line(method, path)
-    query = {
-        "caller": caller,
-        "service": service,
-        "gateway": gateway,
-        "address": address,
-        "method": method,
-        "path": path,
-        "host": host,
-        "port": port,
-        "headers": call_query.headers_of(headers),
-        "claims": call_query.claims_of(claims),
-    }
-    result = call_api(calls.probe_access(query) if probe else calls.check_access(query), state)
+    fields = query.fields()
+    result = call_api(calls.probe_access(fields) if probe else calls.check_access(fields), state)
     verdict = result["check"] if probe else result
     if output is Output.table:
-        lines = list(check_lines(verdict, caller or "anybody", service or gateway))
+        lines = list(check_lines(verdict, query.caller or "anybody", query.service or query.gateway))
         if probe:
             lines += probe_lines("allowed" if verdict["allowed"] else "denied", result["verdicts"])
         for line in lines:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from meshwright.cli import call_query
 from meshwright.cli.authz_check import probe_lines
+from meshwright.cli.call_query import CallQuery, Probe
 from meshwright.cli.http import call_api
+from meshwright.cli.join.option_groups import option_group
 from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import colorize, echo, print_data, sanitize
 from meshwright.control_plane.api import calls
@@ -16,19 +17,11 @@ DISAGREES = 1
 """The exit code if a sidecar does something else than is explained."""
 
 
+@option_group("query", CallQuery)
 def explain(
-    method: call_query.Method = "GET",
-    path: call_query.Path = "/",
+    query: CallQuery,
     *,
-    caller: call_query.Caller = "",
-    service: call_query.Called = "",
-    gateway: call_query.Gateway = "",
-    port: call_query.PortName = "",
-    host: call_query.Host = "",
-    headers: call_query.Headers = None,
-    claims: call_query.Claims = None,
-    address: call_query.Address = "127.0.0.1",
-    probe: call_query.Probe = False,
+    probe: Probe = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
@@ -46,20 +39,8 @@ def explain(
       mesh explain --from storefront --to orders GET /api/orders/7 -H 'x-user: a'
       mesh explain --gateway ingress --host shop.example.com POST /cart --claim role=customer
     """
-    method, path = call_query.request_line(method, path)
-    query = {
-        "caller": caller,
-        "service": service,
-        "gateway": gateway,
-        "address": address,
-        "method": method,
-        "path": path,
-        "host": host,
-        "port": port,
-        "headers": call_query.headers_of(headers),
-        "claims": call_query.claims_of(claims),
-    }
-    result = call_api(calls.probe_explained(query) if probe else calls.explain_call(query), state)
+    fields = query.fields()
+    result = call_api(calls.probe_explained(fields) if probe else calls.explain_call(fields), state)
     if output is Output.table:
         lines = list(call_lines(result["explanation"] if probe else result))
         if probe:
