@@ -27,6 +27,7 @@ from meshwright.control_plane.api.yaml.dump import dump_yaml
 from meshwright.control_plane.api.yaml.parser import YamlNode, parse_yaml
 from meshwright.control_plane.policies.loader import load
 from tests.cli.conftest import RunMesh
+from tests.cli.convert.mistakes import MISTAKES, check_mistake
 
 EXAMPLES = Path(__file__).parent / "istio"
 COMPLETE = ("routing", "gateways", "destinations", "security")
@@ -121,19 +122,6 @@ def test_every_unsupported_field_is_named_at_its_position(kind: str, path: str) 
 DOCUMENTS = [
     node.value for path in sorted(EXAMPLES.glob("*.yaml")) for node in parse_yaml(path.read_text())[0]
 ]
-MISTAKES: list[Any] = [
-    "", "x", "*", "5s", "(", "%", "A B", "99999999999h", "²", 0, -1, 1.5, 10**17, float("inf"), True,
-    [], {}, ["x"], [None], [[]], {"a": "b"}, {"exact": 1}, None,
-]  # fmt: skip
-
-
-def places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every entry of every mapping and list in a value: the container and the key."""
-    for key in (
-        list(value) if isinstance(value, dict) else range(len(value) if isinstance(value, list) else 0)
-    ):
-        yield value, key
-        yield from places(value[key])
 
 
 @given(st.integers(0, len(DOCUMENTS) - 1), st.integers(0, 10_000), st.sampled_from(MISTAKES))
@@ -141,12 +129,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 def test_a_mistake_anywhere_crashes_nothing_and_makes_no_invalid_document(
     number: int, place: int, mistake: Any
 ) -> None:
-    document = copy.deepcopy(DOCUMENTS[number])
-    every = list(places(document))
-    container, key = every[place % len(every)]
-    container[key] = mistake
-    documents = convert([("a.yaml", dump_yaml([document]))]).documents
-    assert not documents or load(dump_yaml(documents).encode(), "converted.yaml").problems == ()
+    check_mistake(convert, DOCUMENTS[number], place, mistake)
 
 
 def test_table_is_in_the_documentation() -> None:

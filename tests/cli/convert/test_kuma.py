@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from meshwright.cli.convert.reading import schema_path
 from meshwright.control_plane.api.yaml.dump import dump_yaml
 from meshwright.control_plane.api.yaml.parser import Position, YamlNode, parse_yaml
 from meshwright.control_plane.policies.loader import load
-from tests.cli.convert.test_istio import MISTAKES, places
+from tests.cli.convert.mistakes import MISTAKES, check_mistake
 
 EXAMPLES = Path(__file__).parent / "kuma"
 
@@ -85,12 +84,7 @@ DOCUMENTS = [
 def test_a_mistake_anywhere_crashes_nothing_and_makes_no_invalid_document(
     number: int, place: int, mistake: Any
 ) -> None:
-    document = copy.deepcopy(DOCUMENTS[number])
-    every = list(places(document))
-    container, key = every[place % len(every)]
-    container[key] = mistake
-    documents = convert([("a.yaml", dump_yaml([document]))]).documents
-    assert not documents or load(dump_yaml(documents).encode(), "converted.yaml").problems == ()
+    check_mistake(convert, DOCUMENTS[number], place, mistake)
 
 
 def test_table_is_in_the_documentation() -> None:

@@ -1,0 +1,38 @@
+"""Mistakes made anywhere in documents to convert: they crash nothing and make no invalid document."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from meshwright.cli.convert.conversion import Conversion
+from meshwright.control_plane.api.yaml.dump import dump_yaml
+from meshwright.control_plane.policies.loader import load
+
+MISTAKES: list[Any] = [
+    "", "x", "*", "5s", "(", "%", "A B", "99999999999h", "²", 0, -1, 1.5, 10**17, float("inf"), True,
+    [], {}, ["x"], [None], [[]], {"a": "b"}, {"exact": 1}, None,
+]  # fmt: skip
+
+
+Convert = Callable[[Iterable[tuple[str, str]]], Conversion]
+
+
+def check_mistake(convert: Convert, document: Any, place: int, mistake: Any) -> None:
+    """Put a mistake at one place of a document, counted around, and convert it."""
+    document = copy.deepcopy(document)
+    every = list(_places(document))
+    container, key = every[place % len(every)]
+    container[key] = mistake
+    documents = convert([("a.yaml", dump_yaml([document]))]).documents
+    assert not documents or load(dump_yaml(documents).encode(), "converted.yaml").problems == ()
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every entry of every mapping and list in a value: the container and the key."""
+    for key in (
+        list(value) if isinstance(value, dict) else range(len(value) if isinstance(value, list) else 0)
+    ):
+        yield value, key
+        yield from _places(value[key])
