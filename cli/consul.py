@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meshwright.cli.agent_config import agent_config
 from meshwright.cli.errors import CommandError
 from meshwright.cli.join.grpc_log import silence_grpc
 from meshwright.cli.join.options import AdvertiseOption, BindOption
-from meshwright.cli.join.setup import JoinTarget, agent_config, join_settings, local_addresses
+from meshwright.cli.join.setup import JoinTarget, join_settings, local_addresses
 from meshwright.cli.options import StateOption, author
 from meshwright.cli.state_lock import INSTANCES_FOLDER, StateLock, remove_abandoned_instances
 from meshwright.cli.token import AGENT_TOKEN_TTL

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from meshwright.cli.agent_config import agent_config
 from meshwright.cli.application import GatewayEntry
 from meshwright.cli.documents import load_documents
 from meshwright.cli.errors import CommandError
@@ -31,11 +32,10 @@ from meshwright.control_plane.api.calls import SourcedDocument
 from meshwright.control_plane.api.private_files import private_folder, read_private
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings
-from meshwright.control_plane.envoy_binary import envoy_binary
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.store import embedded
 from meshwright.sidecar.child_process import Program
-from meshwright.sidecar.config import AgentConfig, Workload, load_config
+from meshwright.sidecar.config import Workload, load_config
 from meshwright.sidecar.files import write_private
 from meshwright.sidecar.orphans import find_orphans
 from meshwright.sidecar.status import AgentStatus
@@ -175,19 +175,7 @@ class MeshLauncher:
             private_folder(self._state / name)
         items = plan.workloads
         await asyncio.to_thread(write_join_tokens, items, self._state)
-        config = AgentConfig(
-            addresses=addresses,
-            state=self._state,
-            envoy=envoy_binary(),
-            bind=settings.bind,
-            advertise=settings.advertise,
-            trust_domain=settings.trust_domain,
-            otlp=os.environ.get("MESH_OTLP", ""),
-            proxy_credential=settings.proxy_credential == "on",
-            drain_delay=settings.drain_delay,
-            certificates=settings.certificate_folder,
-            workloads=items,
-        )
+        config = agent_config(settings, self._state, addresses, *items)
         path = self._state / AGENT_CONFIG_FILE
         write_private(path, config.model_dump_json(indent=1))
         self._start("agent", module_command("sidecar", "--config", str(path)), AGENT_GRACE)

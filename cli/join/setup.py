@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
+from meshwright.cli.agent_config import agent_config
 from meshwright.cli.join.waiting import JOIN_TIMEOUT, call_when_available
 from meshwright.cli.options import author
 from meshwright.cli.state_lock import INSTANCES_FOLDER, StateLock, remove_abandoned_instances
@@ -25,7 +26,6 @@ from meshwright.control_plane.api.hosts import valid_host
 from meshwright.control_plane.api.private_files import private_folder, read_named, read_private
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings, read_settings
-from meshwright.control_plane.envoy_binary import envoy_binary
 from meshwright.control_plane.errors import InputError
 from meshwright.sidecar.config import AgentConfig, Workload
 from meshwright.sidecar.files import write_private
@@ -74,25 +74,6 @@ def join_mesh(
     finally:
         lock.release()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def agent_config(
-    settings: Settings, folder: Path, addresses: MeshAddresses, *workloads: Workload
-) -> AgentConfig:
-    """The configuration of an agent with its files in `folder`."""
-    return AgentConfig(
-        addresses=addresses,
-        state=folder,
-        envoy=envoy_binary(),
-        bind=settings.bind,
-        advertise=settings.advertise,
-        trust_domain=addresses.trust_domain,
-        otlp=os.environ.get("MESH_OTLP", ""),
-        proxy_credential=settings.proxy_credential == "on",
-        drain_delay=settings.drain_delay,
-        certificates=settings.certificate_folder,
-        workloads=workloads,
-    )
 
 
 def join_settings(target: JoinTarget, state: Path | None) -> Settings:
