@@ -29,6 +29,7 @@ def client(plane: ControlPlaneProcess, admin: Api) -> Iterator[redis.Redis]:
             "spec": {"targetRefs": [{"kind": "Service", "name": "orders"}], "attempts": attempts},
         }
         assert admin.request("POST", "/apply", {"documents": [{"document": document}]}).status_code == 200
+    until(lambda: admin.get("/status")["revision"] == 2, "the second revision is served")
     located = embedded.locate(state(plane))
     client = redis.Redis.from_url(located.url, password=located.password(), decode_responses=True)
     yield client
