@@ -99,7 +99,10 @@ def rollback(
     revision: Annotated[
         int | None,
         typer.Argument(
-            metavar="REV", min=1, max=2**53, help="Number of a revision. [default: undo the last change]"
+            metavar="REV",
+            min=0,
+            max=2**53,
+            help="Number of a revision; 0 has no policies. [default: undo the last change]",
         ),
     ] = None,
     *,
@@ -140,7 +143,10 @@ def _last_two(state: Path | None) -> tuple[int, int]:
     """
     revisions = call_api(calls.history(2), state)["revisions"]
     if len(revisions) < 2:
-        raise InputError("nothing to undo: the mesh has no earlier revision, see `mesh history`")
+        raise InputError(
+            "nothing to undo: the mesh has no earlier revision, see `mesh history`; "
+            "`mesh rollback 0` removes every policy"
+        )
     last, before = revisions
     if before.get("withdrawn"):
         raise InputError(

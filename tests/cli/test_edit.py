@@ -15,11 +15,18 @@ async def test_rollback_without_a_number_undoes_the_last_change(mesh: FakeMesh, 
     await run("apply", "-f", "-", text=retry())
     first = await run("rollback")
     assert (first.code, "nothing to undo" in first.err) == (2, True)
+    assert "`mesh rollback 0`" in first.err
     await run("apply", "-f", "-", text=retry(attempts=9))
     assert (await run("rollback")).out.splitlines() == ["revision 3", "changed Retry/inventory-retry"]
     assert mesh.store.revisions[3].documents == mesh.store.revisions[1].documents
     await run("rollback")
     assert mesh.store.revisions[4].documents == mesh.store.revisions[2].documents, "an undo can be undone"
+
+
+async def test_rollback_to_revision_0_removes_every_policy(mesh: FakeMesh, run: RunMesh) -> None:
+    await run("apply", "-f", "-", text=retry())
+    assert (await run("rollback", "0")).out.splitlines() == ["revision 2", "deleted Retry/inventory-retry"]
+    assert not mesh.store.revisions[2].documents
 
 
 def remove_draft(path: Path) -> str:

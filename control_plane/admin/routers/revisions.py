@@ -30,6 +30,10 @@ class RevisionParams(RequestParams):
     revision: int = Field(ge=1, le=2**53)
 
 
+class RollbackParams(RequestParams):
+    revision: int = Field(ge=0, le=2**53, description="0: the mesh before its first policy.")
+
+
 class RevisionsRouter:
     """`/revisions` and the routes below it."""
 
@@ -58,7 +62,7 @@ class RevisionsRouter:
             ),
             Route(
                 "POST", "/revisions/{revision}/rollback", "rollback", "Roll back to a revision",
-                self.rollback, ApplyResponse, params=RevisionParams, body=RollbackRequest,
+                self.rollback, ApplyResponse, params=RollbackParams, body=RollbackRequest,
                 errors=(404, 409, 422, 503), computes=True,
             ),
         )  # fmt: skip
@@ -73,7 +77,7 @@ class RevisionsRouter:
         (info,) = await self._revisions.history(1, params.revision + 1)
         return RevisionDetail(info=info, documents=tuple(shown(revision.documents)))
 
-    async def rollback(self, params: RevisionParams, body: RollbackRequest) -> ApplyResponse:
+    async def rollback(self, params: RollbackParams, body: RollbackRequest) -> ApplyResponse:
         """Commit the documents of a revision as a new one; nothing happens if they are current already.
 
         Raises DocumentsError if one of a denied kind would return.

@@ -12,7 +12,7 @@ import pytest
 from meshwright.control_plane.admin.errors import DocumentsError
 from meshwright.control_plane.admin.route import NoBody, NoParams
 from meshwright.control_plane.admin.routers.policies import PoliciesRouter
-from meshwright.control_plane.admin.routers.revisions import HistoryParams, RevisionParams, RevisionsRouter
+from meshwright.control_plane.admin.routers.revisions import HistoryParams, RevisionsRouter, RollbackParams
 from meshwright.control_plane.api.models.policies import ApplyRequest, DocumentInput, RollbackRequest
 from meshwright.control_plane.core.revision import PolicyRevision
 from meshwright.control_plane.errors import NotFoundError, RevisionConflictError
@@ -71,7 +71,7 @@ async def test_a_rollback_commits_the_same_texts_as_a_new_revision(routers: Rout
         await routers.policies.apply(NoParams(), request(attempts))
     repeated = await routers.policies.apply(NoParams(), request(2))
     assert (repeated.revision, repeated.changed[0].action) == (2, "unchanged")
-    rolled_back = await routers.revisions.rollback(RevisionParams(revision=1), RollbackRequest())
+    rolled_back = await routers.revisions.rollback(RollbackParams(revision=1), RollbackRequest())
     assert rolled_back.revision == 3
     first, third = await routers.store.get(1), await routers.store.get(3)
     assert [d.text for d in first.documents.values()] == [d.text for d in third.documents.values()]
@@ -81,7 +81,7 @@ async def test_a_rollback_commits_the_same_texts_as_a_new_revision(routers: Rout
         (2, "m"),
     ]
     with pytest.raises(NotFoundError):
-        await routers.revisions.rollback(RevisionParams(revision=9), RollbackRequest())
+        await routers.revisions.rollback(RollbackParams(revision=9), RollbackRequest())
 
 
 class OvertakenRepository(RevisionRepository):
@@ -125,7 +125,7 @@ async def test_what_was_read_redacted_is_applied_again_with_the_secret_of_the_me
     edited = await apply(NoParams(), keys("<redacted>", retargeted=True))
     assert (edited.revision, edited.changed[0].action) == (2, "changed")
     await apply(NoParams(), keys("shop:fedcba9876543210"))
-    await routers.revisions.rollback(RevisionParams(revision=2), RollbackRequest())
+    await routers.revisions.rollback(RollbackParams(revision=2), RollbackRequest())
     texts = [d.text for d in (await routers.store.get(4)).documents.values()]
     assert len(texts) == 1 and "shop:0123456789abcdef" in texts[0] and "orders" in texts[0]
 
