@@ -109,12 +109,13 @@ def virtual_host(view: HostView) -> Resource:
     # Routes by path never match CONNECT, which has none.
     refused = view.https_refused_for
     connect = connect_tunnel.refusal(refused) if refused else connect_tunnel.tunnel()
-    exemption = caller_check.grpc_exemption() if any(rule.grpc for rule in view.rules) else {}
+    is_grpc = any(rule.grpc for rule in view.rules)
+    by_protocol = caller_check.grpc_exemption() if is_grpc else http.without_grpc_statistics()
     message = v3.VirtualHost(
         name=name,
         domains=view.domains,
         routes=[*ambiguous_path.refusal(view), *built.routes, connect],
-        typed_per_filter_config={**external.disabled_filters(), **exemption},
+        typed_per_filter_config={**external.disabled_filters(), **by_protocol},
     )
     unused_filters.disable(message, "outbound")
     local_replies.mark(message, view.name)

@@ -171,7 +171,7 @@ def test_malformed_trace_parent_starts_a_new_trace(mesh: Mesh, sink: TraceCollec
         until(lambda: sent({})[0].endswith("-01"), "requests are sampled")
         assert sent({"traceparent": PARENT, "tracestate": "a=1"})[0].split("-")[1] == TRACE
         for value in MALFORMED:
-            forged = {"x-meshwright-traceparent": PARENT}
+            forged = {"x-meshwright-traceparent": PARENT, "x-meshwright-no-traceparent": "1"}
             parent, state = sent({"traceparent": value, "tracestate": "a=1", "b3": "junk", **forged})
             assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", parent), value
             assert parent.split("-")[1] != TRACE, value
