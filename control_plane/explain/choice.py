@@ -65,12 +65,12 @@ def routes_of(host: v3.VirtualHost, request: RoutedRequest) -> Iterator[ChosenRo
 
     Envoy compares the same random number with the fraction of every route.
     """
-    passed: list[str] = []
+    passed: dict[str, None] = {}  # a rule has a route for each of its paths, hosts and conditions
     taken = 0.0
     for position, route in enumerate(host.routes):
         if reason := mismatch(route.match, request):
             if len(passed) < MAX_PASSED and _is_of_a_rule(route):
-                passed.append(f"{name_of(route)}: {reason}")
+                passed[f"{name_of(route)}: {reason}"] = None
             continue
         limit = _fraction(route.match)
         if limit > taken:
@@ -83,8 +83,8 @@ def routes_of(host: v3.VirtualHost, request: RoutedRequest) -> Iterator[ChosenRo
 def mismatches(host: v3.VirtualHost, request: RoutedRequest) -> Iterator[tuple[str, str]]:
     """The rules of documents (`Kind/name`), of which none takes the request, with the reasons."""
     routes = (route for route in host.routes if _is_of_a_rule(route))
-    for route in islice(routes, MAX_PASSED):
-        yield name_of(route), mismatch(route.match, request)
+    reasons = dict.fromkeys((name_of(route), mismatch(route.match, request)) for route in routes)
+    yield from islice(reasons, MAX_PASSED)
 
 
 def _is_of_a_rule(route: v3.Route) -> bool:

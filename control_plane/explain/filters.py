@@ -49,7 +49,7 @@ def configured(filters: Sequence[v3.HttpFilter], scopes: Scopes) -> Iterator[tup
         if isinstance(message, v3.RouteFilterConfig):
             if message.disabled:
                 continue
-            message = unpacked(message.config) if message.HasField("config") else None
+            message = unpacked(message.config) if message.config.type_url else None  # empty: no settings
         yield item.name, message
 
 

@@ -71,6 +71,13 @@ def test_routes_that_do_not_match_say_why_and_the_policy_says_where_it_is() -> N
     ]
 
 
+def test_a_rule_with_several_matches_says_once_why_it_does_not_match() -> None:
+    twice = "{matches: [{method: GET, path: {value: /a}}, {method: PUT, path: {value: /a}}]}"
+    caller, *_ = explain(route("twice", twice), path="/b").hops
+    reasons = [item for part in (*caller.steps, *caller.routes[0].steps) for item in part.details]
+    assert len([item for item in reasons if "/b is not /a" in item]) == 1, reasons
+
+
 def test_a_request_that_no_route_takes_gets_404_with_every_reason() -> None:
     result = explain(SPLIT, path="/old")
     assert (result.verdict, len(result.hops)) == ("refused", 1)
@@ -113,12 +120,14 @@ def test_the_callees_authorization_gives_its_verdict(query: dict[str, Any], stat
 def test_limits_and_faults_are_uncertain_and_timeouts_are_named() -> None:
     policies = (
         mesh("FaultInjection", "abort", "abort: {status: 418, percent: 20}", INVENTORY)
+        + mesh("RateLimit", "few", "limits: [{requests: 5, per: 1s}]", INVENTORY)
         + mesh("Timeout", "slow", "request: 3s", INVENTORY)
         + mesh("Retry", "again", "attempts: 2", INVENTORY)
     )
     result = explain(policies)
-    caller = result.hops[0]
+    caller, callee = result.hops
     assert (result.verdict, caller.routes[0].certain) == ("may be refused", False)
+    assert step(callee, "RateLimit").text == "refused with 429 above the limit"
     assert step(caller, "fault").text == "answers 20 % with status 418"
     assert step(caller, "timeout").text == "3s"
     assert step(caller, "timeout").policies[0].name == "Timeout/slow"
