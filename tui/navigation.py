@@ -174,6 +174,19 @@ class LiveRequestsLocation:
         return f"requests of {self.proxy or self.service}"
 
 
+@dataclass(frozen=True, slots=True)
+class ExplainLocation:
+    """What becomes of a request to a service or gateway; `caller` empty: from whoever calls it most."""
+
+    callee: str
+    caller: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return f"explain {f'{self.caller} → ' if self.caller else ''}{self.callee}"
+
+
 Location = (
     TabLocation
     | NodeLocation
@@ -188,6 +201,7 @@ Location = (
     | EventsLocation
     | LogsLocation
     | LiveRequestsLocation
+    | ExplainLocation
 )
 
 
@@ -198,7 +212,7 @@ def tab_of(location: Location) -> TabName:
             return name
         case NodeLocation() | EdgeLocation():
             return "topology"
-        case ServiceLocation() | LogsLocation() | LiveRequestsLocation():
+        case ServiceLocation() | LogsLocation() | LiveRequestsLocation() | ExplainLocation():
             return "services"
         case TracesLocation() | TraceLocation():
             return "traces"

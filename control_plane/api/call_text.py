@@ -10,7 +10,7 @@ _OUTCOMES = {"forwarded": "●", "answered": "●", "may be refused": "◐", "re
 _DIRECTIONS = {"outbound": "outbound", "ingress": "gateway", "inbound": "inbound"}
 
 _INDENT = "  "
-_PART_WIDTH = 15
+PART_WIDTH = 15
 """Columns for the name of a step, which is one of about twenty words."""
 
 _Fields = Mapping[str, Any]
@@ -56,8 +56,8 @@ def _destination(route: _Fields) -> str:
 
 def _step_lines(step: _Fields, indent: str) -> Iterator[str]:
     sign = f"{_SIGNS[step['verdict']]} " if step["verdict"] else ""
-    yield f"{indent}{step['part']:<{_PART_WIDTH}} {sign}{step['text']}"
-    margin = f"{indent}{'':<{_PART_WIDTH}} "
+    yield f"{indent}{step['part']:<{PART_WIDTH}} {sign}{step['text']}"
+    margin = f"{indent}{'':<{PART_WIDTH}} "
     yield from (f"{margin}{detail}" for detail in step["details"])
     yield from (f"{margin}by {line}" for line in _policy_lines(step["policies"]))
 

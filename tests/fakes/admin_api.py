@@ -12,7 +12,7 @@ async with fake_admin("exchange") as api:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +21,7 @@ from aiohttp import web
 
 from meshwright.control_plane.api.calls import PREFIX
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
+from meshwright.control_plane.api.models.authorization import AccessQuery
 from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.commands import LogPart, ProxyConfig, ProxyLogs
 from meshwright.control_plane.api.models.errors import ErrorInfo, ErrorResponse
@@ -35,7 +36,7 @@ from meshwright.control_plane.api.models.policies import (
 )
 from meshwright.control_plane.api.models.proxies import ProxyList
 from meshwright.control_plane.api.models.refusals import RefusalList
-from meshwright.control_plane.api.models.requests import TapEvent
+from meshwright.control_plane.api.models.requests import RequestList, TapEvent
 from meshwright.control_plane.api.models.revisions import (
     DocumentChange,
     RevisionDetail,
@@ -45,12 +46,21 @@ from meshwright.control_plane.api.models.revisions import (
 from meshwright.control_plane.api.models.rollouts import RolloutList
 from meshwright.control_plane.api.models.topology import EdgeHistory, HistoryPoint, ServiceHistory
 from meshwright.control_plane.api.models.traces import TraceList, TraceSummary
+from tests.fakes.call_explanation import explained_call
 from tests.fakes.fixture_parts import config_dump, service_policies
 from tests.fakes.mesh_fixture import NOW, STEP, STEPS, MeshFixture
 from tests.fakes.ports import free_port
 from tests.fakes.scenarios import SCENARIOS
 
 TOKEN = "t" * 43
+
+
+RECORDED: Mapping[str, Callable[[MeshFixture], ApiModel]] = {
+    "refusals": lambda mesh: RefusalList(refusals=mesh.refusals),
+    "requests": lambda mesh: RequestList(requests=mesh.logged),
+    "rollouts": lambda mesh: RolloutList(rollouts=mesh.rollouts),
+}
+"""Lists that a scenario has as they are."""
 
 
 @dataclass
@@ -153,10 +163,8 @@ class FakeAdminApi:
         match parts:
             case ["moments"]:
                 return self._past(float(request.query["at"]))
-            case ["refusals"]:
-                return RefusalList(refusals=mesh.refusals)
-            case ["rollouts"]:
-                return RolloutList(rollouts=mesh.rollouts)
+            case [name] if name in RECORDED:
+                return RECORDED[name](mesh)
             case ["revisions", number]:
                 info = next((info for info in mesh.revisions if info.revision == int(number)), None)
                 return info and RevisionDetail(info=info, documents=self._documents_at(info.revision))
@@ -240,6 +248,8 @@ class FakeAdminApi:
     async def _post(self, request: web.Request) -> web.StreamResponse:
         rest, body = request.match_info["rest"], await request.json()
         self.posted.append((rest, body))
+        if rest == "explain":
+            return _response(explained_call(AccessQuery(**body), self.mesh.revision))
         changed = (DocumentChange(kind="CircuitBreaker", name="inventory-limits", action="changed"),)
         if rest == "diff":
             diff = "--- now\n+++ then\n-  maxRequests: 8\n+  maxRequests: 64\n"

@@ -13,7 +13,7 @@ from meshwright.control_plane.api.models.policies import Condition, PolicyStatus
 from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyStatus
 from meshwright.control_plane.api.models.push import PushReport
 from meshwright.control_plane.api.models.refusals import RefusalCount
-from meshwright.control_plane.api.models.requests import Explanation
+from meshwright.control_plane.api.models.requests import Explanation, Request
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.rollouts import RolloutStatus
 from meshwright.control_plane.api.models.status import ServiceStatus, Status
@@ -50,6 +50,7 @@ class MeshFixture:
     service_policies: Mapping[tuple[str, str], ServicePolicies] = field(default_factory=dict)
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
     refusals: tuple[RefusalCount, ...] = ()
+    logged: tuple[Request, ...] = ()
     rollouts: tuple[RolloutStatus, ...] = ()
     push: PushReport | None = None
     rights: Rights = "all"

@@ -35,6 +35,7 @@ SCREENS: Mapping[str, tuple[str, ...]] = {
     "events": ("6",),
     "help": ("2", "question_mark"),
     "push": ("4", "H"),
+    "explain": ("2", "enter", "E"),
 }
 """Keys that open each screen from any other; pressing a tab's number again opens its first screen."""
 

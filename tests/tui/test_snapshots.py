@@ -27,7 +27,7 @@ SIZES = ((80, 24), (120, 40), (200, 60))
 async def test_every_screen_equals_its_snapshot(size: tuple[int, int], theme: str) -> None:
     different = []
     async with open_dashboard("exchange", size=size, theme=theme) as (pilot, _):
-        for screen in (name for name in SCREENS if name != "push"):
+        for screen in (name for name in SCREENS if name not in {"push", "explain"}):
             name = f"{screen}-{size[0]}x{size[1]}-{theme}.svg"
             if not equals_snapshot(name, await screenshot(pilot, screen)):
                 different.append(name)
@@ -63,6 +63,11 @@ async def test_a_push_in_waves_equals_its_snapshot() -> None:
         )
         await wait_for_text(pilot, "wave 2, 3/9")
         assert equals_snapshot("push-120x40-dark.svg", await screenshot(pilot, "push")), ADVICE
+
+
+async def test_an_explained_request_equals_its_snapshot() -> None:
+    async with open_dashboard("exchange", size=(80, 24)) as (pilot, _):
+        assert equals_snapshot("explain-80x24-dark.svg", await screenshot(pilot, "explain")), ADVICE
 
 
 def equals_snapshot(name: str, picture: str) -> bool:

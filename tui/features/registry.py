@@ -5,6 +5,7 @@ from __future__ import annotations
 from meshwright.tui.navigation import (
     EdgeLocation,
     EventsLocation,
+    ExplainLocation,
     LiveRequestsLocation,
     Location,
     LogsLocation,
@@ -50,6 +51,10 @@ def create_screen(location: Location) -> MeshScreen:
             from meshwright.tui.features.requests.screen import LiveRequestsScreen
 
             return LiveRequestsScreen(location)
+        case ExplainLocation():
+            from meshwright.tui.features.explain.screen import ExplainScreen
+
+            return ExplainScreen(location)
     return _service_or_sidecar_screen(location)
 
 

@@ -33,6 +33,7 @@ from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import (
     EdgeLocation,
     EventsLocation,
+    ExplainLocation,
     LiveRequestsLocation,
     LogsLocation,
     NodeLocation,
@@ -101,6 +102,7 @@ class ServiceDetailScreen(MeshScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l", "logs", "logs"),
         Binding("T", "live_requests", "requests"),
+        Binding("E", "explain", "explain"),
         Binding("t", "traces", "traces"),
         Binding("x", "failed_traces", "failed traces"),
         Binding("m", "topology", "topology"),
@@ -244,6 +246,12 @@ class ServiceDetailScreen(MeshScreen):
     def action_live_requests(self) -> None:
         """Live requests of the service."""
         self.session.go(LiveRequestsLocation(self.service))
+
+    def action_explain(self) -> None:
+        """What becomes of a request to the service: on the selected call, else of its usual caller."""
+        calls = self.query_one("#calls Table", Table)
+        caller, _, callee = calls.selected_key.partition(">") if calls.has_focus else ("", "", "")
+        self.session.go(ExplainLocation(callee or self.service, caller))
 
     def action_traces(self) -> None:
         """Traces of the service."""

@@ -12,6 +12,7 @@ from meshwright.tui.features.services import table
 from meshwright.tui.list_screen import ListScreen
 from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import (
+    ExplainLocation,
     LiveRequestsLocation,
     Location,
     LogsLocation,
@@ -44,6 +45,7 @@ class ServicesScreen(ListScreen[ServiceSummary]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l", "logs", "logs"),
         Binding("T", "live_requests", "requests"),
+        Binding("E", "explain", "explain"),
         Binding("t", "traces", "traces"),
         Binding("m", "topology", "topology"),
         Binding("z", "idle_services", "idle services", show=False),
@@ -83,6 +85,11 @@ class ServicesScreen(ListScreen[ServiceSummary]):
     def location_of(self, key: str) -> Location:
         """The service in detail."""
         return ServiceLocation(key)
+
+    def action_explain(self) -> None:
+        """What becomes of a request to the selected service."""
+        if self.selected_key:
+            self.session.go(ExplainLocation(self.selected_key))
 
     def action_traces(self) -> None:
         """Traces of the selected service."""

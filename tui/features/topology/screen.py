@@ -76,6 +76,7 @@ class TopologyScreen(MeshScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "focus_neighbours", "focus"),
         Binding("w", "why", "why"),
+        Binding("E", "explain", "explain"),
         Binding("t", "traces", "traces"),
         Binding("p", "policies", "policies"),
         Binding("l", "logs", "logs"),
@@ -318,6 +319,12 @@ class TopologyScreen(MeshScreen):
         """Live requests of the selected service."""
         if self.selected_service:
             self.session.go(navigation.LiveRequestsLocation(self.selected_service))
+
+    def action_explain(self) -> None:
+        """What becomes of a request to the selected service, or on the selected edge."""
+        if self.selected_service:
+            link = self.selected_link
+            self.session.go(navigation.ExplainLocation(self.selected_service, link[0] if link else ""))
 
     def action_traces(self) -> None:
         """Traces of the selected service."""
