@@ -44,7 +44,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 """Fields of a connection manager that are one feature."""
 
 NOT_FEATURES = ("@type", "stat_prefix", "rds", "http_filters", "http2_protocol_options")
-CREDENTIAL_FILTERS = ("envoy.filters.http.basic_auth", "mesh.caller")
+CREDENTIAL_FILTERS = ("mesh.credential",)
+FIRST_REQUEST_FILTERS = ("envoy.filters.http.basic_auth", "mesh.caller")
+"""Filters of the outbound listener for the first request to a host of the mesh, which disables them."""
 
 
 def credential(secret: str) -> str:
@@ -137,7 +139,7 @@ def features(telemetry_port: int) -> dict[str, Change]:
     single["credential of callers"] = _filters(managers, CREDENTIAL_FILTERS)
     names = dict.fromkeys(entry["name"] for manager in managers.values() for entry in manager["http_filters"])
     for name in names:
-        if name not in {ON_DEMAND, ROUTER, *CREDENTIAL_FILTERS}:
+        if name not in {ON_DEMAND, ROUTER, *CREDENTIAL_FILTERS, *FIRST_REQUEST_FILTERS}:
             single[f"filter {name.removeprefix('envoy.filters.http.')}"] = _filters(managers, (name,))
     single |= {
         "log of attempts": _together(receiver, _router(managers)),
@@ -183,6 +185,9 @@ def _product_manager(node: NodeSnapshot, listener: str) -> Json:
     manager: Json = codec.to_dict(body(resource))["filter_chains"][0]["filters"][0]["typed_config"]
     # Filters whose configuration comes by xDS are not in a static pair.
     manager["http_filters"] = [entry for entry in manager["http_filters"] if "typed_config" in entry]
+    for entry in manager["http_filters"]:
+        if entry["name"] in CREDENTIAL_FILTERS:
+            entry.pop("disabled", None)  # hosts of the mesh enable it
     return manager
 
 

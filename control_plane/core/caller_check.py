@@ -7,6 +7,10 @@ only the hash.
 
 One way of calling cannot send it: a gRPC channel to the listener itself, without a proxy setting. Calls of
 that kind are let through to gRPC ports.
+
+So there are two checks. Two filters with an exemption, of which the first leaves the name of the user as
+metadata for the second, check requests until their host is known, and all that are not for a host of the mesh
+without gRPC. Those hosts enable a single filter in their place, which has half the cost (bench.overhead).
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ HASH = re.compile(r"[A-Za-z0-9+/]{27}=")
 REASON = Reason(
     (
         "rbac_access_denied_matched_policy[caller]",
-        "no_credential_found_for_basic_auth",
+        "no_credential_for_basic_auth",
         "invalid_credential_for_basic_auth",
         "invalid_scheme_for_basic_auth",
         "invalid_format_for_basic_auth",
@@ -43,6 +47,7 @@ REASON = Reason(
 
 _AUTHENTICATION = "envoy.filters.http.basic_auth"
 _AUTHORIZATION = "mesh.caller"
+_WITHOUT_EXEMPTION = "mesh.credential"
 _DISCOVERY = "envoy.filters.http.on_demand"
 
 
@@ -52,12 +57,14 @@ def require_credential(manager: v3.HttpConnectionManager, secret_hash: str) -> N
     The decision comes after the host is known, because hosts may have an exemption.
     """
     users = v3.DataSource(inline_string=f"{USER}:{{SHA}}{secret_hash}\n")
+    strict = v3.BasicAuth(users=users, authentication_header=HEADER)
     authentication = v3.BasicAuth(
         users=users, authentication_header=HEADER, allow_missing=True, emit_dynamic_metadata=True
     )
     filters = list(manager.http_filters)
     position = next(index for index, entry in enumerate(filters) if entry.name == _DISCOVERY) + 1
     filters[position:position] = [
+        v3.HttpFilter(name=_WITHOUT_EXEMPTION, typed_config=codec.pack(strict), disabled=True),
         v3.HttpFilter(name=_AUTHENTICATION, typed_config=codec.pack(authentication)),
         v3.HttpFilter(name=_AUTHORIZATION, typed_config=codec.pack(_refusal(exempt_grpc=False))),
     ]
@@ -73,6 +80,18 @@ def require_credential(manager: v3.HttpConnectionManager, secret_hash: str) -> N
 def grpc_exemption() -> dict[str, v3.Any]:
     """`typed_per_filter_config` of the virtual hosts of gRPC ports."""
     return {_AUTHORIZATION: codec.pack(v3.RBACPerRoute(rbac=_refusal(exempt_grpc=True)))}
+
+
+@lru_cache(maxsize=1)
+def without_exemption() -> dict[str, v3.Any]:
+    """`typed_per_filter_config` of the other virtual hosts of the mesh.
+
+    The first request to a host has the filters of the listener, so the listener has to refuse as well.
+    """
+    disabled = codec.pack(v3.RouteFilterConfig(disabled=True))
+    # An empty configuration enables the filter with that of the listener.
+    enabled = codec.pack(v3.RouteFilterConfig(config=v3.Any()))
+    return {_WITHOUT_EXEMPTION: enabled, _AUTHENTICATION: disabled, _AUTHORIZATION: disabled}
 
 
 def _refusal(*, exempt_grpc: bool) -> v3.RBAC:

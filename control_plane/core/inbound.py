@@ -97,7 +97,7 @@ def _chain(view: NodeView, settings: ListenerSettings, port: Port, *, plaintext:
             tcp.app_filter(port.name, request_log=settings.request_log),
         ]
         if port.protocol == "tcp"
-        else [_http_filter(settings, port, default, strangers=strangers)],
+        else [_http_filter(view, settings, port, default, strangers=strangers)],
     )
     if not plaintext:
         alpn = () if port.protocol == "tcp" else tls.ALPN
@@ -106,7 +106,7 @@ def _chain(view: NodeView, settings: ListenerSettings, port: Port, *, plaintext:
 
 
 def _http_filter(
-    settings: ListenerSettings, port: Port, default: Port | None, *, strangers: bool
+    view: NodeView, settings: ListenerSettings, port: Port, default: Port | None, *, strangers: bool
 ) -> v3.Filter:
     if strangers:
         # Their requests may start a trace here. Those of the mesh carry the decision of the caller's proxy.
@@ -114,7 +114,7 @@ def _http_filter(
     manager = http.connection_manager("inbound", LISTENER, route_name(port, default), settings)
     if strangers:
         manager.http2_protocol_options.CopyFrom(http2.towards_clients())
-    client_certificates.say_who_calls(manager)
+    client_certificates.say_who_calls(manager, view.trust_domain)
     manager.local_reply_config.mappers.insert(0, app_failure.reply_mapper())
     return http.network_filter(manager)
 

@@ -109,8 +109,10 @@ def virtual_host(view: HostView) -> Resource:
     # Routes by path never match CONNECT, which has none.
     refused = view.https_refused_for
     connect = connect_tunnel.refusal(refused) if refused else connect_tunnel.tunnel()
-    is_grpc = any(rule.grpc for rule in view.rules)
-    by_protocol = caller_check.grpc_exemption() if is_grpc else http.without_grpc_statistics()
+    if any(rule.grpc for rule in view.rules):
+        by_protocol = caller_check.grpc_exemption()
+    else:
+        by_protocol = {**caller_check.without_exemption(), **http.without_grpc_statistics()}
     message = v3.VirtualHost(
         name=name,
         domains=view.domains,

@@ -154,7 +154,13 @@ class Resolver:
         settings = self.listener_settings(service.name)
         filters = self._shared_filters("inbound", [policies, *self.externals.places(service.name)])
         return NodeView(
-            service.name, service.ports, _transport_mode(policies), policies, settings, filters=filters
+            service.name,
+            service.ports,
+            _transport_mode(policies),
+            policies,
+            settings,
+            filters=filters,
+            trust_domain=self._trust_domain,
         )
 
     def patches(self, service: str = "", gateway: str = "") -> tuple[EffectivePolicy, ...]:

@@ -233,6 +233,7 @@ class NodeView:
     policies: tuple[EffectivePolicy, ...]
     settings: ListenerSettings
     filters: tuple[SharedFilterView, ...] = ()
+    trust_domain: str = "mesh.local"
 
 
 @dataclass(frozen=True, slots=True)

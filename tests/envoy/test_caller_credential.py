@@ -70,6 +70,7 @@ def test_libraries_send_the_credential_and_the_app_does_not_see_it(mesh: Mesh) -
 @pytest.mark.parametrize("userinfo", ["", "mesh:@", "mesh:wrong@", "front:{secret}@", "mesh:{other}@"])
 def test_a_caller_without_the_credential_gets_a_407_with_a_reason(mesh: Mesh, userinfo: str) -> None:
     userinfo = userinfo.format(secret=secret(mesh, "front-1"), other=secret(mesh, "back-1"))
+    assert fetch(mesh, f"mesh:{secret(mesh, 'front-1')}@").status_code == 200  # the host is known
     response = fetch(mesh, userinfo)
     assert response.status_code == 407
     assert response.headers["proxy-authenticate"] == 'Basic realm="mesh"'
@@ -107,6 +108,15 @@ def test_no_combination_of_credentials_passes_unless_the_first_is_valid(
     with socket.create_connection(("127.0.0.1", mesh.ports("front-1")["outbound"]), 20) as connection:
         connection.sendall(f"GET /echo HTTP/1.1\r\nHost: back\r\n{lines}\r\n".encode())
         assert connection.recv(4096).startswith(b"HTTP/1.1 407 ")
+
+
+def test_the_first_request_to_a_host_needs_the_credential_like_all_later_ones(mesh: Mesh) -> None:
+    """Envoy chooses the filters of the first one before it knows what the host configures."""
+    statuses = [
+        requests.get("http://front/echo", proxies=proxy(mesh, "back-1", userinfo), timeout=20).status_code
+        for userinfo in ("", "", f"mesh:{secret(mesh, 'back-1')}@", "")
+    ]
+    assert statuses == [407, 407, 200, 407]
 
 
 def test_hosts_outside_the_mesh_need_the_credential_too(mesh: Mesh) -> None:
