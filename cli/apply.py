@@ -172,6 +172,10 @@ def print_changes(result: Any, output: Output, *, dry_run: bool) -> None:
         echo(sanitize(f"affected proxies: {', '.join(result['affected_proxies'])}"))
     for change in result["changed"]:
         echo(sanitize(f"{change['action']} {change['kind']}/{change['name']}"))
+    if result.get("on_trial"):
+        warn(
+            "on trial: it reaches the affected proxies in waves, see `mesh push status`; --wait waits for all"
+        )
 
 
 def wait_for_revision(result: Any, timeout: float, state: Path | None) -> None:

@@ -45,6 +45,13 @@ class Build:
         """The translation of the newest revision that could be translated."""
         return self.trial or self.stable
 
+    def changes_transport(self) -> bool:
+        """Whether callers and callees of a service must get the revision on trial together: one side alone
+        would send plain requests to proxies that demand mutual TLS."""
+        before = self.stable.views.nodes
+        after = self.trial.views.nodes if self.trial else {}
+        return any(view.mode is not before[name].mode for name, view in after.items() if name in before)
+
 
 class ConfigReconciler:
     """Builds translations and publishes them. Not thread-safe: one `build` at a time."""

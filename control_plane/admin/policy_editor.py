@@ -57,7 +57,7 @@ class PolicyEditor:
         Raises RevisionConflictError if the edit is based on another revision than `current`, and
         DocumentsError if an Envoy rejects what the documents make.
         """
-        number = current.info.revision
+        number, on_trial = current.info.revision, False
         if edit.base is not None and edit.base != number:
             raise RevisionConflictError(edit.base, number)
         before = current.documents
@@ -68,9 +68,9 @@ class PolicyEditor:
             info = await self._revisions.commit(
                 number, after, author=edit.author, message=edit.message, immediate=edit.immediate
             )
-            number = info.revision
+            number, on_trial = info.revision, info.on_trial
         warnings = (*self._preview.warnings(plain(applied)), *missed)
-        response = ApplyResponse(revision=number, changed=changed, warnings=warnings)
+        response = ApplyResponse(revision=number, changed=changed, warnings=warnings, on_trial=on_trial)
         return await self._with_preview(response, before, after) if edit.dry_run else response
 
     async def verify(

@@ -19,4 +19,5 @@ def push_text(report: Mapping[str, Any]) -> str:
     doing = "waiting for ACKs" if push["phase"] == "acks" else "watching"
     reached = f"{len(push['admitted'])} of {push['affected']} proxies"
     state = ", paused" if push["state"] == "paused" else ""
-    return f"{start}: wave {push['wave']}, {reached}, {doing}{state}"
+    wave = f"wave {push['wave']}" + (f" of {push['waves']}" if push.get("waves") else "")
+    return f"{start}: {wave}, {reached}, {doing}{state}"

@@ -111,7 +111,9 @@ class PushLeader:
         services |= {key.partition("/")[0] for key in push.admitted}
         traffic = self._proxies.proxy_traffic(services)
         seen = self._observer.observe(push, proxies, build.stable.world, traffic, time.time())
-        await self._act(report, push, replace(seen, taken_over=0 < push.wave == self._first_wave))
+        taken_over = 0 < push.wave == self._first_wave
+        together = push.wave == 0 and build.changes_transport()
+        await self._act(report, push, replace(seen, taken_over=taken_over, together=together))
 
     async def _begin_to_lead(self, report: PushReport, push: Push) -> None:
         """A wave that another leader has begun is waited for and watched again, from now on."""

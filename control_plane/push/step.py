@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from meshwright.control_plane.api.models.push import Push
 
 GROWTH = 4
-"""Times as many proxies after each wave: a hundred are reached in five waves."""
+"""Times as many proxies after each wave: a hundred are reached in four waves."""
+
+LATER_PROXIES = 8
+"""A later wave has at least as many proxies, if there are: in a small mesh more waves only take time."""
+
+LATER_WATCH = 0.5
+"""The share of the watch for waves after the first. Two flushes of figures arrive in half of ten seconds: a
+fifth of the requests failing shows."""
 
 ACK_LIMIT = 60.0
 """Seconds within which a wave must ACK: Envoy replies within one, a paused process is not a verdict."""
@@ -53,9 +60,10 @@ class AffectedProxy:
 class PushObservation:
     """What is seen at `now`, in epoch seconds.
 
+    `together`: it changes both sides of calls, which a wave must not separate.
     `failure`: why the revision cannot be translated. `burn`: how the proxies that have it do worse than the
-    others. `figures`: how both do. `watch`: seconds for which a wave with traffic is watched. `taken_over`:
-    the wave was begun by another leader, so that its traffic is not known yet: it may have some.
+    others. `figures`: how both do. `watch`: seconds for which the first wave is watched, if it has traffic.
+    `taken_over`: another leader began the wave, so that its traffic is not known yet: it may have some.
     """
 
     now: float
@@ -65,6 +73,7 @@ class PushObservation:
     figures: str = ""
     watch: float = 10.0
     taken_over: bool = False
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,8 @@ def step(push: Push, seen: PushObservation) -> Push | Withdraw | Promote:
     may_have_traffic = seen.taken_over or any(proxy.requests for proxy in wave)
     if push.phase == "acks" and seen.watch > 0 and may_have_traffic:
         return push.model_copy(update={"phase": "watch", "since": seen.now, "figures": seen.figures})
-    if push.phase == "watch" and seen.now - push.since < seen.watch:
+    watch = seen.watch if push.wave == 1 else seen.watch * LATER_WATCH
+    if push.phase == "watch" and seen.now - push.since < watch:
         return push
     if push.state == "paused":
         return push
@@ -121,10 +131,15 @@ def _next_wave(push: Push, by_key: Mapping[str, AffectedProxy], seen: PushObserv
     waiting = [proxy for proxy in by_key.values() if proxy.key not in push.admitted and not proxy.gone]
     if not waiting:
         return Promote()
-    wave = first_wave(waiting) if push.wave == 0 else later_wave(waiting, len(push.admitted))
+    if seen.together:
+        wave = waiting
+    else:
+        wave = first_wave(waiting) if push.wave == 0 else later_wave(waiting, len(push.admitted))
+    reached = len(push.admitted) + len(wave)
     return push.model_copy(
         update={
             "wave": push.wave + 1,
+            "waves": push.wave + 1 + _waves_after(reached, len(waiting) - len(wave)),
             "phase": "acks",
             "since": seen.now,
             "admitted": (*push.admitted, *(proxy.key for proxy in wave)),
@@ -153,7 +168,20 @@ def later_wave(waiting: Sequence[AffectedProxy], reached: int) -> list[AffectedP
     for proxy in waiting:
         left[proxy.service] = left.get(proxy.service, 0) + 1
     ordered = sorted(_busiest_first(waiting), key=lambda proxy: (left[proxy.service], proxy.service))
-    return ordered[: max(1, reached * (GROWTH - 1))]
+    return ordered[: _later_size(reached)]
+
+
+def _later_size(reached: int) -> int:
+    return max(LATER_PROXIES, reached * (GROWTH - 1))
+
+
+def _waves_after(reached: int, waiting: int) -> int:
+    """How many later waves reach `waiting` more proxies."""
+    waves = 0
+    while waiting > 0:
+        size = _later_size(reached)
+        waves, reached, waiting = waves + 1, reached + size, waiting - size
+    return waves
 
 
 def _busiest_first(proxies: Sequence[AffectedProxy]) -> list[AffectedProxy]:

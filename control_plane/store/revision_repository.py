@@ -39,9 +39,12 @@ class RevisionRepository:
         message: str,
         immediate: bool = False,
     ) -> RevisionInfo:
-        """Make `documents` the next revision; raises RevisionConflictError, InputError, StoreError."""
+        """Make `documents` the next revision; raises RevisionConflictError, InputError, StoreError.
+
+        The first revision of a mesh is in force at once: there is none to put back.
+        """
         stored = {"/".join(document.key): _to_stored(document) for document in documents}
-        on_trial = self._staged and not immediate
+        on_trial = self._staged and not immediate and base > 0
         return (await self._store.commit(base, stored, author, message, on_trial=on_trial)).info
 
 

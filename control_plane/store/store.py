@@ -240,7 +240,12 @@ class Store:
             raise RevisionConflictError(base, before)
         self.last_seen_revision = max(self.last_seen_revision, number)
         info = RevisionInfo(
-            revision=number, author=author, message=message, time=committed_at / 1000, changed=plan.changed
+            revision=number,
+            author=author,
+            message=message,
+            time=committed_at / 1000,
+            changed=plan.changed,
+            on_trial=on_trial,
         )
         return StoredRevision(info, plan.documents)
 

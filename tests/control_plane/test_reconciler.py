@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -12,7 +13,7 @@ from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.core.resource import EDS
 from meshwright.control_plane.core.snapshot import Snapshot
 from meshwright.control_plane.reconciler import ConfigReconciler
-from meshwright.control_plane.store.revisions import StoredRevision
+from meshwright.control_plane.store.revisions import StoredDocument, StoredRevision
 from meshwright.control_plane.store.store import StoredState
 
 
@@ -64,6 +65,29 @@ def test_build_dangling_references_is_a_problem(monkeypatch: pytest.MonkeyPatch)
     assert reconciler.build(stored(1, "orders")) is None
     (problem,) = reconciler.problems()
     assert problem.endswith("line 0; line 1; line 2; line 3; line 4 and 3 more")
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "together"),
+    [("MutualTLS", {"mode": "Permissive"}, True), ("Retry", {"attempts": 2}, False)],
+)
+def test_only_a_change_of_the_transport_mode_concerns_both_sides_of_calls(
+    kind: str, spec: dict[str, object], together: bool
+) -> None:
+    reconciler = ConfigReconciler("mesh.local", lambda snapshot, trial: None)
+    state = stored(1, "orders")
+    body = {
+        "apiVersion": "meshwright.io/v1",
+        "kind": kind,
+        "metadata": {"name": "p"},
+        "spec": {"targetRefs": [{"kind": "Service", "name": "orders"}], **spec},
+    }
+    info = RevisionInfo(revision=2, author="me", time=0.0)
+    newest = StoredRevision(info, {f"{kind}/p": StoredDocument.from_body(body)})
+    build = reconciler.build(replace(state, revision=newest, stable=state.revision))
+    assert build is not None
+    assert build.trial is not None
+    assert build.changes_transport() is together
 
 
 def _fail(*arguments: object) -> None:

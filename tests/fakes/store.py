@@ -59,7 +59,7 @@ class FakeStore:
             time=1_700_000_000.0 + base,
             message=message,
             changed=changes(current.documents, documents),
-            on_trial=self.staged and not immediate,
+            on_trial=self.staged and not immediate and base > 0,
         )
         self.revisions.append(PolicyRevision(info, tuple(documents)))
         return info

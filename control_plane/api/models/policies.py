@@ -117,6 +117,7 @@ class ApplyResponse(ApplyResult):
     """`warnings`: documents that were applied but have no effect yet, such as a missing target."""
 
     warnings: tuple[str, ...] = ()
+    on_trial: bool = Field(False, description="It reaches the proxies in waves: see `GET /push`.")
     document_diff: str = Field("", description="Dry run only: the change as a unified diff of YAML.")
     affected_proxies: tuple[str, ...] = Field(
         (), description="Dry run only: connected proxies whose configuration the change alters."

@@ -19,14 +19,16 @@ PushAction = Literal["pause", "resume", "abort"]
 class Push(ApiModel):
     """The push of a revision that is on trial, as the store keeps it.
 
-    `wave` is the number of the current wave, 0 before the first. `admitted` are the proxies that get the
-    revision, as `service/name`, those of the current wave last; `size` counts those. `affected` are the
-    proxies whose configuration it changes. `since`: when the phase began, in epoch seconds.
+    `wave` is the number of the current wave, 0 before the first, and `waves` how many there will be.
+    `admitted` are the proxies that get the revision, as `service/name`, those of the current wave last;
+    `size` counts those. `affected` are the proxies whose configuration it changes. `since`: when the phase
+    began, in epoch seconds.
     """
 
     revision: int
     state: PushState = "running"
     wave: int = 0
+    waves: int = 0
     phase: PushPhase = "acks"
     since: float = 0.0
     admitted: tuple[str, ...] = ()

@@ -140,3 +140,14 @@ async def test_a_change_that_keeps_a_secret_loses_to_one_that_replaces_the_secre
         await overtaken.apply(NoParams(), keys("<redacted>", retargeted=True))
     (text,) = (document.text for document in (await routers.store.current()).documents.values())
     assert "0123456789abcdef" not in text and "inventory" in text
+
+
+async def test_only_the_first_revision_of_a_staged_mesh_is_in_force_at_once(
+    routers: Routers, tmp_path: Path
+) -> None:
+    policies = PoliciesRouter(RevisionRepository(routers.store, staged=True), FakeMesh(tmp_path))
+    for attempts, on_trial in ((1, False), (2, True)):
+        response = await policies.apply(NoParams(), request(attempts))
+        report = await routers.store.pushes.read()
+        assert response.on_trial is on_trial
+        assert (report.newest, report.stable) == (attempts, 1)

@@ -56,7 +56,25 @@ def test_services_with_one_proxy_each_get_it_one_after_the_other() -> None:
     waiting = [*proxies("users-1", "cart-1"), *proxies("orders-1", requests=3)]
     assert [proxy.name for proxy in first_wave(waiting)] == ["orders-1"]
     assert len(later_wave(waiting[:2], 1)) == 2
-    assert len(later_wave(proxies(*(f"orders-{number}" for number in range(20))), 2)) == 6
+    fleet = proxies(*(f"orders-{number}" for number in range(20)))
+    assert len(later_wave(fleet, 2)) == 8
+    assert len(later_wave(fleet, 5)) == 15
+
+
+def test_the_waves_are_counted_before_they_begin() -> None:
+    push = next_push(PUSH, proxies(*(f"orders-{number}" for number in range(100))))
+    counts = [(push.wave, len(push.admitted), push.waves)]
+    while not push.is_last_wave:
+        push = next_push(push, proxies(*(f"orders-{number}" for number in range(100)), accepted=True))
+        counts.append((push.wave, len(push.admitted), push.waves))
+    assert counts == [(1, 1, 4), (2, 9, 4), (3, 36, 4), (4, 100, 4)]
+
+
+def test_a_change_of_both_sides_of_calls_reaches_everybody_in_one_wave() -> None:
+    seen = proxies("orders-1", "orders-2", "users-1")
+    push = step(PUSH, PushObservation(0.0, seen, together=True))
+    assert isinstance(push, Push)
+    assert (push.wave, push.waves, len(push.admitted)) == (1, 1, 3)
 
 
 def test_a_wave_without_traffic_ends_with_its_acks() -> None:
@@ -78,7 +96,11 @@ def test_a_wave_with_traffic_is_watched() -> None:
     watched = next_push(push, seen, now=2.0)
     assert (watched.phase, watched.since, watched.wave) == ("watch", 2.0, 1)
     assert next_push(watched, seen, now=11.9) == watched
-    assert next_push(watched, seen, now=12.0).wave == 2
+    second = next_push(watched, seen, now=12.0)
+    assert second.wave == 2
+    second = next_push(second, seen, now=13.0)
+    assert next_push(second, seen, now=17.9).phase == "watch"
+    assert isinstance(step(second, PushObservation(18.0, seen)), Promote)
     assert next_push(push, seen, watch=0).wave == 2
 
 
