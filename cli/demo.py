@@ -29,7 +29,7 @@ from meshwright.cli.up import (
     ScaleOption,
     application_to_run,
     demo_application_file,
-    mesh_settings,
+    launch_plan,
     up,
 )
 
@@ -72,7 +72,7 @@ def demo(
     rate = RATE if tour and traffic is None else traffic
     requested = traffic_plan(rate, seed=seed, seconds=seconds, fault=fault, detach=detach, services=services)
     if requested:
-        plan = LaunchPlan(application_to_run(file, "", scale, port), mesh_settings(state), timeout)
+        plan = launch_plan(application_to_run(file, "", scale, port), state, timeout)
         if tour:
             _play_story(requested, tour, plan)
         else:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from meshwright.cli.application import Application
-from meshwright.cli.policy_tests.spec import PolicyTest
-from meshwright.control_plane.policies.base import Policy
+from meshwright.control_plane.policies.registry import KindModules
 
-FILE_KINDS: Mapping[str, type[Policy]] = {kind.__name__: kind for kind in (Application, PolicyTest)}
+FILE_KINDS = KindModules(
+    {"application": "meshwright.cli.application", "policytest": "meshwright.cli.policy_tests.spec"}
+)
 
 _EXAMPLES = {
     "Application": Path(__file__).with_name("application.example.yaml"),
@@ -19,7 +18,7 @@ _EXAMPLES = {
 
 def file_kind(word: str) -> str:
     """The kind for a word in any case, singular or plural; empty if it is none of these."""
-    return next((kind for kind in FILE_KINDS if word.lower().removesuffix("s") == kind.lower()), "")
+    return next((kind for kind in _EXAMPLES if word.lower().removesuffix("s") == kind.lower()), "")
 
 
 def file_example(kind: str) -> str:

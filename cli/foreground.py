@@ -23,8 +23,7 @@ from meshwright.cli.python_module import module_command
 from meshwright.cli.startup_summary import print_startup_summary
 from meshwright.control_plane.api import errors
 from meshwright.control_plane.api.private_files import private_folder
-from meshwright.sidecar.child_process import log_path
-from meshwright.sidecar.files import tail
+from meshwright.sidecar.files import log_path, tail
 
 WhileRunning = Callable[[asyncio.Event], Awaitable[None]]
 """Runs while the mesh is ready. The mesh stops after it; it returns soon after the event is set."""

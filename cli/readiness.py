@@ -17,8 +17,7 @@ from meshwright.cli.progress import ReportProgress
 from meshwright.cli.startup_problem import StartupProblem
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.errors import MeshError
-from meshwright.sidecar.child_process import log_path
-from meshwright.sidecar.files import tail
+from meshwright.sidecar.files import log_path, tail
 from meshwright.sidecar.status import AgentStatus, WorkloadStatus
 
 POLL_INTERVAL = 0.1

@@ -8,15 +8,12 @@ from dataclasses import replace
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meshwright.cli.application import MAX_REPLICAS, read_application, with_gateway_ports
 from meshwright.cli.errors import warn
-from meshwright.cli.foreground import WhileRunning, run_mesh, start_detached, stop_event
-from meshwright.cli.launch_ports import settle_ports
-from meshwright.cli.launcher import LaunchPlan
 from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.reconcile.applied import AppliedApplication, applied_application, load_applied
 from meshwright.cli.reconcile.options import ChangeDryRunOption, ReadyTimeoutOption, parse_name_number
@@ -24,8 +21,12 @@ from meshwright.cli.reconcile.reconcile import Reconciliation, reconcile, show_f
 from meshwright.cli.reconcile.watch import SourceWatch
 from meshwright.cli.state_lock import StateLock, holder
 from meshwright.control_plane.api import mesh_locator
-from meshwright.control_plane.config import Settings, read_settings
+from meshwright.control_plane.config import read_settings
 from meshwright.control_plane.errors import InputError
+
+if TYPE_CHECKING:
+    from meshwright.cli.foreground import WhileRunning
+    from meshwright.cli.launcher import LaunchPlan
 
 
 class Ports(StrEnum):
@@ -127,11 +128,29 @@ def up(
     if dry_run:
         show_first_start(request, folder)
         return
-    plan = LaunchPlan(applied, mesh_settings(folder), timeout, policies)
+    plan = launch_plan(applied, folder, timeout, policies=policies)
     if detach:
-        start_detached(plan)
+        _start_detached(plan)
     else:
         _start(plan, ready_fd, follow, auto_ports=ports is Ports.auto)
+
+
+def launch_plan(
+    applied: AppliedApplication,
+    state: Path | None,
+    timeout: float,
+    *,
+    policies: bool = False,
+    resumed: bool = False,
+) -> LaunchPlan:
+    """What to start in a state directory; raises InputError for settings that are invalid.
+
+    What starts a mesh is imported here and below: beside a running mesh it is a third of the command's time.
+    """
+    from meshwright.cli.launcher import LaunchPlan
+
+    settings = read_settings({**os.environ, **({"MESH_STATE": str(state)} if state else {})})
+    return LaunchPlan(applied, settings, timeout, policies, resumed)
 
 
 def _resumed_plan(folder: Path, timeout: float) -> LaunchPlan:
@@ -139,11 +158,21 @@ def _resumed_plan(folder: Path, timeout: float) -> LaunchPlan:
     applied = load_applied(folder)
     if applied is None:
         raise InputError(f"{folder}: what ran here is not known: start it with `mesh up -f FILE`")
-    return LaunchPlan(applied, mesh_settings(folder), timeout, resumed=True)
+    return launch_plan(applied, folder, timeout, resumed=True)
+
+
+def _start_detached(plan: LaunchPlan) -> None:
+    """Start a mesh in the background; return when it is ready."""
+    from meshwright.cli.foreground import start_detached
+
+    start_detached(plan)
 
 
 def _start(plan: LaunchPlan, ready_fd: int, follow: WhileRunning | None, *, auto_ports: bool) -> None:
     """Start a mesh and keep it until a signal comes."""
+    from meshwright.cli.foreground import run_mesh
+    from meshwright.cli.launch_ports import settle_ports
+
     lock = StateLock(plan.settings.state)
     try:
         asyncio.run(run_mesh(settle_ports(plan, auto=auto_ports), ready_fd, follow))
@@ -155,6 +184,8 @@ async def _change(request: Reconciliation, state: Path, follow: WhileRunning | N
     """Change a running mesh, and follow its sources until a signal comes, if that is asked for."""
     await reconcile(request, state)
     if follow:
+        from meshwright.cli.foreground import stop_event
+
         await follow(stop_event())
 
 
@@ -200,8 +231,3 @@ def application_to_run(
     return applied_application(
         with_gateway_ports(application, ports), file, ports=ports, only=names, scale=counts
     )
-
-
-def mesh_settings(state: Path | None) -> Settings:
-    """The settings of the mesh to start; raises InputError."""
-    return read_settings({**os.environ, **({"MESH_STATE": str(state)} if state else {})})

@@ -60,7 +60,7 @@ def validate(
     try:
         loaded = read_documents(
             [*paths, *files],
-            allowed_kinds={**kinds(), **FILE_KINDS},
+            allowed_kinds=kinds() | FILE_KINDS,
             skip_unknown=skip_unknown,
             verbose=verbose,
         )

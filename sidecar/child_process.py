@@ -25,7 +25,7 @@ from meshwright.control_plane.api.open_files import restore_open_files_limit
 from meshwright.control_plane.api.private_files import private_folder
 from meshwright.control_plane.api.process_identity import MARKER, birth, find_process
 from meshwright.control_plane.api.state_dir import ProcessRecord
-from meshwright.sidecar.files import write_private
+from meshwright.sidecar.files import log_path, write_private
 from meshwright.sidecar.orphans import read_record
 
 log = structlog.get_logger(__name__)
@@ -53,11 +53,6 @@ class Program:
         """Equal for programs that do the same. The environment is not part of it: every terminal differs."""
         parts = (self.name, self.settings) if self.settings else (self.name, str(self.cwd), *self.argv)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def log_path(state: Path, name: str) -> Path:
-    """The log file of the child `name`."""
-    return state / "logs" / f"{name}.log"
 
 
 def record_path(state: Path, name: str) -> Path:

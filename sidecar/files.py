@@ -22,6 +22,11 @@ def write_private(path: Path, data: str | bytes) -> None:
         raise
 
 
+def log_path(state: Path, name: str) -> Path:
+    """The log file of the child process `name`."""
+    return state / "logs" / f"{name}.log"
+
+
 def rotate_log(path: Path, limit: int, keep: int = 2) -> bool:
     """Truncate a log larger than `limit` bytes and keep `keep` older ones as `path.1`, `path.2`.
 

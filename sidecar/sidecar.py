@@ -20,9 +20,9 @@ from meshwright.sidecar.access_probe import send_probe
 from meshwright.sidecar.addresses import format_address
 from meshwright.sidecar.advertised_address import AdvertisedAddress
 from meshwright.sidecar.app_process import AppProcess
-from meshwright.sidecar.child_process import log_path
 from meshwright.sidecar.commands import CommandHandler, LogSource
 from meshwright.sidecar.config import AgentConfig, Workload
+from meshwright.sidecar.files import log_path
 from meshwright.sidecar.health_probe import HealthProbe
 from meshwright.sidecar.lifecycle import LifecycleCommand, LifecycleEvent, LifecycleState, Phase, step
 from meshwright.sidecar.membership import Membership, build_registration

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from meshwright.cli.application import Application
 from meshwright.cli.documents import InvalidFilesError, located
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.errors import exit_code, print_error, warn
@@ -139,7 +138,7 @@ class Follower:
         Raises SourceError, InvalidFilesError or another InputError for its files, ApiError, UnreachableError.
         """
         tree = self._source.read()
-        loaded = load_tree(tree, {Application.__name__: Application})
+        loaded = load_tree(tree)
         if loaded.problems:
             raise InvalidFilesError(loaded.problems)
         self._applied = self._applied or self._last_version()

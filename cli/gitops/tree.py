@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from meshwright.cli.file_kinds import FILE_KINDS
 from meshwright.control_plane.api.calls import SourcedDocument
 from meshwright.control_plane.errors import InputError
-from meshwright.control_plane.policies.loader import KindMap, LoadResult, load_files
+from meshwright.control_plane.policies.loader import LoadResult, load_files
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.control_plane.policies.schema import dump
 
@@ -71,10 +72,10 @@ def last_version(history: Iterable[Mapping[str, Any]], name: str) -> str:
     return ""
 
 
-def load_tree(tree: Tree, more_kinds: KindMap) -> LoadResult:
+def load_tree(tree: Tree) -> LoadResult:
     """The policies in a tree and their problems, at `path@version:line:column`.
 
-    Documents of `more_kinds` are read and left out. Files that policies name have to be in the tree.
+    Application and policy test files are read and left out. Files that policies name have to be in the tree.
     """
 
     def read_file(document: str, name: str, limit: int) -> str:
@@ -94,8 +95,8 @@ def load_tree(tree: Tree, more_kinds: KindMap) -> LoadResult:
             raise ValueError(f"{path}: not text in UTF-8") from None
 
     named = [(f"{path}@{tree.version}", content) for path, content in sorted(tree.files.items())]
-    loaded = load_files(named, {**kinds(), **more_kinds}, read_file=read_file)
-    policies = tuple(item for item in loaded.documents if item.policy.kind not in more_kinds)
+    loaded = load_files(named, kinds() | FILE_KINDS, read_file=read_file)
+    policies = tuple(item for item in loaded.documents if item.policy.kind not in FILE_KINDS)
     if not policies and not loaded.problems:
         raise InputError(f"version {tree.version} has no policies: to delete all, use `mesh delete`")
     return replace(loaded, documents=policies)

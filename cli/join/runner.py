@@ -18,9 +18,9 @@ from meshwright.control_plane.api import errors
 from meshwright.control_plane.api.log_stream import log_stream
 from meshwright.control_plane.api.private_files import private_folder
 from meshwright.sidecar.agent import Agent
-from meshwright.sidecar.child_process import describe_exit, log_path
+from meshwright.sidecar.child_process import describe_exit
 from meshwright.sidecar.config import AgentConfig
-from meshwright.sidecar.files import tail
+from meshwright.sidecar.files import log_path, tail
 from meshwright.sidecar.status import WorkloadStatus
 
 POLL_INTERVAL = 0.05

@@ -2,35 +2,63 @@
 
 The folder is named after the kind in lower case. It holds `spec.py` (the class of that name), `envoy.py` (its
 hooks, loaded by `hook_registry`), `example.yaml` and `golden.diff`. Nothing here loads Envoy's messages.
+A kind is loaded when it is looked up: a command that handles one of thirty kinds pays for one.
 """
 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 
 from meshwright.control_plane import policies
 from meshwright.control_plane.policies.base import Policy
 
 
-def _kind_in(folder: str) -> type[Policy]:
-    module = import_module(f"{policies.__name__}.{folder}.spec")
+@cache
+def _load_kind(name: str, module_name: str) -> type[Policy]:
+    module = import_module(module_name)
     for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Policy) and value.__name__.lower() == folder:
+        if isinstance(value, type) and issubclass(value, Policy) and value.__name__.lower() == name:
             return value
-    raise ImportError(f"{module.__name__} has no Policy named like its folder")
+    raise ImportError(f"{module_name} has no Policy {name}")
+
+
+class KindModules(Mapping[str, type[Policy]]):
+    """Kinds by name, each loaded when it is looked up, all of them by iteration.
+
+    `modules`: the module of each by its name in lower case.
+    """
+
+    def __init__(self, modules: Mapping[str, str], *more: Mapping[str, str]) -> None:
+        self._groups = (modules, *more)
+        self._modules = {name: module for group in self._groups for name, module in group.items()}
+
+    def __getitem__(self, name: str) -> type[Policy]:
+        module = self._modules.get(name.lower())
+        kind = _load_kind(name.lower(), module) if module else None
+        if kind is None or kind.__name__ != name:
+            raise KeyError(name)
+        return kind
+
+    def __iter__(self) -> Iterator[str]:
+        for group in self._groups:
+            yield from sorted(_load_kind(name, module).__name__ for name, module in group.items())
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __or__(self, other: KindModules) -> KindModules:
+        return KindModules(*self._groups, *other._groups)
 
 
 @cache
-def kinds() -> Mapping[str, type[Policy]]:
-    """Every kind by its name, sorted."""
+def kinds() -> KindModules:
+    """Every kind of policy by its name, sorted."""
     folders = [info.name for info in pkgutil.iter_modules(policies.__path__) if info.ispkg]
-    classes = {policy.__name__: policy for policy in map(_kind_in, folders)}
-    return MappingProxyType(dict(sorted(classes.items())))
+    return KindModules({folder: f"{policies.__name__}.{folder}.spec" for folder in folders})
 
 
 def example(kind: str) -> str:

@@ -42,6 +42,11 @@ def test_help_imports_no_command() -> None:
         (["status", "--state", "/nonexistent"], {"ruamel.yaml", "meshwright.control_plane.policies", *HEAVY}),
         (["get", "--state", "/nonexistent"], {"ruamel.yaml", "meshwright.control_plane.policies", *HEAVY}),
         (["validate", "/nonexistent"], {"http.client", *HEAVY}),
+        (
+            ["validate", "control_plane/policies/retry/example.yaml"],
+            {"meshwright.control_plane.policies.cors.spec", "meshwright.cli.application", *HEAVY},
+        ),
+        (["up", "--help"], {"structlog", *HEAVY} - {"asyncio"}),
     ],
 )
 def test_a_command_imports_only_what_it_needs(arguments: list[str], unneeded: set[str]) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from meshwright.cli.launcher import LaunchPlan
 from meshwright.cli.python_module import mesh_command
 from meshwright.cli.startup_summary import demo_hints
-from meshwright.cli.up import application_to_run, demo_application_file, mesh_settings
+from meshwright.cli.up import application_to_run, demo_application_file, launch_plan
 
 DEMO = demo_application_file()
 
@@ -18,7 +17,7 @@ DEMO = demo_application_file()
 def hints(state: Path, only: str = "") -> str:
     """The hints of a demo with these services."""
     applied = application_to_run(DEMO, only, [], ["ingress=9999"])
-    return "\n".join(demo_hints(LaunchPlan(applied, mesh_settings(state)), ".venv/bin/mesh"))
+    return "\n".join(demo_hints(launch_plan(applied, state, 60.0), ".venv/bin/mesh"))
 
 
 def test_the_demo_says_what_to_do_next(tmp_path: Path) -> None:

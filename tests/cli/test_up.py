@@ -19,8 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from meshwright.cli.launch_ports import settle_ports
-from meshwright.cli.launcher import LaunchPlan
-from meshwright.cli.up import application_to_run, mesh_settings
+from meshwright.cli.up import application_to_run, launch_plan
 from tests.envoy.harness import PORTS, ROOT, Mesh, application, running_mesh, service, settings, stop, until
 from tests.envoy.steady_load import load
 from tests.fakes.ports import free_port
@@ -313,10 +312,10 @@ def test_a_gateway_gets_a_free_port_if_its_own_is_in_use(
         holder.listen()
         port = holder.getsockname()[1]
         applied = application_to_run(application_file(tmp_path, [service("front")], port), "", [], [])
-        plan = settle_ports(LaunchPlan(applied, mesh_settings(None)), auto=True)
+        plan = settle_ports(launch_plan(applied, None, 60.0), auto=True)
     assert plan.gateways[0].port not in (0, port)
     assert plan.applied.ports == {"ingress": plan.gateways[0].port}
-    assert plan.settings == mesh_settings(None)
+    assert plan.settings == launch_plan(applied, None, 60.0).settings
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from meshwright.control_plane.api.state_dir import ProcessRecord
-from meshwright.sidecar.child_process import log_path, record_path
-from meshwright.sidecar.files import tail
+from meshwright.sidecar.child_process import record_path
+from meshwright.sidecar.files import log_path, tail
 from meshwright.sidecar.orphans import reap_orphans
 from tests.sidecar.conftest import until
 from tests.sidecar.test_supervisor import IGNORES_SIGTERM, SLEEP, has_exited

@@ -19,8 +19,8 @@ import pytest
 from meshwright.control_plane.api.state_dir import ProcessRecord
 from meshwright.sidecar import supervisor
 from meshwright.sidecar.backoff import Backoff
-from meshwright.sidecar.child_process import ChildProcess, Program, log_path, record_path
-from meshwright.sidecar.files import tail
+from meshwright.sidecar.child_process import ChildProcess, Program, record_path
+from meshwright.sidecar.files import log_path, tail
 from meshwright.sidecar.supervisor import NotReadyError, Supervisor
 from tests.sidecar.conftest import until
 
