@@ -25,6 +25,7 @@ from meshwright.tui.format import sanitize
 from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.revision_text import revision_summary
 from meshwright.tui.screen import MeshScreen
+from meshwright.tui.search import parse_search
 from meshwright.tui.theme import paint
 from meshwright.tui.widgets.diff_highlight import diff_lines
 from meshwright.tui.widgets.stable_static import StableStatic
@@ -36,7 +37,7 @@ class RevisionsScreen(MeshScreen):
 
     STATE_FIELDS = frozenset({"revisions", "status"})
     WRITE_ACTIONS = frozenset({"roll_back", "pause_or_resume", "abort"})
-    SEARCH_HINT = "number, author, message, or a policy's name"
+    SEARCH_HINT = "number, author, message, or a policy's name; !word: without it"
     HELP = (
         "Every revision of the policies, and the changes of the selected one (v: all changes since then). b "
         "rolls back to it, which creates a new revision: the history is never lost. During a push in "
@@ -128,10 +129,10 @@ class RevisionsScreen(MeshScreen):
 
     def _draw_list(self) -> None:
         now = self.session.now()
-        words = self._query.lower().split()
+        query = parse_search(self._query)
         rows = [revision_row(revision, now) for revision in self._revisions]
         self.query_one(Table).set_rows(
-            row for row in rows if all(any(word in cell.text.lower() for cell in row.cells) for word in words)
+            row for row in rows if query.matches(" ".join(cell.text for cell in row.cells))
         )
 
     def apply_search(self, text: str) -> None:

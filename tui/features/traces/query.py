@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from meshwright.control_plane.api.models.traces import TraceSummary
 from meshwright.tui.format import NO_VALUE, format_number, format_time, sanitize
+from meshwright.tui.search import parse_search
 from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
 
 DURATIONS = ("", "100ms", "250ms", "1s", "5s")
@@ -84,15 +85,15 @@ def next_duration(duration: str) -> str:
 
 
 def matching_traces(traces: Iterable[TraceSummary], texts: Collection[str]) -> list[TraceSummary]:
-    """Traces that contain every text, newest first."""
-    lowered = [text.lower() for text in texts]
-    matching = [trace for trace in traces if all(text in _search_text(trace) for text in lowered)]
+    """Traces that contain every text, and none of those that have `!` before them; newest first."""
+    query = parse_search(" ".join(texts))
+    matching = [trace for trace in traces if query.matches(_search_text(trace))]
     return sorted(matching, key=lambda trace: -trace.start)
 
 
 def _search_text(trace: TraceSummary) -> str:
     services = " ".join(count.service for count in trace.services)
-    return f"{trace.id} {trace.request} {trace.operation} {trace.service} {services}".lower()
+    return f"{trace.id} {trace.request} {trace.operation} {trace.service} {services}"
 
 
 def trace_row(trace: TraceSummary) -> TableRow:

@@ -36,7 +36,7 @@ NO_MATCH = "no stored trace matches: x clears the filter"
 class TracesScreen(MeshScreen):
     """The list; Enter opens the waterfall of a trace."""
 
-    SEARCH_HINT = "orders  >250ms  errors  op=GET /api  or any words"
+    SEARCH_HINT = "orders  >250ms  errors  op=GET /api  or any words; !word: without it"
     HELP = (
         "Requests through the mesh, newest first, updated live. The search accepts the name of a service, "
         ">250ms, errors, op=NAME for the operation of a span, and words of the row."

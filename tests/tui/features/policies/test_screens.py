@@ -167,6 +167,10 @@ async def test_the_whole_mesh_is_rolled_back_to_a_revision(tmp_path: Path) -> No
         await wait_until(
             pilot, lambda: "reason 3" in screen_text(pilot) and "created Retry/other" in screen_text(pilot)
         )
+        revisions = await wait_for_table(pilot)
+        await type_search(pilot, "reason !2")
+        await wait_until(pilot, lambda: [row.key for row in revisions.rows] == ["3", "1"])
+        await pilot.press("escape")
         await wait_for_table(pilot)
         await pilot.press("down", "down", "v")
         await wait_until(pilot, lambda: "changes since revision 1" in screen_text(pilot))

@@ -66,6 +66,7 @@ def test_matching_traces_contain_every_text_newest_first() -> None:
     traces = [summary("a", 10), summary("b", 30), summary("c", 20)]
     assert [match.id[0] for match in matching_traces(traces, ())] == ["b", "c", "a"]
     assert [match.id[0] for match in matching_traces(traces, ("GET", "ORDERS", "ccc"))] == ["c"]
+    assert [match.id[0] for match in matching_traces(traces, ("orders", "!CCC"))] == ["b", "a"]
     assert matching_traces(traces, ("orders", "nowhere")) == []
 
 
