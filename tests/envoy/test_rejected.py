@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -215,9 +216,12 @@ def test_next_valid_version_is_applied(mesh: Mesh) -> None:
 
 def test_mesh_starts_with_a_rejected_configuration(tmp_path: Path, strict_envoy: str) -> None:
     services = [service("front"), service("back")]
-    with running_mesh(tmp_path, services, MESH_ENVOY=strict_envoy, MESH_VERIFY="off") as mesh:
+    started_staged = partial(
+        running_mesh, tmp_path, services, MESH_ENVOY=strict_envoy, MESH_VERIFY="off", MESH_PUSH="staged"
+    )
+    with started_staged() as mesh:
         mesh.run("apply", "-f", "-", stdin=REJECTED)
-    with running_mesh(tmp_path, services, MESH_ENVOY=strict_envoy, MESH_VERIFY="off") as mesh:
+    with started_staged() as mesh:
         message = "healthy, but its Envoy rejects configuration: RouteConfiguration ingress"
         until(lambda: message in "".join(mesh.output), "mesh up reports the rejection")
         assert mesh.get("back-1", "http://front/echo", timeout=60).status_code == 200
