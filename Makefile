@@ -9,6 +9,9 @@ DEBIAN := wrk:wrk node:nodejs npm:npm nginx:nginx-light pg_lsclusters:postgresql
   systemd-analyze:systemd curl:curl nsenter:util-linux zsh:zsh fish:fish
 PARTS := checks cli control_plane dashboards deploy docs meshwright services sidecar tests tui bench
 
+# Tests start hundreds of Python processes. Where an environment forbids bytecode, each would compile all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help install demo test test-long check reference docs dist requirements bench clean
 
 help:
