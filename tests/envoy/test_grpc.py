@@ -268,9 +268,10 @@ async def test_thousand_concurrent_calls_succeed(mesh: Mesh, target: str) -> Non
     assert {response["name"] for response in responses} == {"echo-1", "echo-2"}
 
 
-async def test_stream_of_a_minute_survives_policy_changes(mesh: Mesh) -> None:
+@pytest.mark.parametrize("seconds", [10, pytest.param(60, marks=pytest.mark.long)])
+async def test_a_long_stream_survives_policy_changes(mesh: Mesh, seconds: int) -> None:
     """In both directions, while routes, other clusters and retries change."""
-    encode = json.dumps({"seconds": 60, "every": 0.5}).encode()
+    encode = json.dumps({"seconds": seconds, "every": 0.5}).encode()
 
     async def listen(target: str) -> list[bytes]:
         async with channel(mesh, target) as through:
@@ -286,7 +287,7 @@ async def test_stream_of_a_minute_survives_policy_changes(mesh: Mesh) -> None:
 
     *datases, _ = await asyncio.gather(listen(""), listen("echo"), change())
     for received in datases:
-        assert received == [*(str(number).encode() for number in range(120)), b"end"]
+        assert received == [*(str(number).encode() for number in range(2 * seconds)), b"end"]
 
 
 async def test_bidirectional_stream(mesh: Mesh) -> None:
