@@ -51,17 +51,21 @@ class EventRateLimiter:
         if kind in _ONCE_KINDS and (kind, subject) in self._allowed_at:
             metrics.SUPPRESSED.inc()
             return False
-        shares = [((kind, owner), MAX_PER_OWNER)]
-        if kind == "enrolment":
-            shares.append(((kind, ""), MAX_STRANGERS))
-        if any(len(self._recent.get(share, ())) >= limit for share, limit in shares):
+        if not self.has_room(kind, owner, now):
             metrics.SUPPRESSED.inc()
             self._folded[kind, owner if kind != "enrolment" else ""] += 1
             return False
         self._allowed_at[kind, subject] = now
-        for share, _ in shares:
+        for share in _limits(kind, owner):
             self._recent.setdefault(share, deque()).append(now)
         return True
+
+    def has_room(self, kind: str, owner: str, now: float) -> bool:
+        """Whether the shares that an event counts for have room for one more."""
+        if kind not in _LIMITED_KINDS or not owner:
+            return True
+        self._expire(now)
+        return all(len(self._recent.get(share, ())) < most for share, most in _limits(kind, owner).items())
 
     def folded(self, now: float) -> list[tuple[str, str, int]]:
         """Kind, owner and number of the events left out since the last call that returned any.
@@ -82,3 +86,9 @@ class EventRateLimiter:
                 times.popleft()
             if not times:
                 del self._recent[share]
+
+
+def _limits(kind: str, owner: str) -> dict[_Share, int]:
+    """The shares that an event counts for, and how many events each may have."""
+    limits = {(kind, owner): MAX_PER_OWNER}
+    return limits | {(kind, ""): MAX_STRANGERS} if kind == "enrolment" else limits

@@ -1,8 +1,11 @@
-"""Events for what was refused: the first refusal at once, later ones together, once a minute. Pure."""
+"""Events for what was refused: the first refusal at once, later ones together, once a minute. Pure.
+
+An event above the share of its service waits until there is room, and counts what is refused meanwhile.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from meshwright.control_plane.api.models.events import MESSAGE_LIMIT, Event
@@ -15,16 +18,23 @@ INTERVAL = 60.0
 MAX_WATCHED = 1000
 """Combinations of policies, caller and service that are counted separately within an interval."""
 
+MAX_WAIT = 2 * INTERVAL
+"""Seconds that an event waits for room. What waits is watched, and keeps a place that others need."""
+
 _Subject = tuple[str, str, tuple[str, ...], str]
 # Caller, service, policies, and what happened to a connection.
 
 
 @dataclass(slots=True)
 class _Watched:
-    """`newest` has the number of refusals that are in no event yet; `reported_at` in seconds."""
+    """`newest` has the number of refusals that are in no event yet; the others in seconds.
+
+    `waits_since`: when there was no room for its event; None if it does not wait.
+    """
 
     newest: Refusal
     reported_at: float = float("-inf")
+    waits_since: float | None = None
 
 
 class RefusalEvents:
@@ -33,8 +43,13 @@ class RefusalEvents:
     def __init__(self) -> None:
         self._watched: dict[_Subject, _Watched] = {}
 
-    def detect(self, refusals: Iterable[Refusal], now: float) -> Iterator[EventEntry]:
-        """The events that are due, with these refusals since the last call."""
+    def detect(
+        self, refusals: Iterable[Refusal], now: float, has_room: Callable[[EventEntry], bool]
+    ) -> Iterator[EventEntry]:
+        """The events that are due, with these refusals since the last call.
+
+        `has_room`: whether an event would be written now. It is asked again after each event that is taken.
+        """
         for refusal in refusals:
             self._add(refusal)
         for subject, watched in list(self._watched.items()):
@@ -43,9 +58,14 @@ class RefusalEvents:
             if not watched.newest.count:
                 del self._watched[subject]
                 continue
-            yield _entry(watched.newest, now)
+            entry = _entry(watched.newest, now)
+            if not has_room(entry):
+                watched.waits_since = now if watched.waits_since is None else watched.waits_since
+                if now - watched.waits_since < MAX_WAIT:
+                    continue
             watched.newest = replace(watched.newest, count=0)
-            watched.reported_at = now
+            watched.reported_at, watched.waits_since = now, None
+            yield entry
 
     def _add(self, refusal: Refusal) -> None:
         subject = (

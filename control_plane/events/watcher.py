@@ -176,6 +176,9 @@ class EventWatcher:
             )
         )
 
+    def _has_room(self, entry: EventEntry) -> bool:
+        return self._rate_limiter.has_room(entry.event.kind, entry.owner, time.time())
+
     def _put_folded(self) -> None:
         """Say how many events were left out."""
         now = time.time()
@@ -193,7 +196,7 @@ class EventWatcher:
         finally:
             revision = self._revision or 0
             self._put(self._detector.detect(self._capture(), time.time(), revision))
-            self._put(self._refusals.detect(self._take_refusals(), time.time()))
+            self._put(self._refusals.detect(self._take_refusals(), time.time(), self._has_room))
             self._put_folded()
         await self._write()
         self._check_store()
