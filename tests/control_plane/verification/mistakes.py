@@ -51,4 +51,4 @@ def _spoil(rng: random.Random, container: Any, key: Any, places: list[Place]) ->
         case "number" if isinstance(container[key], int):
             container[key] = container[key] * rng.choice((-1, 10, 1000, 10**6))
         case _:
-            container[key] = rng.choice(VALUES)
+            container[key] = copy.deepcopy(rng.choice(VALUES))  # a further mistake may be made in it
