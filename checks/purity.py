@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from checks.source import Problem, SourceFile
 
 PURE = (
+    "cli/convert/consul/",
     "cli/convert/istio/",
     "cli/convert/kuma/",
     "cli/convert/conversion.py",

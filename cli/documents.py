@@ -105,10 +105,10 @@ def read_documents(
     return loaded
 
 
-def read_texts(paths: Iterable[str]) -> list[tuple[str, str]]:
+def read_texts(paths: Iterable[str], suffixes: tuple[str, ...] = SUFFIXES) -> list[tuple[str, str]]:
     """Path and text of the files behind paths; raises InputError for those that cannot be read."""
     result = []
-    for path, content in (entry for name in paths for entry in _read_path(name)):
+    for path, content in (entry for name in paths for entry in _read_path(name, suffixes)):
         if len(content) > loader.MAX_BYTES:
             raise InputError(f"{path}:1:1: the file is larger than {loader.MAX_BYTES >> 20} MiB: split it")
         try:
@@ -127,12 +127,12 @@ def _problem_text(problem: str) -> str:
     return problem
 
 
-def _read_path(path: str) -> Iterator[tuple[str, bytes]]:
+def _read_path(path: str, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of every file behind a path."""
     if path == "-":
         yield STDIN, _read_limited(sys.stdin.buffer)
         return
-    for file in _files(Path(path)):
+    for file in _files(Path(path), suffixes):
         try:
             with file.open("rb") as opened:
                 content = _read_limited(opened)
@@ -158,15 +158,15 @@ def _read_named_file(document: str, name: str, limit: int) -> str:
     return text
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     if not path.is_dir():
         return [path]
     try:
-        files = sorted(entry for entry in path.iterdir() if entry.suffix in SUFFIXES and not entry.is_dir())
+        files = sorted(entry for entry in path.iterdir() if entry.suffix in suffixes and not entry.is_dir())
     except OSError as error:
         raise _unreadable(path, error) from None
     if not files:
-        raise InputError(f"{path}: contains no {', '.join('*' + suffix for suffix in SUFFIXES)} files")
+        raise InputError(f"{path}: contains no {', '.join('*' + suffix for suffix in suffixes)} files")
     return files
 
 

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from meshwright.cli.convert.consul.conversion import convert as convert_from_consul
 from meshwright.cli.convert.conversion import Conversion
 from meshwright.cli.convert.istio.conversion import convert as convert_from_istio
 from meshwright.cli.convert.kuma.conversion import convert as convert_from_kuma
 from meshwright.cli.convert.reading import Remark
-from meshwright.cli.documents import read_texts
+from meshwright.cli.documents import SUFFIXES, read_texts
 from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.output import echo
 from meshwright.cli.usage import MeshCommand
@@ -44,6 +45,7 @@ def group() -> None:
     Example:
       mesh convert istio istio/ > policies.yaml
       mesh convert kuma kuma/ -o policies/
+      mesh convert consul entries/ -o policies/
     """
 
 
@@ -80,6 +82,25 @@ def convert_kuma(
       kumactl get meshtimeouts -o yaml | mesh convert kuma -
     """
     _report(convert_from_kuma(read_texts(paths)), output, strict=strict, force=force)
+
+
+@app.command("consul", cls=MeshCommand)
+def convert_consul(
+    paths: _Paths, *, output: _Output = None, strict: _Strict = False, force: _Force = False
+) -> None:
+    """Convert Consul's config entries: router, splitter, resolver, defaults, intentions, proxy-defaults.
+
+    They are read in HCL, in JSON as `consul config read` writes it, and in the form of Kubernetes. What is
+    not converted is named on stderr with its line and column; a line with `note:` says what works
+    differently.
+
+    \b
+    Example:
+      mesh convert consul entries/ -o policies/
+      consul config read -kind service-router -name orders | mesh convert consul -
+    """
+    texts = read_texts(paths, suffixes=(*SUFFIXES, ".hcl"))
+    _report(convert_from_consul(texts), output, strict=strict, force=force)
 
 
 def _report(result: Conversion, output: Path | None, *, strict: bool, force: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from meshwright.cli.convert.consul.fields import KINDS as CONSUL
 from meshwright.cli.convert.fields import METADATA, KindFields
 from meshwright.cli.convert.istio.kinds import KINDS as ISTIO
 from meshwright.cli.convert.kuma.kinds import KINDS as KUMA
@@ -11,6 +12,7 @@ from meshwright.cli.convert.kuma.kinds import KINDS as KUMA
 SOURCES: Mapping[str, tuple[str, Mapping[str, KindFields]]] = {
     "istio": ("Istio", ISTIO),
     "kuma": ("Kuma", KUMA),
+    "consul": ("Consul", CONSUL),
 }
 """What `mesh convert` reads: the project's name, and its kinds."""
 

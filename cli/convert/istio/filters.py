@@ -18,12 +18,12 @@ def header_filters(owner: Value) -> list[Document]:
     if headers is None:
         return []
     return [
-        *_modifier(headers.get("request"), "RequestHeaderModifier", "requestHeaderModifier"),
-        *_modifier(headers.get("response"), "ResponseHeaderModifier", "responseHeaderModifier"),
+        *header_modifier(headers.get("request"), "RequestHeaderModifier", "requestHeaderModifier"),
+        *header_modifier(headers.get("response"), "ResponseHeaderModifier", "responseHeaderModifier"),
     ]
 
 
-def _modifier(changes: Value | None, kind: str, field: str) -> list[Document]:
+def header_modifier(changes: Value | None, kind: str, field: str) -> list[Document]:
     if changes is None:
         return []
     body: dict[str, Any] = {}
@@ -152,11 +152,11 @@ def rewrite_filters(rule: Value, original: Document, match: Document) -> list[Do
     if host := rewrite.text("authority"):
         body["hostname"] = host
     if uri := rewrite.text("uri"):
-        body["path"] = _new_path(uri, original.get("path"), match.get("path"))
+        body["path"] = new_path(uri, original.get("path"), match.get("path"))
     return checked(rewrite, {"type": "URLRewrite", "urlRewrite": body}) if body else []
 
 
-def _new_path(uri: str, original: Document | None, path: Document | None) -> Document:
+def new_path(uri: str, original: Document | None, path: Document | None) -> Document:
     """The replacement of a path: of the prefix that matched, otherwise of all of it, as in Istio."""
     original = original or {"type": "PathPrefix", "value": "/"}
     path = path or original

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from meshwright.cli.convert.documents import GATEWAY_API, Document, invalid
+from meshwright.cli.convert.documents import GATEWAY_API, Document, Documents, invalid
 from meshwright.cli.convert.durations import read_duration
 from meshwright.cli.convert.istio import filters
 from meshwright.cli.convert.istio.matches import gateway_name, read_matches
@@ -18,6 +18,9 @@ from meshwright.control_plane.policies.httproute.spec import HTTPRouteRule
 
 MAX_RULES = 16
 """Rules of one HTTPRoute (Gateway API v1)."""
+
+_RULE_POLICIES = ("Retry", "FaultInjection", "Timeout")
+"""Kinds of policies for a single rule."""
 
 _REFUSED = "requests that it matches get 500"
 _RULE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -44,7 +47,7 @@ def convert_virtual_service(document: Value, name: str, scope: Scope) -> None:
         body: Document = {"parentRefs": [ref for gateway in gateways for ref in parents[gateway]]}
         if hostnames := _hostnames(spec, gateways):
             body["hostnames"] = hostnames
-        _add_routes(spec, f"{name}{suffix}", body, documents, scope)
+        add_routes(spec, f"{name}{suffix}", body, documents, scope)
     add_stream_routes(spec, name, parents, scope)
 
 
@@ -159,9 +162,9 @@ def _weighted(route: Value, scope: Scope) -> Document | None:
     return ref | {"weight": weight} | ({"filters": changes} if changes else {})
 
 
-def _add_routes(spec: Value, name: str, body: Document, rules: list[Document], scope: Scope) -> None:
+def add_routes(spec: Value, name: str, body: Document, rules: list[Document], scope: Documents) -> None:
     """Add the routes for these rules, 16 rules each, and the policies of the rules."""
-    targets: dict[str, list[tuple[Document, list[Document]]]] = {"Retry": [], "FaultInjection": []}
+    targets: dict[str, list[tuple[Document, list[Document]]]] = {kind: [] for kind in _RULE_POLICIES}
     for start in range(0, len(rules), MAX_RULES):
         route = name if start == 0 else f"{name}-part-{start // MAX_RULES + 1:02}"
         part = rules[start : start + MAX_RULES]

@@ -1,0 +1,1 @@
+"""Consul's config entries as policies of ours."""
