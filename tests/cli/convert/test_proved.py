@@ -12,8 +12,8 @@ EXAMPLE = Path(__file__).parent / "proved"
 
 def test_converted_documents_behave_as_their_originals(tmp_path: Path) -> None:
     environment, policies = settings(tmp_path / "state"), str(tmp_path / "policies")
-    for source in ("istio", "kuma"):
-        argv = ("convert", source, f"{source}.yaml", "-o", policies, "--strict")
+    for source in ("istio.yaml", "kuma.yaml", "consul.hcl"):
+        argv = ("convert", source.partition(".")[0], source, "-o", policies, "--strict")
         converted = run_mesh(argv, environment, EXAMPLE)
         assert converted.returncode == 0, converted.stderr
     argv = ("test", "tests.yaml", "-f", policies, "--timeout", "2m")
