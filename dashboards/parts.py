@@ -13,6 +13,7 @@ from typing import TypeVar
 from grafana_foundation_sdk.builders import (
     common,
     dashboard,
+    heatmap,
     prometheus,
     stat,
     statetimeline,
@@ -23,6 +24,7 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common as commons
 from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models import heatmap as heatmaps
 
 Panel = Builder[models.Panel]
 T = TypeVar("T")
@@ -92,6 +94,37 @@ class TimeSeriesPanel(Panel):
         if self.limits is not NO_THRESHOLDS:
             panel = panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(_DASHED))
         return panel.data_links([link(name, url) for name, url in self.links]).build()
+
+
+@dataclass(frozen=True, slots=True)
+class HeatmapPanel(Panel):
+    """The distribution of a histogram over time. `expr` has the count of each bucket, by `le`."""
+
+    title: str
+    description: str
+    unit: str
+    expr: str
+    width: int = 12
+
+    def build(self) -> models.Panel:
+        """The panel: Grafana makes rows of the cumulative buckets, by their upper bounds."""
+        buckets = query(self.expr, "{{le}}", "A").format("heatmap")  # type: ignore[arg-type]
+        return (
+            heatmap.Panel()
+            .title(self.title)
+            .description(self.description)
+            .datasource(METRICS)
+            .unit(self.unit)
+            .span(self.width)
+            .height(8)
+            .calculate(False)
+            .color(heatmap.HeatmapColorOptions().mode(heatmaps.HeatmapColorMode.SCHEME))
+            .y_axis(heatmap.YAxisConfig().unit(self.unit))
+            .cell_values(heatmap.CellValues().unit("short"))
+            .show_y_histogram()
+            .with_target(buckets)
+            .build()
+        )
 
 
 @dataclass(frozen=True, slots=True)

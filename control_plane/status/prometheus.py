@@ -28,9 +28,11 @@ INSTANCE_HEALTHS = ("healthy", "unhealthy", "draining")
 class MeshMetrics:
     """The values of one scrape. `proxies` and `reports` are those connected to this control plane.
 
-    `crashed` are services that have no instance and did not end as planned.
+    `crashed` are services that have no instance and did not end as planned. `version` is the release of this
+    control plane.
     """
 
+    version: str = ""
     revision: int = 0
     store_up: bool = True
     proxies: Iterable[ProxyStatus] = ()
@@ -64,6 +66,7 @@ class MeshCollector(Collector):
         yield _gauge(
             "mesh_control_planes_unreachable", "Other control planes that do not respond.", unreachable
         )
+        yield _parts(metrics.version, metrics.reports)
         yield _proxies(metrics.proxies)
         yield _proxy_certificates(metrics.reports)
         yield _instances(metrics.instances, metrics.crashed)
@@ -75,6 +78,19 @@ class MeshCollector(Collector):
 
 def _gauge(name: str, help: str, value: float) -> Metric:
     return GaugeMetricFamily(name, help, value=value)
+
+
+def _parts(control_plane: str, reports: Iterable[ProxyReport]) -> Metric:
+    """The parts of the mesh, as in `mesh version`. One that does not say its version is `unknown`."""
+    counts = Counter({("control plane", control_plane): 1})
+    for report in reports:
+        counts["agent", report.agent or "unknown"] += 1
+        counts["Envoy", report.version or "unknown"] += 1
+    help = "This control plane, and the agents and Envoys of the proxies connected to it, by version."
+    family = GaugeMetricFamily("mesh_parts", help, labels=["component", "version"])
+    for labels, count in sorted(counts.items()):
+        family.add_metric(labels, count)
+    return family
 
 
 def _proxies(proxies: Iterable[ProxyStatus]) -> Metric:

@@ -290,6 +290,7 @@ class MeshReadModel:
     def metrics(self) -> MeshMetrics:
         """What Prometheus scrapes. Of the proxies only those connected here: peers export the others."""
         return MeshMetrics(
+            version=VERSION,
             revision=self._reconciler.world.revision,
             store_up=self._store.health.status == "ok",
             proxies=self._xds.proxies(),

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from meshwright.dashboards.board import CONTROL_PLANE, SIDECARS, Board, Section, dashboard_url, query_variable
-from meshwright.dashboards.parts import ANY_RATE_IS_BAD, ZERO_IS_GOOD, StatPanel, TimeSeriesPanel
+from meshwright.dashboards.parts import (
+    ANY_RATE_IS_BAD,
+    WARN,
+    ZERO_IS_GOOD,
+    HeatmapPanel,
+    PanelColumn,
+    StatPanel,
+    TablePanel,
+    Thresholds,
+    TimeSeriesPanel,
+)
 from meshwright.dashboards.promql import CONTROL_PLANE_JOB, quantile, rate
 
 _EACH = f'{CONTROL_PLANE_JOB}, instance=~"$plane"'
 
 
+_ONE_IS_GOOD: Thresholds = ((None, "green"), (2, WARN))
+
+
 def _by(metric: str, label: str = "instance") -> str:
     return f"sum by ({label}) ({rate(metric, _EACH)})"
+
+
+def _parts(component: str) -> str:
+    return f'sum by (version) (mesh_parts{{{_EACH}, component="{component}"}})'
 
 
 def _quantiles(histogram: str) -> tuple[tuple[str, str], ...]:
@@ -113,6 +130,68 @@ PUSHES = Section(
             stacked=True,
             width=8,
             links=(("Sidecars", dashboard_url(SIDECARS)),),
+        ),
+        HeatmapPanel(
+            "Distribution of times to ACK",
+            "Responses that Envoys ACKed or rejected, by the time since the change or the request. A second "
+            "band, or a tail, is a part of the sidecars that is slower than the others.",
+            "s",
+            f"sum by (le) (increase(mesh_xds_push_seconds_bucket{{{_EACH}}}[$__rate_interval]))",
+            width=24,
+        ),
+    ),
+)
+
+INSTALLED = Section(
+    "Installed versions",
+    (
+        StatPanel(
+            "Control planes: versions",
+            "More than one: an upgrade is under way or was not finished. `mesh version` lists all parts.",
+            "short",
+            f"count({_parts('control plane')})",
+            _ONE_IS_GOOD,
+            width=8,
+        ),
+        StatPanel(
+            "Agents of another version",
+            "Agents of a version that no control plane has. One minor version apart is supported.",
+            "short",
+            f"sum({_parts('agent')} unless on (version) {_parts('control plane')}) or vector(0)",
+            ((None, "green"), (1, WARN)),
+            width=8,
+        ),
+        StatPanel(
+            "Envoys: versions",
+            "More than one: services run that were not restarted since an upgrade.",
+            "short",
+            f"count({_parts('Envoy')})",
+            _ONE_IS_GOOD,
+            width=8,
+        ),
+        TablePanel(
+            "Parts",
+            "Control planes, agents and Envoys by version. An agent with several sidecars counts for each.",
+            {"component": "Component", "version": "Version"},
+            (PanelColumn("Parts", f"sum by (component, version) (mesh_parts{{{_EACH}}})"),),
+            width=8,
+            height=8,
+        ),
+        TimeSeriesPanel(
+            "Agents by version",
+            "How far an upgrade of agents has got.",
+            "short",
+            ((_parts("agent"), "{{version}}"),),
+            stacked=True,
+            width=8,
+        ),
+        TimeSeriesPanel(
+            "Envoys by version",
+            "How far an upgrade of Envoys has got.",
+            "short",
+            ((_parts("Envoy"), "{{version}}"),),
+            stacked=True,
+            width=8,
         ),
     ),
 )
@@ -254,6 +333,6 @@ BOARD = Board(
     CONTROL_PLANE,
     "Control plane",
     "Are the control planes up, how fast do changes reach sidecars, what do they store?",
-    (NOW, PUSHES, STATE, API, TELEMETRY),
+    (NOW, PUSHES, INSTALLED, STATE, API, TELEMETRY),
     (query_variable("plane", "Control plane", 'label_values(up{job="meshwright-control-plane"}, instance)'),),
 )

@@ -41,6 +41,11 @@ def _breakers(state: str) -> str:
     return f'max by (caller, callee) (mesh_breaker_state{{{_BREAKER}, state="{state}"}})'
 
 
+def _bytes_per_try(metric: str) -> str:
+    """Envoy counts bytes by connection anyway. Its histograms of sizes would cost CPU on every request."""
+    return to_selected_callees(ratio(edges(metric), edges("upstream_rq_total")))
+
+
 EDGES = Section(
     "Edges",
     (
@@ -76,6 +81,18 @@ EDGES = Section(
             "ms",
             ((edge_quantile(0.99, EDGE, "service, callee"), _NAME),),
             LATENCY,
+        ),
+        TimeSeriesPanel(
+            "Request size by edge",
+            "Mean bytes that a caller's sidecar sent for each try, with headers and before encryption.",
+            "bytes",
+            ((_bytes_per_try("upstream_cx_tx_bytes_total"), _NAME),),
+        ),
+        TimeSeriesPanel(
+            "Response size by edge",
+            "Mean bytes that a caller's sidecar received for each try, with headers and after decryption.",
+            "bytes",
+            ((_bytes_per_try("upstream_cx_rx_bytes_total"), _NAME),),
         ),
     ),
 )

@@ -1,6 +1,7 @@
 // Types of a dashboard's JSON, from Grafana's own types. The test appends a program that assigns each dashboard to
 // `Board`.
 import type { AnnotationQuery, Dashboard, DataQuery } from '@grafana/schema';
+import type * as heatmap from '@grafana/schema/dist/esm/raw/composable/heatmap/panelcfg/x/HeatmapPanelCfg_types.gen';
 import type * as nodeGraph from '@grafana/schema/dist/esm/raw/composable/nodegraph/panelcfg/x/NodeGraphPanelCfg_types.gen';
 import type * as stat from '@grafana/schema/dist/esm/raw/composable/stat/panelcfg/x/StatPanelCfg_types.gen';
 import type * as statetimeline from '@grafana/schema/dist/esm/raw/composable/statetimeline/panelcfg/x/StateTimelinePanelCfg_types.gen';
@@ -15,6 +16,7 @@ interface Query extends DataQuery { expr: string; range: boolean; interval: stri
 interface AnnotationFormats { titleFormat: string; textFormat: string }
 type Board = Plain<Omit<Dashboard, 'annotations'> & { annotations: { list: (AnnotationQuery<Query> & AnnotationFormats)[] } }>;
 type Options = {
+  heatmap: Plain<Partial<heatmap.Options>>;
   nodeGraph: Plain<nodeGraph.Options>; stat: Plain<Partial<stat.Options>>;
   'state-timeline': Plain<Partial<statetimeline.Options>>; table: Plain<Partial<table.Options>>;
   timeseries: Plain<Partial<timeseries.Options>>;

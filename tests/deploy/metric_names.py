@@ -30,7 +30,8 @@ tcp.broker.downstream_cx_rx_bytes_total tcp.broker.downstream_cx_tx_bytes_total
 cluster.orders.upstream_cx_connect_fail cluster.orders.upstream_cx_connect_timeout
 cluster.orders.membership_healthy cluster.orders.membership_total cluster.orders.update_success
 cluster.orders.grpc.14 cluster.orders.outlier_detection.ejections_active
-cluster.orders.ssl.handshake
+cluster.orders.ssl.handshake cluster.orders.upstream_rq_total
+cluster.orders.upstream_cx_rx_bytes_total cluster.orders.upstream_cx_tx_bytes_total
 cluster.orders.ssl.fail_verify_san cluster.orders.ssl.fail_verify_error cluster.orders.ssl.connection_error
 cluster.orders.ssl.versions.TLSv1.3 cluster.orders.ssl.curves.X25519
 http.inbound.downstream_rq_5xx http.inbound.downstream_rq_active http.inbound.downstream_cx_active

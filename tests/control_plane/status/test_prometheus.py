@@ -38,13 +38,17 @@ def registry_of(metrics: MeshMetrics) -> CollectorRegistry:
 
 def test_scrape_exports_every_state() -> None:
     metrics = MeshMetrics(
+        version="0.2.0",
         revision=41,
         store_up=False,
         proxies=[
             ProxyStatus(name="orders-1", service="orders", state="synced", revision=41),
             ProxyStatus(name="orders-2", service="orders", state="rejected", revision=40),
         ],
-        reports=[ProxyReport(node="orders-1", service="orders", expires=1_900_000_000.0)],
+        reports=[
+            ProxyReport(node="orders-1", service="orders", expires=1_900_000_000.0, version="1.40.0"),
+            ProxyReport(node="orders-2", service="orders", agent="0.1.0", version="1.40.0"),
+        ],
         instances=(InstanceStatus(name="orders-1", service="orders", address="h:1", health="unhealthy"),),
         breakers=(
             Breaker(from_="storefront", to="orders", state="open", ejected=2, hosts=2, trials_failed=3),
@@ -60,6 +64,11 @@ def test_scrape_exports_every_state() -> None:
     assert value("mesh_revision") == 41
     assert value("mesh_store_up") == 0
     assert value("mesh_control_planes_unreachable") == 1
+    parts = {
+        ("control plane", "0.2.0"): 1, ("agent", "0.1.0"): 1, ("agent", "unknown"): 1, ("Envoy", "1.40.0"): 2,
+    }  # fmt: skip
+    for (component, version), count in parts.items():
+        assert value("mesh_parts", {"component": component, "version": version}) == count, component
     assert value("mesh_proxies", {"state": "rejected"}) == 1
     assert value("mesh_proxies", {"state": "pending"}) == 0
     proxy = {"service": "orders", "proxy": "orders-1"}
