@@ -109,7 +109,8 @@ def check_gateway_names(applied: Sequence[RevisionDocument], services: Container
         kind, name = document.key
         if kind == "Gateway" and name in services:
             path, line = location(document.source, number)
-            message = f"metadata.name: {name} is a service: give the gateway another name"
+            advice = f"give the gateway another name, or `mesh forget {name}`"
+            message = f"metadata.name: {name} is a service: {advice}"
             problems.append(ValidationProblem(path=path, line=line, message=message))
     if problems:
         raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from meshwright.control_plane.admin import policy_merge
 from meshwright.control_plane.admin.policy_editor import PolicyEditor, shown
-from meshwright.control_plane.admin.policy_validation import NONE_DENIED, check_allowed
+from meshwright.control_plane.admin.policy_validation import NONE_DENIED, check_allowed, check_gateway_names
 from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog, Verify, unverified
 from meshwright.control_plane.admin.route import NoBody, RequestParams, Route
 from meshwright.control_plane.api.models.policies import ApplyResponse, RollbackRequest
@@ -47,6 +47,7 @@ class RevisionsRouter:
         """`denied_kinds`: why the mesh takes no document of a kind."""
         self._denied_kinds = denied_kinds
         self._revisions = revisions
+        self._preview = preview
         self._editor = PolicyEditor(revisions, preview, verify)
 
     def routes(self) -> tuple[Route, ...]:
@@ -80,7 +81,7 @@ class RevisionsRouter:
     async def rollback(self, params: RollbackParams, body: RollbackRequest) -> ApplyResponse:
         """Commit the documents of a revision as a new one; nothing happens if they are current already.
 
-        Raises DocumentsError if one of a denied kind would return.
+        Raises DocumentsError if one of a denied kind would return, or a Gateway named like a service.
         """
         current = await self._revisions.current()
         target = await self._revisions.get(params.revision)
@@ -90,6 +91,7 @@ class RevisionsRouter:
         ]
         returning = [item for item in documents if present.get(item.key) != item.document]
         check_allowed(returning, self._denied_kinds)
+        check_gateway_names(returning, self._preview.service_names())
         message = body.message or f"rollback to revision {params.revision}"
         edit = body.model_copy(update={"message": message})
         return await self._editor.commit(current, edit, policy_merge.merge((), documents))

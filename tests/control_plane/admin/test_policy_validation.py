@@ -83,7 +83,9 @@ def test_gateway_with_the_name_of_a_service_is_refused_where_it_stands() -> None
         check_gateway_names([document("Gateway", "ingress"), document("Gateway", "orders")], services)
     (problem,) = error.value.problems
     assert (problem.path, problem.line) == ("edge.yaml", 7)
-    assert problem.message == "metadata.name: orders is a service: give the gateway another name"
+    assert problem.message == (
+        "metadata.name: orders is a service: give the gateway another name, or `mesh forget orders`"
+    )
 
 
 def test_document_of_another_namespace_than_what_is_stored_is_refused() -> None:
