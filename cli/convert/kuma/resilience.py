@@ -21,8 +21,18 @@ _CONDITIONS = {
     "ResourceExhausted": "resource-exhausted",
     "Unavailable": "unavailable",
 }
-_HTTP_DEFAULT = ("GatewayError", "Reset", "ConnectFailure", "RefusedStream")
-_GRPC_DEFAULT = ("Canceled", "ConnectFailure", "Unavailable")
+_HTTP_DEFAULT = ("gateway-error", "connect-failure", "refused-stream")
+_GRPC_DEFAULT = (
+    "cancelled",
+    "connect-failure",
+    "gateway-error",
+    "refused-stream",
+    "reset",
+    "resource-exhausted",
+    "unavailable",
+)
+"""What Kuma retries if a MeshRetry names no condition, or statuses alone (its meshretry/plugin/xds)."""
+
 MAX_ATTEMPTS = 10
 
 NEVER = 100_000
@@ -64,7 +74,9 @@ def _retry(source: Value, default: tuple[str, ...]) -> Document:
             conditions.append(int(text))
         else:
             item.problem(f"is {text!r}, which is no condition here: it is left out")
-    return body | {"on": list(dict.fromkeys(conditions)) or [_CONDITIONS[text] for text in default]}
+    if not any(isinstance(condition, str) for condition in conditions):
+        conditions = [*default, *conditions]
+    return body | {"on": list(dict.fromkeys(conditions))}
 
 
 def _positive(source: Value, field: str) -> str | None:
@@ -110,17 +122,17 @@ def convert_circuit_breaker(spec: Value, name: str, documents: Documents) -> Non
 
 
 def _ejection(outlier: Value) -> Document:
-    """Kuma ejects for the detectors that are configured, for 30 s at first."""
+    """Kuma ejects for detectors that have a number (its meshcircuitbreaker/plugin/xds), at first for 30 s."""
     detectors = outlier.get("detectors")
     total = detectors.get("totalFailures") if detectors else None
     failures = total.integer("consecutive") if total else None
     time = read_duration(outlier.get("baseEjectionTime")) or "30s"
-    if outlier.flag("disabled") or total is None:
+    if outlier.flag("disabled") or not failures:
         return {"consecutiveFailures": NEVER}
     percent = outlier.get("maxEjectionPercent")
     if percent is None or percent.node.value != 100:
         (percent or outlier).note("may eject every instance here: there is no maxEjectionPercent")
-    return {"consecutiveFailures": failures or 5, "openFor": time}
+    return {"consecutiveFailures": failures, "openFor": time}
 
 
 def convert_health_check(spec: Value, name: str, documents: Documents) -> None:

@@ -89,3 +89,30 @@ def test_a_mistake_anywhere_crashes_nothing_and_makes_no_invalid_document(
 
 def test_table_is_in_the_documentation() -> None:
     assert reference.convert_page("kuma").read_text() == table.page("kuma")
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "expected"),
+    [
+        (
+            "MeshRetry",
+            "http: {numRetries: 1}",
+            {"on": ["gateway-error", "connect-failure", "refused-stream"]},
+        ),
+        (
+            "MeshRetry",
+            'http: {retryOn: ["429"]}',
+            {"on": ["gateway-error", "connect-failure", "refused-stream", 429]},
+        ),
+        (
+            "MeshCircuitBreaker",
+            "outlierDetection: {detectors: {totalFailures: {}}}",
+            {"consecutiveFailures": 100_000},
+        ),
+    ],
+)
+def test_what_is_not_said_is_as_in_kuma(kind: str, default: str, expected: dict[str, Any]) -> None:
+    to = f"to: [{{targetRef: {{kind: MeshService, name: a}}, default: {{{default}}}}}]"
+    text = f"type: {kind}\nname: a\nmesh: default\nspec: {{targetRef: {{kind: Mesh}}, {to}}}\n"
+    (document,) = convert([("a.yaml", text)]).documents
+    assert expected.items() <= document["spec"].items()
