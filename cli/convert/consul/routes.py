@@ -17,6 +17,7 @@ from meshwright.control_plane.policies.httproute.matches import HTTPRouteMatch
 from meshwright.control_plane.policies.httproute.spec import HTTPRouteRule
 from meshwright.control_plane.policies.retry.spec import RetryConditionName
 
+_CONDITIONS = {"pathExact", "pathPrefix", "pathRegex", "caseInsensitive", "header", "queryParam", "methods"}
 _MAX_ATTEMPTS = 10
 _REFUSED = "requests that it matches get 500"
 
@@ -150,8 +151,12 @@ def _matches(route: Value) -> list[Document]:
     """The matches of a rule, one for each method; one without conditions if it is for every request."""
     match = route.get("match")
     http = match.get("http") if match else None
-    if http is None:
+    if match is None or not match.node.value:
         return [{}]
+    unknown = set(http.node.value) - _CONDITIONS if http and isinstance(http.node.value, dict) else {"http"}
+    if http is None or unknown:
+        match.problem(f"has conditions that are not known ({', '.join(sorted(map(str, unknown)))}): left out")
+        return []
     result: Document = {}
     if path := _path(http):
         result["path"] = path

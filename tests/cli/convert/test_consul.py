@@ -151,3 +151,13 @@ def test_what_is_no_hcl_is_named_at_its_position(text: str, position: tuple[int,
 def test_any_text_is_read_or_refused(text: str) -> None:
     nodes, problems = parse_hcl(text)
     assert len(problems) <= 1 and not (nodes and problems)
+
+
+def test_a_match_with_an_unknown_condition_is_left_out_and_named() -> None:
+    route = '{ Match { HTTP { PathExcat = "/x" } } Destination { Service = "b" } }'
+    text = f'Kind = "service-router"\nName = "a"\nRoutes = [{route}]'
+    result = convert([("a.hcl", text)])
+    assert [document["spec"]["rules"] for document in result.documents] == [
+        [{"name": "others", "backendRefs": [{"name": "a"}]}]
+    ]
+    assert ["PathExcat" in remark.message for remark in result.remarks if not remark.note] == [True]
