@@ -53,7 +53,7 @@ def group() -> None:
 def convert_istio(
     paths: _Paths, *, output: _Output = None, strict: _Strict = False, force: _Force = False
 ) -> None:
-    """Convert Istio's routing and security: VirtualService, DestinationRule, and the three policies.
+    """Convert Istio's routing, security, gateways, hosts outside and telemetry.
 
     What is not converted is named on stderr with its line and column; a line with `note:` says what works
     differently. Review both, then `mesh diff` the result.
@@ -62,7 +62,7 @@ def convert_istio(
     Example:
       mesh convert istio istio/ > policies.yaml
       mesh convert istio istio/ -o policies/ --strict
-      kubectl get virtualservices,authorizationpolicies -o yaml | mesh convert istio -
+      kubectl get gateways.networking.istio.io,virtualservices -o yaml | mesh convert istio -
     """
     _report(convert_from_istio(read_texts(paths)), output, strict=strict, force=force)
 

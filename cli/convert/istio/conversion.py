@@ -12,7 +12,7 @@ from meshwright.cli.convert.conversion import (
     report_unread,
 )
 from meshwright.cli.convert.istio.destination_rule import defined_subsets
-from meshwright.cli.convert.istio.kinds import CONVERTERS, GROUPS, KINDS
+from meshwright.cli.convert.istio.kinds import CONVERTERS, FIRST, GROUPS, KINDS
 from meshwright.cli.convert.istio.request_authentication import issuers_in
 from meshwright.cli.convert.istio.scope import Scope
 from meshwright.cli.convert.reading import Value
@@ -27,7 +27,7 @@ def convert(files: Iterable[tuple[str, str]]) -> Conversion:
     if invalid:
         return Conversion((), (), invalid)
     scope = _scope(documents)
-    for document in documents:
+    for document in sorted(documents, key=lambda each: _kind(each) not in FIRST):
         _convert_document(document, scope)
     return finished(documents, scope.documents)
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from meshwright.cli.convert.fields import KindFields
 from meshwright.cli.convert.istio.authorization_policy import convert_authorization_policy
 from meshwright.cli.convert.istio.destination_rule import convert_destination_rule
+from meshwright.cli.convert.istio.entry_fields import GATEWAY, SERVICE_ENTRY, TELEMETRY
 from meshwright.cli.convert.istio.fields import DESTINATION_RULE, VIRTUAL_SERVICE
+from meshwright.cli.convert.istio.gateway import convert_gateway
 from meshwright.cli.convert.istio.peer_authentication import convert_peer_authentication
 from meshwright.cli.convert.istio.request_authentication import convert_request_authentication
 from meshwright.cli.convert.istio.scope import Scope
@@ -16,10 +18,12 @@ from meshwright.cli.convert.istio.security_fields import (
     PEER_AUTHENTICATION,
     REQUEST_AUTHENTICATION,
 )
+from meshwright.cli.convert.istio.service_entry import convert_service_entry
+from meshwright.cli.convert.istio.telemetry import convert_telemetry
 from meshwright.cli.convert.istio.virtual_service import convert_virtual_service
 from meshwright.cli.convert.reading import Value
 
-GROUPS = ("networking.istio.io/", "security.istio.io/")
+GROUPS = ("networking.istio.io/", "security.istio.io/", "telemetry.istio.io/")
 
 KINDS: Mapping[str, KindFields] = {
     "VirtualService": VIRTUAL_SERVICE,
@@ -27,6 +31,9 @@ KINDS: Mapping[str, KindFields] = {
     "AuthorizationPolicy": AUTHORIZATION_POLICY,
     "RequestAuthentication": REQUEST_AUTHENTICATION,
     "PeerAuthentication": PEER_AUTHENTICATION,
+    "Gateway": GATEWAY,
+    "ServiceEntry": SERVICE_ENTRY,
+    "Telemetry": TELEMETRY,
 }
 
 CONVERTERS: Mapping[str, Callable[[Value, str, Scope], None]] = {
@@ -35,4 +42,10 @@ CONVERTERS: Mapping[str, Callable[[Value, str, Scope], None]] = {
     "AuthorizationPolicy": convert_authorization_policy,
     "RequestAuthentication": convert_request_authentication,
     "PeerAuthentication": convert_peer_authentication,
+    "Gateway": convert_gateway,
+    "ServiceEntry": convert_service_entry,
+    "Telemetry": convert_telemetry,
 }
+
+FIRST = ("Gateway", "ServiceEntry")
+"""Kinds that are converted before the others, whose routes name what they become."""

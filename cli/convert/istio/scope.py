@@ -29,6 +29,12 @@ class Scope(Documents):
     namespaces: frozenset[str] = frozenset()
     """The namespaces of all documents; a policy without a selector is for one of them."""
 
+    externals: dict[str, str] = field(default_factory=dict)
+    """By host, the ExternalService that a ServiceEntry became."""
+
+    open_listeners: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By Gateway with listeners that only redirect to HTTPS, those for routes; none if it was not made."""
+
 
 def service_name(host: str) -> str:
     """The service behind a host: `orders`, `orders.shop.svc.cluster.local`; empty for any other host."""
@@ -42,10 +48,16 @@ def backend_ref(scope: Scope, destination: Value) -> Document | None:
     service = service_name(host.string()) if host else ""
     subset, port = destination.get("subset"), destination.get("port")
     number = port.integer("number") if port else None
+    ref: Document
+    if host and (external := scope.externals.get(host.string())):
+        if subset:
+            subset.problem("is not converted: hosts outside have no Subsets")
+        ref = {"group": "meshwright.io", "kind": "ExternalService", "name": external}
+        return ref | ({"port": number} if number else {})
     if not service:
         (host or destination).problem("is not a service of the mesh: add an ExternalService and name it here")
         return None
-    ref: Document = {"name": service}
+    ref = {"name": service}
     if subset is not None:
         name = subset.string()
         if (service, name) not in scope.subsets:

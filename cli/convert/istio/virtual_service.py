@@ -32,7 +32,10 @@ def convert_virtual_service(document: Value, name: str, scope: Scope) -> None:
     if spec is None:
         document.problem("VirtualService has no spec: it is not converted")
         return
-    parents = _parents(spec)
+    parents = _parents(spec, scope)
+    if not parents:
+        spec.skip()  # a host or a gateway has the remark
+        return
     rules = spec.items("http")
     converted = {gateway: _rules(rules, gateway, scope) for gateway in parents} if rules else {}
     groups: list[tuple[list[str], list[Document]]] = []
@@ -51,9 +54,13 @@ def convert_virtual_service(document: Value, name: str, scope: Scope) -> None:
     add_stream_routes(spec, name, parents, scope)
 
 
-def _parents(spec: Value) -> dict[str, list[Document]]:
+def _parents(spec: Value, scope: Scope) -> dict[str, list[Document]]:
     """parentRefs by gateway; `mesh` stands for the services that the hosts name."""
-    gateways = [gateway_name(item.string()) for item in spec.items("gateways")] or [MESH]
+    entries = spec.items("gateways")
+    for entry in entries:
+        if scope.open_listeners.get(gateway_name(entry.string())) == ():
+            entry.problem("has no listener here that takes routes: the routes do not attach to it")
+    gateways = [gateway_name(entry.string()) for entry in entries] or [MESH]
     hosts = spec.get("hosts")
     if hosts is not None and MESH not in gateways:
         hosts.skip()  # at a gateway they count for HTTP alone: TLS has sniHosts
@@ -63,7 +70,12 @@ def _parents(spec: Value) -> dict[str, list[Document]]:
             services = dict.fromkeys(_services(spec, only=len(gateways) == 1))
             result[gateway] = [{"group": "", "kind": "Service", "name": name} for name in services]
         else:
-            result[gateway] = [{"name": gateway}]
+            listeners = scope.open_listeners.get(gateway)
+            result[gateway] = (
+                [{"name": gateway}]
+                if listeners is None
+                else [{"name": gateway, "sectionName": listener} for listener in listeners]
+            )
     return {gateway: references for gateway, references in result.items() if references}
 
 

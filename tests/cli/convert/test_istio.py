@@ -30,7 +30,7 @@ from tests.cli.conftest import RunMesh
 from tests.cli.convert.mistakes import MISTAKES, check_mistake
 
 EXAMPLES = Path(__file__).parent / "istio"
-COMPLETE = ("routing", "gateways", "destinations", "security")
+COMPLETE = ("routing", "gateways", "destinations", "security", "entries")
 """Examples that are converted without a loss. Together they have every field that is converted."""
 
 LISTS = {
@@ -39,17 +39,23 @@ LISTS = {
     "AuthorizationPolicy": ("rules", "from", "to", "when"),
     "RequestAuthentication": ("jwtRules",),
     "PeerAuthentication": (),
+    "Gateway": ("servers",),
+    "ServiceEntry": ("endpoints",),
+    "Telemetry": ("tracing", "accessLogging"),
 }
 SPECS: dict[str, dict[str, Any]] = {
     "VirtualService": {"hosts": ["orders"]},
     "DestinationRule": {"host": "orders"},
     "RequestAuthentication": {"selector": {"matchLabels": {"app": "orders"}}},
+    "ServiceEntry": {"hosts": ["api.example.com"], "ports": [{"number": 443, "protocol": "HTTPS"}]},
 }
 """What a spec needs so that its other fields are read."""
 
 RULES: dict[str, dict[str, Any]] = {
     "VirtualService": {"route": [{"destination": {"host": "orders"}}]},
     "RequestAuthentication": {"issuer": "https://a.example", "jwksUri": "https://a.example/jwks.json"},
+    "Gateway": {"port": {"number": 80, "protocol": "HTTP"}, "hosts": ["*"]},
+    "ServiceEntry": {"address": "10.0.0.1"},
 }
 """The same for its rules."""
 
@@ -58,7 +64,7 @@ def converted(name: str) -> Conversion:
     return convert([(f"{name}.yaml", (EXAMPLES / f"{name}.yaml").read_text())])
 
 
-@pytest.mark.parametrize("name", [*COMPLETE, "losses", "security-losses"])
+@pytest.mark.parametrize("name", [*COMPLETE, "losses", "security-losses", "entries-losses"])
 def test_example_becomes_its_golden_and_valid_documents(name: str) -> None:
     result = converted(name)
     text = "".join(f"# {remark}\n" for remark in result.remarks) + dump_yaml(result.documents)
