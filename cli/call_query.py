@@ -10,6 +10,7 @@ import typer
 
 from meshwright.control_plane.errors import InputError
 
+DEFAULT_HOST = "the service; of a gateway its first listener's, else localhost"
 Probe = Annotated[bool, typer.Option("--probe", help="Ask the sidecars of the called service too.")]
 
 
@@ -31,7 +32,7 @@ class CallQuery:
         typer.Option("--port", metavar="NAME", help="The name of its port or listener. [default: the first]"),
     ] = ""
     host: Annotated[
-        str, typer.Option("--host", metavar="HOST", help="The Host header. [default: the service]")
+        str, typer.Option("--host", metavar="HOST", help=f"The Host header. [default: {DEFAULT_HOST}]")
     ] = ""
     headers: Annotated[
         list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="A header, repeatable.")

@@ -125,6 +125,10 @@ class Resolver:
         listeners = listeners_of(self._gateways.get(gateway))
         return tuple(self._routes.gateway_points(gateway, service, listeners))
 
+    def listeners(self, gateway: str) -> tuple[Listener, ...]:
+        """The listeners of a gateway that are served, in the order of its document."""
+        return served(listeners_of(self._gateways.get(gateway)))
+
     def listener_settings(self, service: str = "", gateway: str = "") -> ListenerSettings:
         """The settings of the sidecars of `service`, or the proxies of `gateway`."""
         effective = self.attachments.effective_at(AttachmentPoint(service=service, gateway=gateway))

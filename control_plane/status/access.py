@@ -99,6 +99,7 @@ def _at_gateway(translation: Translation, query: AccessQuery) -> _Verdict:
     view = translation.views.gateways.get(query.gateway)
     if view is None:
         raise NotFoundError(f"{query.gateway}: the mesh has no such gateway")
+    query = gateway_access.with_host(query, translation.resolver.listeners(query.gateway))
     reached = gateway_access.entry(view, query, _client_call(query))
     services = tuple(dict.fromkeys(item.service for item in reached.onward))
     place = (query.gateway, "gateway")

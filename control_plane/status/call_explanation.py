@@ -22,6 +22,7 @@ from meshwright.control_plane.errors import InputError, NotFoundError
 from meshwright.control_plane.explain.call import Nodes, Start, hops
 from meshwright.control_plane.explain.listener import DownstreamConnection
 from meshwright.control_plane.explain.outcome import outcome
+from meshwright.control_plane.status import gateway_access
 from meshwright.control_plane.status.access import (
     caller_of,
     claims_of,
@@ -78,7 +79,11 @@ def nodes_of(snapshot: Snapshot, proxies: Iterable[ProxyStatus]) -> Nodes:
 
 def beginning(translation: Translation, query: AccessQuery) -> tuple[Start, RoutedRequest]:
     """The first proxy, and the request as it comes there. Raises NotFoundError and InputError."""
-    start = _at_gateway(translation, query) if query.gateway else _at_caller(translation, query)
+    if query.gateway:
+        query = gateway_access.with_host(query, translation.resolver.listeners(query.gateway))
+        start = _at_gateway(translation, query)
+    else:
+        start = _at_caller(translation, query)
     return start, RoutedRequest(query.method, _host(translation, query), query.path, query.headers)
 
 

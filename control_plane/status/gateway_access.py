@@ -18,6 +18,10 @@ from meshwright.control_plane.policies.authorization.in_force import NamedSpec
 from meshwright.control_plane.policies.authorization.pairs import access
 from meshwright.control_plane.policies.authorization.spec import AuthorizationSpec
 from meshwright.control_plane.policies.authorization.verdict import AccessDecision, Call, decide
+from meshwright.control_plane.policies.gateway.spec import Listener
+
+DEFAULT_HOST = "localhost"
+"""The host of a call to a gateway whose listener names none: gateways bind loopback by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,22 @@ class Entry:
     route: str = ""
     onward: tuple[Onward, ...] = ()
     refusal: str = "no route of the gateway is for it"
+
+
+def with_host(query: AccessQuery, listeners: Iterable[Listener]) -> AccessQuery:
+    """The query with a host: that of the first of a gateway's listeners that it may mean.
+
+    A client sends one with every request. `localhost` where that listener is for any host, or for a wildcard.
+    """
+    if query.host:
+        return query
+    hostnames = [
+        item.hostname
+        for item in listeners
+        if query.port in ("", item.name) and item.protocol in ("HTTP", "HTTPS")
+    ]
+    names_one = hostnames and hostnames[0] and not hostnames[0].startswith("*")
+    return query.model_copy(update={"host": hostnames[0] if names_one else DEFAULT_HOST})
 
 
 def entry(view: GatewayView, query: AccessQuery, call: Call) -> Entry:

@@ -16,6 +16,12 @@ HeaderName = Annotated[str, StringConstraints(max_length=256)]
 HeaderValue = Annotated[str, StringConstraints(max_length=8192)]
 
 
+HOST = (
+    "The Host header; empty: the service's name, or the hostname of the gateway's first listener, "
+    "`localhost` if that is empty or a wildcard."
+)
+
+
 class AccessQuery(ApiModel):
     """A call to check, which is not made. Empty fields: the usual."""
 
@@ -26,7 +32,7 @@ class AccessQuery(ApiModel):
     )
     method: str = Field("GET", max_length=32)
     path: str = Field("/", max_length=2048, description="With or without a query, which rules do not see.")
-    host: str = Field("", max_length=255, description="The Host header; empty: the service's name.")
+    host: str = Field("", max_length=255, description=HOST)
     port: str = Field(
         "",
         max_length=63,

@@ -145,6 +145,12 @@ def test_a_probe_asks_what_the_callers_proxy_sends() -> None:
         question(explain(SPLIT, path="/moved"), AccessQuery(**query))
 
 
+def test_a_request_to_a_gateway_has_a_host_by_default() -> None:
+    result = explain("", gateway="ingress")
+    assert [route.host for route in result.hops[0].routes] == ["localhost"]
+    assert result.summary == "refused by the proxy of ingress with 404: route: none matches"
+
+
 @pytest.mark.parametrize(
     ("query", "error", "message"),
     [

@@ -11,6 +11,7 @@ from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.errors import InputError, NotFoundError
 from meshwright.control_plane.status import access
+from meshwright.control_plane.status.gateway_access import with_host
 from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution
 from tests.control_plane.core.worlds import exchange, mesh
 
@@ -140,6 +141,12 @@ spec:
   - name: rest
     backendRefs: [{name: orders, weight: 1}, {name: inventory, weight: 1}]
 """
+GATEWAY = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: ingress}}
+spec: {{gatewayClassName: meshwright, listeners: [{}]}}
+"""
 EDGE = mesh(
     "Authorization",
     "edge",
@@ -170,6 +177,38 @@ def test_a_client_is_subject_to_the_gateway_and_then_to_the_service(
     query = {"host": "Shop.example.com:80", "gateway": "ingress", "service": "", **query}
     verdict = check(POLICY + SHOP + EDGE, **query)
     assert (verdict.allowed, verdict.place, verdict.rule.rpartition("/")[2]) == (allowed, place, rule)
+
+
+@pytest.mark.parametrize(
+    ("listeners", "port", "host"),
+    [
+        ("{name: http, port: 80, protocol: HTTP}", "", "localhost"),
+        ("{name: http, port: 80, protocol: HTTP, hostname: '*.example.com'}", "", "localhost"),
+        ("{name: http, port: 80, protocol: HTTP, hostname: shop.example.com}", "", "shop.example.com"),
+        (
+            "{name: raw, port: 9000, protocol: TCP}, {name: a, port: 80, protocol: HTTP, hostname: a.test},"
+            "{name: b, port: 80, protocol: HTTP, hostname: b.test}",
+            "b",
+            "b.test",
+        ),
+    ],
+)
+def test_a_call_to_a_gateway_names_its_listener_unless_it_has_a_host(
+    listeners: str, port: str, host: str
+) -> None:
+    gateway = GATEWAY.format(listeners)
+    resolver = translate(exchange(gateway)).resolver
+    query = AccessQuery(gateway="ingress", port=port)
+    assert with_host(query, resolver.listeners("ingress")).host == host
+    with_one = query.model_copy(update={"host": "x"})
+    assert with_host(with_one, resolver.listeners("ingress")) == with_one
+
+
+def test_a_route_for_the_host_of_the_gateways_listener_takes_a_call_without_one() -> None:
+    listener = "{name: http, port: 80, protocol: HTTP, hostname: shop.example.com}"
+    call = {"service": "", "gateway": "ingress", "path": "/x"}
+    assert check(GATEWAY.format(listener) + SHOP, **call).route == "HTTPRoute/shop"
+    assert check(SHOP, **call).route == ""
 
 
 def test_a_backends_header_changes_follow_those_of_the_route() -> None:

@@ -31,9 +31,6 @@ from meshwright.tui.theme import paint
 REQUEST_LIMIT = 200
 """Newest requests of the caller among which one to the callee is looked for."""
 
-GATEWAY_HOST = "localhost"
-"""The Host header of a request to a gateway that has had none yet."""
-
 NO_CALLER = "nobody calls it: write the name of a service or gateway as `from`"
 
 
@@ -77,7 +74,7 @@ class ExplainScreen(MeshScreen):
             yield Label("to", classes="next")
             yield Input(self._callee, id="callee", compact=True)
             yield Label("host", classes="next")
-            yield Input(placeholder="the service", id="host", compact=True)
+            yield Input(placeholder="default", id="host", compact=True)
         with Horizontal(classes="fields"):
             yield Label("request")
             yield Input(Question().request, id="request", compact=True)
@@ -110,8 +107,7 @@ class ExplainScreen(MeshScreen):
         """Fill the fields by the newest request to the callee, and explain it."""
         topology = self.mesh_state.topology
         caller = self._caller or usual_caller(topology, self._callee)
-        host = GATEWAY_HOST if caller in gateway_names(topology) else ""
-        question = Question(caller, self._callee, host=host)
+        question = Question(caller, self._callee)
         if caller:
             requests = await self.session.call(
                 lambda client: client.requests(service=caller, limit=REQUEST_LIMIT), quiet=True
