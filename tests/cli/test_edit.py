@@ -62,19 +62,21 @@ async def test_edit_applies_what_the_editor_leaves_and_keeps_what_is_invalid(
 async def test_immediate_changes_are_not_on_trial(mesh: FakeMesh, run: RunMesh) -> None:
     mesh.store.staged = True
     await run("apply", "-f", "-", text=retry())
+    await run("apply", "-f", "-", text=retry(attempts=9))
     assert "on trial" in (await run("history")).out
-    assert "on trial" in (await run("show", "1")).out
+    assert "on trial" in (await run("show", "2")).out
     await run(
-        "edit", "retry/inventory-retry", "--immediate", env={"VISUAL": "sed -i 's/attempts: 2/attempts: 7/'"}
+        "edit", "retry/inventory-retry", "--immediate", env={"VISUAL": "sed -i 's/attempts: 9/attempts: 7/'"}
     )
     await run("rollback", "--immediate")
     await run("delete", "retry/inventory-retry", "--immediate")
     revisions = [revision.info for revision in mesh.store.revisions[1:]]
     assert [(info.revision, info.on_trial) for info in revisions] == [
-        (1, True),
-        (2, False),
+        (1, False),
+        (2, True),
         (3, False),
         (4, False),
+        (5, False),
     ]
 
 
