@@ -25,6 +25,7 @@ from meshwright.sidecar.control_client import CONTROL_SOCKET
 from meshwright.sidecar.control_socket import serve_control_socket
 from meshwright.sidecar.files import write_private
 from meshwright.sidecar.health_probe import HealthProbe
+from meshwright.sidecar.hot_restart import HotRestartError
 from meshwright.sidecar.metrics_endpoint import METRICS_SOCKET, serve_metrics
 from meshwright.sidecar.node_secrets import NodeSecrets
 from meshwright.sidecar.orphans import reap_orphans
@@ -135,7 +136,7 @@ class Agent:
         (self._config.state / STATUS_FILE).unlink(missing_ok=True)
 
     async def handle_request(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Handle a control request: `{"status": true}`, `{"start": WORKLOAD}` or `{"stop": NAME}`.
+        """Handle a control request: status, start, stop or replace_proxy (see control_client).
 
         A start returns at once. Raises ValueError.
         """
@@ -146,7 +147,9 @@ class Agent:
                 return {"started": self.start_workload(Workload.model_validate(fields))}
             case {"stop": str(name)}:
                 return {"stopped": await self.stop_workload(name)}
-        raise ValueError('unknown request: send {"status": true}, {"start": WORKLOAD} or {"stop": NAME}')
+            case {"replace_proxy": str(name)}:
+                return {"replaced": await self.replace_proxy(name)}
+        raise ValueError("unknown request: send one of status, start, stop, replace_proxy")
 
     def start_workload(self, workload: Workload, probe: HealthProbe | None = None) -> str:
         """Run one workload more from now on; `probe` tells its app's health instead of its own check.
@@ -165,15 +168,27 @@ class Agent:
 
     async def stop_workload(self, name: str) -> str:
         """Stop one workload for good, gracefully. Raises ValueError if there is none of its name."""
-        sidecar = self._sidecars.get(name)
-        if sidecar is None:
-            raise ValueError(f"no workload {name!r}: this agent runs {', '.join(self._sidecars) or 'none'}")
+        sidecar = self._sidecar(name)
         await sidecar.stop()
         if self._sidecars.get(name) is sidecar:
             del self._sidecars[name], self._tasks[name]
             self._changed.set()
             self._remember(self._workloads())
         return name
+
+    async def replace_proxy(self, name: str) -> str:
+        """Have a new Envoy take over from a workload's; raises ValueError if it cannot: that one goes on."""
+        try:
+            await self._sidecar(name).replace_proxy()
+        except HotRestartError as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    def _sidecar(self, name: str) -> Sidecar:
+        sidecar = self._sidecars.get(name)
+        if sidecar is None:
+            raise ValueError(f"no workload {name!r}: this agent runs {', '.join(self._sidecars) or 'none'}")
+        return sidecar
 
     def _workloads(self) -> tuple[Workload, ...]:
         return tuple(sidecar.workload for sidecar in self._sidecars.values())

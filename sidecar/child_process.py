@@ -31,13 +31,25 @@ from meshwright.sidecar.orphans import read_record
 log = structlog.get_logger(__name__)
 
 
+_DETACH = (
+    "/bin/sh",
+    "-c",
+    '(while read -r _ _ _ parent _ </proc/self/stat && [ "$parent" = $$ ]; do :; done; exec setsid "$@")'
+    " >&2 & echo $!",
+    "sh",
+)
+"""Starts a program in a session of its own and says its pid. It begins once the shell has ended, so that it
+never has a parent whose end could end it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """What to run. `grace`: seconds between SIGTERM and SIGKILL.
 
     `attached`: it inherits stdin, stdout and stderr instead of a log file, and runs only once. `settings` is
     all that decides what the process does, if that is less than its arguments: one that runs with other
-    settings is not adopted.
+    settings is not adopted. `detached`: it is not to be a child of this process, whose end would end it
+    too, as an Envoy with hot restart asks the kernel to do (PR_SET_PDEATHSIG). Its exit code is unknown.
     """
 
     name: str
@@ -46,6 +58,7 @@ class Program:
     cwd: Path | None = None
     grace: float = 10.0
     attached: bool = False
+    detached: bool = False
     settings: str = field(default="", repr=False)
 
     @property
@@ -74,23 +87,30 @@ class ChildProcess:
         """Its process id, which is also its group's."""
 
     @classmethod
-    async def start(cls, program: Program, state: Path) -> ChildProcess:
-        """Record and start `program`. Raises OSError when it cannot be recorded or run."""
+    async def start(cls, program: Program, state: Path, recorded_as: str = "") -> ChildProcess:
+        """Record and start `program`. Raises OSError when it cannot be recorded or run.
+
+        `recorded_as` names its record; empty: as the program.
+        """
         private_folder(state / "logs")
         private_folder(state / "run")
         path = log_path(state, program.name)
         record = ProcessRecord(
             name=program.name, log=str(path), marker=secrets.token_hex(8), digest=program.digest
         )
-        record_file = record_path(state, program.name)
+        record_file = record_path(state, recorded_as or program.name)
         write_private(record_file, record.model_dump_json())
         try:
             process = await _spawn(program, path, record.marker)
+            pid = await _detached_pid(process) if program.detached else process.pid
         except OSError:
             record_file.unlink(missing_ok=True)
             raise
-        _complete(record_file, record, process.pid)
-        return cls(program, state, process.pid, process)
+        restore_open_files_limit(pid)
+        _complete(record_file, record, pid)
+        child = cls(program, state, pid, None if program.detached else process)
+        child._record = record_file
+        return child
 
     @classmethod
     def adopt(cls, program: Program, state: Path) -> ChildProcess | None:
@@ -101,10 +121,16 @@ class ChildProcess:
         process = find_process(record)
         return cls(program, state, process.pid, None) if process else None
 
+    def record_as(self, name: str) -> None:
+        """Give its record another name; raises OSError."""
+        renamed = self._record.with_name(f"{name}.json")
+        self._record.replace(renamed)
+        self._record = renamed
+
     async def wait(self) -> int | None:
         """Wait for its exit, kill the rest of its group, and return the exit code (negative: by a signal).
 
-        None if it was adopted: only a parent learns the exit code.
+        None if it was adopted or detached: only a parent learns the exit code.
         """
         code: int | None = None
         if self._process is not None:
@@ -112,8 +138,10 @@ class ChildProcess:
         else:
             await _wait_for_exit(self.pid)
         self.kill()
-        with contextlib.suppress(OSError):
-            self._record.unlink(missing_ok=True)
+        record = read_record(self._record)
+        if record is None or record.pid in (0, self.pid):  # else it is that of a later process by now
+            with contextlib.suppress(OSError):
+                self._record.unlink(missing_ok=True)
         return code
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int | None:
@@ -140,17 +168,16 @@ async def _spawn(program: Program, log_file: Path, marker: str) -> asyncio.subpr
     try:
         # Its own session even when attached: Ctrl-C then reaches only the parent, which drains callers
         # before it stops the child.
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
+            *(_DETACH if program.detached else ()),
             *program.argv,
             stdin=None if program.attached else asyncio.subprocess.DEVNULL,
-            stdout=output,
+            stdout=asyncio.subprocess.PIPE if program.detached else output,
             stderr=output,
             cwd=program.cwd,
             env={**program.env, MARKER: marker},
             start_new_session=True,
         )
-        restore_open_files_limit(process.pid)
-        return process
     finally:
         if output is not None:
             os.close(output)
@@ -181,6 +208,16 @@ async def _wait_for_exit(pid: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  does not block; process 1 of a container is the parent of what is detached
+
+
+async def _detached_pid(starter: asyncio.subprocess.Process) -> int:
+    """The pid of a detached process, once its starter has ended; raises OSError if it says none."""
+    text, _ = await starter.communicate()
+    if not text.strip():
+        raise OSError("it could not be detached")
+    return int(text)
 
 
 def _open_log(path: Path) -> int:
@@ -195,7 +232,7 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 def describe_exit(code: int | None) -> str:
     """An exit code as text: `exited with code 1`, `killed by SIGKILL`; None: unknown."""
     if code is None:
-        return "ended (how is unknown: it was started by an earlier agent)"
+        return "ended (how is unknown: it was not a child of this agent)"
     if code >= 0:
         return f"exited with code {code}"
     try:

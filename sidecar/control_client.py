@@ -53,3 +53,9 @@ def stop_workload(state: Path, name: str, timeout: float = 60.0) -> None:
     """Stop a workload gracefully, for good, and wait for it. Raises ValueError when there is no such
     workload."""
     send_request(state, {"stop": name}, timeout)
+
+
+def replace_proxy(state: Path, name: str, timeout: float = 180.0) -> None:
+    """Have a new Envoy take over from a workload's, and wait for it. Raises ValueError if it does not: the
+    one before goes on."""
+    send_request(state, {"replace_proxy": name}, timeout)

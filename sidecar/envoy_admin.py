@@ -53,7 +53,17 @@ class EnvoyAdminClient:
     """One Envoy's admin interface. Every method raises EnvoyAdminError when Envoy does not respond."""
 
     def __init__(self, path: Path) -> None:
-        self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), timeout=TIMEOUT)
+        self._path = path
+        self._session = self._new_session()
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.UnixConnector(str(self._path))
+        return aiohttp.ClientSession(connector=connector, timeout=TIMEOUT)
+
+    async def reconnect(self) -> None:
+        """Talk to the Envoy that listens by now: open connections lead to the one before."""
+        before, self._session = self._session, self._new_session()
+        await before.close()
 
     async def close(self) -> None:
         """Close the connections."""

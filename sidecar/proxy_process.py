@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,13 +13,16 @@ import structlog
 from meshwright.control_plane.api.private_files import private_folder
 from meshwright.control_plane.api.state_dir import socket_path
 from meshwright.control_plane.api.trials import TRIAL_SOCKET
+from meshwright.sidecar import hot_restart
 from meshwright.sidecar.addresses import split_address
 from meshwright.sidecar.bootstrap import build_bootstrap, envoy_command
 from meshwright.sidecar.child_process import Program
 from meshwright.sidecar.config import AgentConfig, Workload
 from meshwright.sidecar.envoy_admin import EnvoyAdminClient, EnvoyAdminError
 from meshwright.sidecar.files import write_private
+from meshwright.sidecar.hot_restart import HotRestartError
 from meshwright.sidecar.lifecycle import LifecycleEvent, LifecycleState, Phase
+from meshwright.sidecar.orphans import reap_orphans
 from meshwright.sidecar.port_file import dump_ports, save_ports
 from meshwright.sidecar.ports import (
     LOOPBACK,
@@ -81,6 +85,7 @@ class ProxyProcess:
         self._socket = socket_path(folder, "admin.sock")
         self.trial_socket = socket_path(folder, TRIAL_SOCKET)
         self._admin: EnvoyAdminClient | None = None
+        self._handing_over = False
         self.ports = allocator.allocate_all(workload)
         self.process = Supervisor(f"{workload.name}.proxy", self._program, config.state, self._exited)
 
@@ -96,8 +101,58 @@ class ProxyProcess:
         return self._admin
 
     async def stop(self) -> None:
-        """Stop Envoy for good."""
+        """Stop Envoy for good, and one that still finishes its requests after a hot restart."""
         await self.process.stop()
+        await asyncio.to_thread(self._reap)
+        hot_restart.remove_traces(self._folder)
+
+    async def replace(self) -> None:
+        """Have a new Envoy take over the ports, and let the one before finish its requests.
+
+        Raises HotRestartError if that is impossible or fails; the one before goes on then.
+        """
+        pid, envoy = self.process.pid, self._config.envoy
+        if pid is None or not self._state().proxy_ready or self._state().stopping or self._handing_over:
+            raise HotRestartError("its Envoy is not ready")
+        self._handing_over = True
+        try:
+            if reason := await asyncio.to_thread(hot_restart.obstacle, self._folder, pid, envoy):
+                raise HotRestartError(reason)
+            self._write_bootstrap()
+            await asyncio.to_thread(hot_restart.check_bootstrap, envoy, self._folder)
+            await self._hand_over(self._envoy(hot_restart.next_options(self._folder, pid)))
+        except OSError as error:
+            raise HotRestartError(str(error)) from None
+        finally:
+            self._handing_over = False
+
+    async def _hand_over(self, program: Program) -> None:
+        assert self._admin is not None  # noqa: S101  started
+        aside = self._socket.with_suffix(".old")
+        self._socket.rename(aside)
+        successor = EnvoyAdminClient(self._socket)
+        reason = "it was not started"
+        try:
+            # Ready means that it has its configuration and the one before stops accepting.
+            reason = await self.process.hand_over(program, successor.is_ready, hot_restart.TIMEOUT)
+        finally:
+            await successor.close()
+            if reason:
+                aside.rename(self._socket)
+            aside.unlink(missing_ok=True)
+            await self._admin.reconnect()
+        if not reason:
+            self._log.info("an Envoy took over", pid=self.process.pid)
+            return
+        if not await self._admin.is_ready():  # the new one had closed it already
+            hot_restart.mark_failed(self._folder)
+            self._on_problem(f"proxy: serves, but cannot be observed: its hot restart failed: {reason}")
+        raise HotRestartError(reason)
+
+    def _reap(self) -> None:
+        """Kill an Envoy before this one that has not ended."""
+        names = {f"{self.process.name}.{suffix}" for suffix in ("previous", "next")}
+        reap_orphans(self._config.state, names=names, signals=(signal.SIGKILL,))
 
     async def close(self) -> None:
         """Close the connection to the admin interface."""
@@ -139,6 +194,10 @@ class ProxyProcess:
         assert self._admin is not None  # noqa: S101  started
         misses = 0
         while not self._state().ending:
+            if self._handing_over or (hot_restart.has_failed(self._folder) and self.process.pid):
+                misses = 0
+                await asyncio.sleep(0.5)
+                continue
             ready = await self._admin.is_ready() and (
                 self._state().proxy_ready or await self._has_listeners(self._admin)
             )
@@ -163,9 +222,15 @@ class ProxyProcess:
         self._socket.unlink(missing_ok=True)
         self._place_trial_socket()
         save_ports(self._folder, self.ports)
+        self._write_bootstrap()
+        self._reap()
+        if self._workload.role != "gateway":
+            return self._envoy()  # its instance is replaced, and how it ends is known
+        return self._envoy(hot_restart.first_options(self._folder))
+
+    def _write_bootstrap(self) -> None:
         params = bootstrap_params(self._workload, self._config, self.ports, self._socket, self._credential)
         write_private(self._folder / "bootstrap.json", json.dumps(build_bootstrap(params), indent=1))
-        return self._envoy()
 
     def _place_trial_socket(self) -> None:
         """Make room for the socket, and make it reachable in Envoy's working directory (see api.trials)."""
@@ -175,16 +240,24 @@ class ProxyProcess:
             local.unlink(missing_ok=True)
             local.symlink_to(self.trial_socket)
 
-    def _envoy(self) -> Program:
+    def _envoy(self, succession: tuple[str, ...] = hot_restart.DISABLED) -> Program:
         # Settings without defaults, and not the bootstrap made of them: after an update of this package the
         # next agent goes on with the Envoys that run, which get a new bootstrap when they start again.
         workload = self._workload.model_dump_json(exclude=_APP_ONLY, exclude_defaults=True)
         config = self._config.model_dump_json(include=_CONFIG, exclude_defaults=True)
         settings = f"{workload} {config} {dump_ports(self.ports)}"
         workers = self._workload.worker_threads
-        argv = envoy_command(str(self._config.envoy.absolute()), "./bootstrap.json", workers)
+        argv = envoy_command(str(self._config.envoy.absolute()), "./bootstrap.json", workers, succession)
         environment = {"PATH": "/usr/bin:/bin"}
-        return Program(self.process.name, argv, environment, self._folder, STOP_GRACE, settings=settings)
+        return Program(
+            self.process.name,
+            argv,
+            environment,
+            self._folder,
+            STOP_GRACE,
+            detached=succession != hot_restart.DISABLED,
+            settings=settings,
+        )
 
     def _exited(self, reason: str) -> None:
         self._on_problem(f"proxy: {reason}")

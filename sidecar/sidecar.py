@@ -24,6 +24,7 @@ from meshwright.sidecar.commands import CommandHandler, LogSource
 from meshwright.sidecar.config import AgentConfig, Workload
 from meshwright.sidecar.files import log_path
 from meshwright.sidecar.health_probe import HealthProbe
+from meshwright.sidecar.hot_restart import sidecar_folder
 from meshwright.sidecar.lifecycle import LifecycleCommand, LifecycleEvent, LifecycleState, Phase, step
 from meshwright.sidecar.membership import Membership, build_registration
 from meshwright.sidecar.port_file import load_ports
@@ -68,7 +69,7 @@ class Sidecar:
         self._events: asyncio.Queue[LifecycleEvent] = asyncio.Queue()
         self._problems: dict[str, str] = {}
         self._tasks = TaskSet(workload.name, lambda error: self._set_problem("agent", error))
-        self._folder = folder = private_folder(config.state / "sidecars" / workload.name)
+        self._folder = folder = private_folder(sidecar_folder(config.state, workload.name))
         self._address, self._make_app_environment = address, app_environment
         self._gate: TrialGate | None = None
         self._credential = _credential(workload, config, folder)
@@ -152,6 +153,11 @@ class Sidecar:
         self._events.put_nowait(LifecycleEvent.RESTART)
         while not self._state.stopping and not self.stopped.is_set():  # noqa: ASYNC110  for a moment
             await asyncio.sleep(0.01)
+
+    async def replace_proxy(self) -> None:
+        """Have a new Envoy take over from the running one; raises HotRestartError, and that one goes on."""
+        await self._proxy.replace()
+        self._on_change()
 
     def restart_status(self) -> InstanceRestart:
         """How far a restart of the app is."""

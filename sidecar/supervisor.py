@@ -7,7 +7,7 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -62,8 +62,10 @@ class Supervisor:
         self._child: ChildProcess | None = None
         self._adopted: ChildProcess | None = None
         self._stopping = False
+        self._starting = asyncio.Lock()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._waiting: set[asyncio.Task[int | None]] = set()
 
     @property
     def pid(self) -> int | None:
@@ -84,8 +86,10 @@ class Supervisor:
         """Stop the child for good and wait until it is gone."""
         self._stopping = True
         self._wake.set()
-        if self._child is not None:
-            await self._child.stop(self.stop_signal)
+        async with self._starting:  # a successor gives up
+            child = self._child
+        if child is not None:
+            await child.stop(self.stop_signal)
         if self._task is not None:
             await self._task
 
@@ -101,6 +105,47 @@ class Supervisor:
         self._wake.set()
         if self._child is not None:
             await self._child.stop()
+
+    async def hand_over(self, program: Program, ready: Callable[[], Awaitable[bool]], limit: float) -> str:
+        """Start `program` beside the child; once it is `ready` it is the child. Returns "", or why it is not.
+
+        It has `limit` seconds, and is killed if it fails; the child goes on then. Else the one before has to
+        end by itself: its record is `NAME.previous` by then. Raises OSError if nothing could be started.
+        """
+        async with self._starting:
+            successor = await ChildProcess.start(program, self._state, f"{self.name}.next")
+            taken = False
+            try:
+                if reason := await self._until_ready(successor, ready, limit):
+                    return reason
+                if self._child is not None:
+                    self._child.record_as(f"{self.name}.previous")
+                successor.record_as(self.name)
+                self._child, taken = successor, True
+                self.starts += 1
+                return ""
+            finally:
+                if not taken:
+                    await successor.stop(signal.SIGKILL)
+
+    async def _until_ready(
+        self, successor: ChildProcess, ready: Callable[[], Awaitable[bool]], limit: float
+    ) -> str:
+        """Wait until it is ready. Returns why it is not; empty when it is."""
+        deadline = time.monotonic() + limit
+        exited = asyncio.create_task(successor.wait())
+        try:
+            while not self._stopping:
+                if exited.done():
+                    return f"the new process {describe_exit(exited.result())}"
+                if await ready():
+                    return ""
+                if time.monotonic() > deadline:
+                    return f"the new process was not ready within {limit:g} s"
+                await asyncio.wait([exited], timeout=0.1)
+            return "it stops"
+        finally:
+            exited.cancel()
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -124,21 +169,32 @@ class Supervisor:
 
     async def _run_child(self) -> str:
         """Start the child and wait for its exit. Returns the reason for the exit, or why it did not start."""
-        self._child, self._adopted = self._adopted, None
-        if self._child is None and (problem := await self._start_child()):
-            return problem
+        async with self._starting:
+            if self._child is None:  # else a successor took over while the one before ended
+                self._child, self._adopted = self._adopted, None
+            if self._child is None and (problem := await self._start_child()):
+                return problem
         assert self._child is not None  # noqa: S101  adopted or started
         if self._stopping:
             await self._child.stop(self.stop_signal)
         else:
             self._on_start()
-        exited = asyncio.create_task(self._child.wait())
-        while not exited.done():
-            await asyncio.wait([exited], timeout=LOG_CHECK_INTERVAL)
-            await self._rotate_log(self._child.log)
-        self._child = None
-        self.exit_code = exited.result()
+        self.exit_code = await self._until_ended()
         return describe_exit(self.exit_code)
+
+    async def _until_ended(self) -> int | None:
+        """Wait for the end of the child, or of the last that took over. Returns its exit code."""
+        while (child := self._child) is not None:
+            exited = asyncio.create_task(child.wait())
+            self._waiting.add(exited)
+            exited.add_done_callback(self._waiting.discard)
+            while not exited.done() and self._child is child:
+                await asyncio.wait([exited], timeout=LOG_CHECK_INTERVAL)
+                await self._rotate_log(child.log)
+            if self._child is child:
+                self._child = None
+                return exited.result()
+        return None
 
     async def _start_child(self) -> str:
         """Start the child. Returns why it did not start; empty when it did."""

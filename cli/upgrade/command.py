@@ -27,11 +27,19 @@ from meshwright.cli.upgrade.running_mesh import (
     find_running_mesh,
     successor_environment,
 )
-from meshwright.cli.upgrade.steps import Proxy, UpgradeStep, proxy_steps, reasons, supervisor_steps
+from meshwright.cli.upgrade.steps import (
+    Proxy,
+    UpgradeStep,
+    hot_restarts,
+    proxy_steps,
+    reasons,
+    supervisor_steps,
+)
 from meshwright.control_plane.api import calls, errors, mesh_locator
 from meshwright.control_plane.api.software_version import VERSION
 from meshwright.control_plane.envoy_binary import envoy_binary
-from meshwright.sidecar import control_client
+from meshwright.sidecar import control_client, hot_restart
+from meshwright.sidecar.hot_restart import sidecar_folder
 
 ENVOY_TIMEOUT = 30.0
 """Seconds for `envoy --version`, on a busy machine too."""
@@ -41,10 +49,13 @@ def upgrade(
     *,
     gateways: Annotated[
         bool,
-        typer.Option("--gateways", help="Also replace gateways' Envoys, which closes their ports."),
+        typer.Option(
+            "--gateways",
+            help="Also replace gateways' Envoys that cannot hand over, which closes their ports.",
+        ),
     ] = False,
     envoys: Annotated[
-        bool, typer.Option("--envoys", help="Also replace services' Envoys of the installed version.")
+        bool, typer.Option("--envoys", help="Also replace Envoys of the installed version.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Also replace a control plane and agent of the installed version.")
@@ -58,8 +69,8 @@ def upgrade(
 
     First `mesh up` with store, control plane and agent: Envoys and apps go on meanwhile, and so do requests
     and streams. Then, if another Envoy is installed, each service's instances one by one: a new one serves
-    before the old one is drained. A gateway's Envoy is left alone without --gateways: only one can have its
-    port.
+    before the old one is drained. Gateways follow by hot restart: the new Envoy takes over the ports, and the
+    old one finishes its requests. Where that is impossible a gateway is left alone without --gateways.
 
     What was started in the foreground goes on in the background. What `mesh run` and `mesh agent` started is
     not touched: start it again. Where several hosts have a control plane, upgrade one after the other.
@@ -73,8 +84,8 @@ def upgrade(
     with changing(folder):
         running = find_running_mesh(folder)
         steps = supervisor_steps(_supervised_versions(folder), VERSION, force=force)
-        proxies = _proxies(folder)
         envoy = installed_envoy()
+        proxies = _proxies(folder)
         steps += proxy_steps(proxies, envoy, force=envoys, gateways=gateways)
         _show(steps, output, dry_run=dry_run)
         if dry_run:
@@ -84,6 +95,7 @@ def upgrade(
         due = reasons(steps, proxies)
         if due:
             _replace_proxies(folder, due, timeout, quiet=output is not Output.table)
+        _hot_restart(folder, hot_restarts(steps, proxies), quiet=output is not Output.table)
     if output is Output.table:
         done = sum(step.is_due for step in steps)
         echo(colorize(status_text("good", f"{done} of {len(steps)} parts replaced; see `mesh version`")))
@@ -115,12 +127,15 @@ def _supervised_versions(state: Path) -> dict[str, str]:
 def _proxies(state: Path) -> list[Proxy]:
     """The Envoys that the agent of this state directory runs."""
     reported = {(item["service"], item["name"]): item for item in call_api(calls.proxies(), state)["proxies"]}
+    pids = {item.name: item.pids.get("proxy", 0) for item in control_client.fetch_status(state).workloads}
+    binary = envoy_binary()
     return [
         Proxy(
             workload.name,
             workload.service,
             workload.role,
             reported.get((workload.service, workload.name), {}).get("version", ""),
+            hot_restart.obstacle(sidecar_folder(state, workload.name), pids.get(workload.name, 0), binary),
         )
         for workload in running_workloads(state)
     ]
@@ -155,6 +170,18 @@ def _replace_supervisor(running: RunningMesh, timeout: float, *, quiet: bool) ->
         )
         text = f"{running.state}: the installed version did not start: {advice}"
         raise CommandError(failure.exit_code, text) from None
+
+
+def _hot_restart(state: Path, names: Sequence[str], *, quiet: bool) -> None:
+    """Have new Envoys take over one by one; raises CommandError for the first that fails."""
+    for name in names:
+        try:
+            control_client.replace_proxy(state, name)
+        except (OSError, ValueError) as error:
+            advice = "the Envoy of before goes on, and later ones were not replaced"
+            raise CommandError(errors.FAILED, f"{name}: hot restart failed: {error}: {advice}") from None
+        if not quiet:
+            print_progress("good", f"{name}.proxy", "a new Envoy took over")
 
 
 def _replace_proxies(state: Path, due: dict[str, str], timeout: float, *, quiet: bool) -> None:

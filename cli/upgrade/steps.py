@@ -10,19 +10,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-StepAction = Literal["replace", "replace with its app", "interrupt", "leave", "unchanged"]
-"""replace: nothing notices. replace with its app: a new instance first, then the old one drains. interrupt:
+StepAction = Literal["replace", "hot restart", "replace with its app", "interrupt", "leave", "unchanged"]
+"""replace: nothing notices. hot restart: a new Envoy takes over the ports of the old one, which finishes its
+requests. replace with its app: a new instance first, then the old one drains. interrupt:
 the old one stops first, since both need one port. leave: it needs an option, or another host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An Envoy of this host with the version that it reports; empty: unknown."""
+    """An Envoy of this host with the version that it reports; empty: unknown.
+
+    `obstacle`: why the installed Envoy cannot take over from it; empty if it can.
+    """
 
     name: str
     service: str
     role: str
     version: str
+    obstacle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +62,42 @@ def proxy_steps(
     """The steps for the Envoys of this host, services first, so that a gateway calls none that is going."""
     steps = []
     for proxy in sorted(proxies, key=lambda item: (item.role == "gateway", item.service, item.name)):
-        part = f"Envoy of {proxy.name}"
+        part = _part(proxy)
         if proxy.version == installed and not force:
             steps.append(UpgradeStep(part, proxy.version, installed, "unchanged"))
-        elif proxy.role != "gateway":
-            steps.append(UpgradeStep(part, proxy.version, installed, "replace with its app"))
-        elif gateways:
-            note = "its port is closed for about a second"
-            steps.append(UpgradeStep(part, proxy.version, installed, "interrupt", note))
         else:
-            note = "--gateways replaces it, and closes its port for about a second"
-            steps.append(UpgradeStep(part, proxy.version, installed, "leave", note))
+            action, note = _replacement(proxy, gateways=gateways)
+            steps.append(UpgradeStep(part, proxy.version, installed, action, note))
     return steps
 
 
+def _replacement(proxy: Proxy, *, gateways: bool) -> tuple[StepAction, str]:
+    """How an Envoy is replaced, and a note on it."""
+    if not proxy.obstacle:
+        return "hot restart", ""
+    if proxy.role != "gateway":
+        return "replace with its app", ""
+    if gateways:
+        return "interrupt", f"its port is closed for about a second: {proxy.obstacle}"
+    return "leave", f"{proxy.obstacle}: --gateways replaces it, and closes its port for about a second"
+
+
+def hot_restarts(steps: Sequence[UpgradeStep], proxies: Iterable[Proxy]) -> list[str]:
+    """The names of the proxies that hand over, in the order of the steps."""
+    names = {_part(proxy): proxy.name for proxy in proxies}
+    return [names[step.part] for step in steps if step.action == "hot restart"]
+
+
+def _part(proxy: Proxy) -> str:
+    return f"Envoy of {proxy.name}"
+
+
 def reasons(steps: Sequence[UpgradeStep], proxies: Iterable[Proxy]) -> dict[str, str]:
-    """Why each service's instances are replaced, for those that have an Envoy to replace."""
-    due = {step.part: step for step in steps if step.is_due}
+    """Why each service's instances are replaced, for those with an Envoy that cannot hand over."""
+    due = {step.part: step for step in steps if step.is_due and step.action != "hot restart"}
     texts = {}
     for proxy in proxies:
-        step = due.get(f"Envoy of {proxy.name}")
+        step = due.get(_part(proxy))
         if step is not None:
             texts[proxy.service] = f"Envoy {step.running or 'unknown'} → {step.installed}"
     return texts

@@ -119,14 +119,21 @@ def _overload_manager() -> Json:
     return {"resource_monitors": [{"name": name, "typed_config": config}]}
 
 
-def envoy_command(envoy: str, bootstrap_file: str, concurrency: int = 1) -> tuple[str, ...]:
+def envoy_command(
+    envoy: str,
+    bootstrap_file: str,
+    concurrency: int = 1,
+    hot_restart: tuple[str, ...] = ("--disable-hot-restart",),
+) -> tuple[str, ...]:
     """Envoy's command line. `concurrency` is the number of worker threads.
 
     One is right for a sidecar: in a measurement two had the same throughput and a worse p99. 0 leaves it to
     Envoy, which uses all cores that its cgroup and affinity allow. A drain starts immediately but gives
     in-flight requests Envoy's default of 600 s, so that a long stream survives a changed listener.
+    `hot_restart` are the options of sidecar.hot_restart.
     """
-    logging = ("--log-level", "warning", "--disable-hot-restart")
+    logging = ("--log-level", "warning")
     flush = ("--file-flush-interval-msec", "1000")  # the default delays log lines by 10 s
     workers = ("--concurrency", str(concurrency)) if concurrency else ()
-    return (envoy, "-c", bootstrap_file, *workers, "--drain-strategy", "immediate", *flush, *logging)
+    drain = ("--drain-strategy", "immediate")
+    return (envoy, "-c", bootstrap_file, *workers, *drain, *flush, *logging, *hot_restart)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import http.client
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from meshwright.cli.upgrade.steps import Proxy, proxy_steps, reasons, supervisor_steps
+from meshwright.cli.upgrade.steps import Proxy, hot_restarts, proxy_steps, reasons, supervisor_steps
 from tests.cli.test_up import (
     ROUTE,
     application_file,
@@ -22,9 +23,9 @@ from tests.envoy.steady_load import load
 from tests.fakes.ports import free_port
 
 PROXIES = (
-    Proxy("ingress", "ingress", "gateway", "1.39.0"),
-    Proxy("back-1", "back", "service", "1.40.0"),
-    Proxy("front-1", "front", "service", "1.39.0"),
+    Proxy("ingress", "ingress", "gateway", "1.39.0", "protocols differ"),
+    Proxy("back-1", "back", "service", "1.40.0", "protocols differ"),
+    Proxy("front-1", "front", "service", "1.39.0", "protocols differ"),
 )
 
 STREAM_SECONDS = 60
@@ -39,8 +40,19 @@ def test_control_plane_and_agent_are_replaced_if_one_of_them_differs() -> None:
     assert actions({"control plane": "0.2.0", "agent": "0.2.0"}, force=True) == ["replace", "replace"]
 
 
-def test_envoys_of_services_are_replaced_before_those_of_gateways() -> None:
+def test_envoys_that_can_hand_over_do_services_first() -> None:
+    steps = proxy_steps(
+        [replace(proxy, obstacle="") for proxy in PROXIES], "1.40.0", force=True, gateways=False
+    )
+    assert {step.action for step in steps} == {"hot restart"}
+    assert hot_restarts(steps, PROXIES) == ["back-1", "front-1", "ingress"]
+    assert reasons(steps, PROXIES) == {}
+
+
+def test_envoys_that_cannot_hand_over_are_replaced_with_their_apps_before_those_of_gateways() -> None:
     steps = proxy_steps(PROXIES, "1.40.0", force=False, gateways=False)
+    assert steps[-1].note.startswith("protocols differ: --gateways")
+    assert hot_restarts(steps, PROXIES) == []
     assert [(step.part, step.action) for step in steps] == [
         ("Envoy of back-1", "unchanged"), ("Envoy of front-1", "replace with its app"),
         ("Envoy of ingress", "leave"),
@@ -81,7 +93,7 @@ def test_only_the_mesh_of_a_mesh_up_is_upgraded(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_an_upgrade_loses_no_request_and_no_stream(tmp_path: Path) -> None:
-    """Control plane and agent under load and a stream of a minute, then the Envoys of services under load."""
+    """Control plane and agent under load and a stream of a minute, then all Envoys under load."""
     state, port = tmp_path / "state", free_port()
     env = settings(state)
     (tmp_path / "route.yaml").write_text(ROUTE)
@@ -120,12 +132,13 @@ def test_an_upgrade_loses_no_request_and_no_stream(tmp_path: Path) -> None:
             assert stream.outcome in ("", "end"), "it may have ended if the machine is slow"
             stream.join(STREAM_SECONDS * 4)
             assert stream.outcome == "end", (stream.outcome, stream.lines)
-            assert "3 of 6 parts replaced" in mesh("upgrade", "--envoys")
+            assert "4 of 6 parts replaced" in mesh("upgrade", "--envoys")
             replaced = recorded(state)
-            assert replaced["ingress.proxy"] == before["ingress.proxy"]
-            assert not {before[f"{name}.proxy"] for name in ("front-1", "front-2", "back-1")} & set(
-                replaced.values()
-            )
+            assert replaced["ingress.proxy.previous"] == before["ingress.proxy"], "it finishes its requests"
+            names = {"ingress.proxy", "front-1.proxy", "front-2.proxy", "back-1.proxy"}
+            assert not {before[name] for name in names} & {
+                pid for name, pid in replaced.items() if name != "ingress.proxy.previous"
+            }
         assert requests.requests > 1000 and requests.failed == 0, requests.report
         pids = recorded(state)
         mesh("down")

@@ -188,3 +188,48 @@ async def test_stop_sends_the_configured_signal(state: Path) -> None:
         await running.stop()
         assert running.exit_code == -signal.SIGINT
     assert exits == []
+
+
+async def test_a_successor_takes_over_while_the_child_before_ends_by_itself(state: Path) -> None:
+    exits: list[str] = []
+    async with supervised(state, SLEEP, exits) as running:
+        await until(lambda: running.pid is not None, "it runs")
+        before, answers = running.pid, iter([False, True])
+
+        async def ready() -> bool:
+            return next(answers)
+
+        assert await running.hand_over(python(SLEEP), ready, 60.0) == ""
+        assert (running.pid != before, running.starts, exits) == (True, 2, [])
+        records = {path.stem: recorded_pid(path) for path in (state / "run").glob("*.json")}
+        assert records == {"child": running.pid, "child.previous": before}
+        assert before is not None
+        os.kill(before, signal.SIGTERM)
+        await until(lambda: not record_path(state, "child.previous").exists(), "it ended")
+        assert (exits, recorded_pid(record_path(state, "child"))) == ([], running.pid)
+        os.kill(running.pid or 0, signal.SIGTERM)
+        await until(lambda: bool(exits), "its end was noticed")
+        assert exits == ["killed by SIGTERM"]
+
+
+@pytest.mark.parametrize(
+    ("code", "limit", "reason"),
+    [("raise SystemExit(7)", 60.0, "exited with code 7"), (SLEEP, 0.0, "not ready within")],
+)
+async def test_a_successor_that_fails_is_killed_and_the_child_goes_on(
+    state: Path, code: str, limit: float, reason: str
+) -> None:
+    async with supervised(state, SLEEP, []) as running:
+        await until(lambda: running.pid is not None, "it runs")
+        before = running.pid
+
+        async def ready() -> bool:
+            return False
+
+        assert reason in await running.hand_over(python(code), ready, limit)
+        assert (running.pid, running.starts) == (before, 1)
+        assert [path.stem for path in (state / "run").glob("*.json")] == ["child"]
+
+
+def recorded_pid(path: Path) -> int:
+    return ProcessRecord.model_validate_json(path.read_text()).pid
