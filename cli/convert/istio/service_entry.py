@@ -26,7 +26,7 @@ def convert_service_entry(document: Value, name: str, scope: Scope) -> None:
             spec.skip()
         return
     hosts = [host.string() for host in spec.items("hosts")]
-    endpoints = [entry for entry in spec.items("endpoints") if entry.text("address")]
+    endpoints = _with_address(spec)
     ports, endpoint_ports = _ports(spec, endpoints)
     if not ports:
         spec.problem("has no port that is converted, so there is no ExternalService", below=False)
@@ -40,9 +40,8 @@ def convert_service_entry(document: Value, name: str, scope: Scope) -> None:
     if addresses := spec.get("addresses"):
         body["addresses"] = [item.string() for item in addresses.entries()]
         if not targets and resolution and len(hosts) == 1:
-            targets = [
-                {"address": hosts[0]}
-            ]  # the addresses stand for the host, and DNS has its endpoint_ports
+            # The addresses stand for the host, and DNS says where its endpoints are.
+            targets = [{"address": hosts[0]}]
         elif not targets and resolution:
             addresses.note("are called themselves here, not the addresses that DNS has for the hosts")
     if targets:
@@ -52,6 +51,18 @@ def convert_service_entry(document: Value, name: str, scope: Scope) -> None:
     made = scope.add(document, "ExternalService", name, body)
     if made:
         scope.externals.update((host, made) for host in hosts)
+
+
+def _with_address(spec: Value) -> list[Value]:
+    """The endpoints that say where they are."""
+    endpoints = []
+    for entry in spec.items("endpoints"):
+        if entry.text("address"):
+            endpoints.append(entry)
+        else:
+            entry.problem("has no address: it is left out")
+            entry.skip()
+    return endpoints
 
 
 def _resolution(spec: Value) -> str:
@@ -95,6 +106,8 @@ def _protocol(port: Value) -> str:
         port.skip()
     elif value and word in ("HTTP2", "GRPC-WEB"):
         value.note("is called as http; grpc is HTTP/2 throughout")
+    elif value and word in ("MONGO", "MYSQL", "REDIS"):
+        value.note("is called as tcp: its statistics are those of connections")
     return _PROTOCOLS.get(word, "")
 
 
