@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,8 @@ from meshwright.cli.convert.istio.precedence import RuleMatches, SourcedMatch, k
 from meshwright.cli.convert.reading import Source, Value, schema_path
 from meshwright.control_plane.api.yaml.dump import dump_yaml
 from meshwright.control_plane.api.yaml.parser import YamlNode, parse_yaml
-from meshwright.control_plane.policies.loader import load
 from tests.cli.conftest import RunMesh
+from tests.cli.convert.examples import check_golden
 from tests.cli.convert.mistakes import MISTAKES, check_mistake
 
 EXAMPLES = Path(__file__).parent / "istio"
@@ -66,14 +65,7 @@ def converted(name: str) -> Conversion:
 
 @pytest.mark.parametrize("name", [*COMPLETE, "losses", "security-losses", "entries-losses"])
 def test_example_becomes_its_golden_and_valid_documents(name: str) -> None:
-    result = converted(name)
-    text = "".join(f"# {remark}\n" for remark in result.remarks) + dump_yaml(result.documents)
-    golden = EXAMPLES / f"{name}.golden"
-    if os.environ.get("UPDATE_GOLDEN"):
-        golden.write_text(text)
-    assert text == golden.read_text()
-    loaded = load(dump_yaml(result.documents).encode(), "converted.yaml")
-    assert (loaded.problems, len(loaded.documents)) == ((), len(result.documents))
+    check_golden(converted(name), EXAMPLES / f"{name}.golden")
 
 
 @pytest.mark.parametrize("name", COMPLETE)

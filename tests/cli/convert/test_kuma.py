@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,8 @@ from meshwright.cli.convert import table
 from meshwright.cli.convert.conversion import Conversion
 from meshwright.cli.convert.kuma.conversion import convert
 from meshwright.cli.convert.kuma.kinds import KINDS
-from meshwright.cli.convert.reading import schema_path
-from meshwright.control_plane.api.yaml.dump import dump_yaml
-from meshwright.control_plane.api.yaml.parser import Position, YamlNode, parse_yaml
-from meshwright.control_plane.policies.loader import load
+from meshwright.control_plane.api.yaml.parser import Position, parse_yaml
+from tests.cli.convert.examples import check_golden, nodes_below
 from tests.cli.convert.mistakes import MISTAKES, check_mistake
 
 EXAMPLES = Path(__file__).parent / "kuma"
@@ -34,25 +30,11 @@ def converted(name: str) -> Conversion:
 
 @pytest.mark.parametrize("name", ["complete", "losses"])
 def test_example_becomes_its_golden_and_valid_documents(name: str) -> None:
-    result = converted(name)
-    text = "".join(f"# {remark}\n" for remark in result.remarks) + dump_yaml(result.documents)
-    golden = EXAMPLES / f"{name}.golden"
-    if os.environ.get("UPDATE_GOLDEN"):
-        golden.write_text(text)
-    assert text == golden.read_text()
-    loaded = load(dump_yaml(result.documents).encode(), "converted.yaml")
-    assert (loaded.problems, len(loaded.documents)) == ((), len(result.documents))
+    check_golden(converted(name), EXAMPLES / f"{name}.golden")
 
 
 def test_complete_example_loses_nothing() -> None:
     assert [str(remark) for remark in converted("complete").remarks if not remark.note] == []
-
-
-def nodes_below(node: YamlNode, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str, Position]]:
-    for key, (position, child) in node.children.items():
-        if isinstance(key, str):
-            yield schema_path((*path, key)), position
-        yield from nodes_below(child, (*path, key))
 
 
 def fields_of(name: str, kind: str) -> list[tuple[str, Position]]:
