@@ -29,12 +29,12 @@ def _load_kind(name: str, module_name: str) -> type[Policy]:
 class KindModules(Mapping[str, type[Policy]]):
     """Kinds by name, each loaded when it is looked up, all of them by iteration.
 
-    `modules`: the module of each by its name in lower case.
+    `groups`: the module of each by its name in lower case; iteration sorts within a group.
     """
 
-    def __init__(self, modules: Mapping[str, str], *more: Mapping[str, str]) -> None:
-        self._groups = (modules, *more)
-        self._modules = {name: module for group in self._groups for name, module in group.items()}
+    def __init__(self, *groups: Mapping[str, str]) -> None:
+        self._groups = groups
+        self._modules = {name: module for group in groups for name, module in group.items()}
 
     def __getitem__(self, name: str) -> type[Policy]:
         module = self._modules.get(name.lower())
