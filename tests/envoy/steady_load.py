@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from pathlib import Path
 
 PACE = "function delay() return math.random(5, 25) end\n"
 """The pause between two requests on a connection, in ms, so that the load does not saturate the machine."""
+
+SHORTEST = 3.0
+"""Seconds of load at least, however short its block: some 500 requests even on a busy machine."""
 
 
 @dataclass
@@ -26,7 +30,7 @@ class LoadResult:
 
 @contextmanager
 def load(folder: Path, url: str, *headers: str, connections: int = 4) -> Iterator[LoadResult]:
-    """Send requests to `url` on keep-alive connections for the duration of the block."""
+    """Send requests to `url` on keep-alive connections for the duration of the block, SHORTEST at least."""
     script = folder / "pace.lua"
     script.write_text(PACE)
     options = [argument for header in headers for argument in ("-H", header)]
@@ -48,8 +52,10 @@ def load(folder: Path, url: str, *headers: str, connections: int = 4) -> Iterato
         text=True,
     )
     result = LoadResult()
+    end = time.monotonic() + SHORTEST
     try:
         yield result
+        time.sleep(max(0.0, end - time.monotonic()))
         assert process.poll() is None, "wrk ended early"
         process.send_signal(signal.SIGINT)
         result.report, _ = process.communicate(timeout=30)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +88,18 @@ def reporters(trace: dict[str, Any]) -> set[tuple[str, bool]]:
 
 
 def newest_trace(
-    running: Demo, min_spans: int, *arguments: str, by: Set[tuple[str, bool]] = frozenset()
+    running: Demo, min_spans: int, *arguments: str, since: str = "", by: Set[tuple[str, bool]] = frozenset()
 ) -> dict[str, Any]:
-    """The newest trace of an order, once it is complete: spans arrive in batches."""
+    """The newest trace of an order after `since` (RFC 3339), once complete: spans arrive in batches."""
 
     def complete() -> dict[str, Any] | None:
         listed = json.loads(running.mesh("traces", *arguments, "-o", "json"))["items"]
-        orders = [
-            summary
-            for summary in listed
-            if summary["request"] == "POST /api/orders" and summary["spans"] >= min_spans
-        ]
+        orders = [each for each in listed if each["request"] == "POST /api/orders" and each["start"] >= since]
         for summary in orders[:1]:
             trace: dict[str, Any] = json.loads(running.mesh("trace", summary["id"][:12], "-o", "json"))
             ids = {"", *(span["id"] for span in trace["tree"])}
-            if by <= reporters(trace) and all(span["parent"] in ids for span in trace["tree"]):
+            complete = all(span["parent"] in ids for span in trace["tree"])
+            if complete and len(trace["tree"]) >= min_spans and by <= reporters(trace):
                 return trace
         return None
 
@@ -331,9 +329,10 @@ def test_the_waterfall_explains_a_failure(running: Demo) -> None:
     policy = running.folder / "fault.yaml"
     policy.write_text(FAULT)
     running.mesh("apply", "-f", str(policy), "--wait")
+    since = datetime.now(UTC).isoformat()
     assert order(running, "an-order-that-fails") >= 500
     running.mesh("delete", "-f", str(policy), "--wait")
-    trace = newest_trace(running, 5, "--service", "orders", "--errors")
+    trace = newest_trace(running, 5, "--service", "orders", "--errors", since=since)
     waterfall = running.mesh("trace", trace["id"])
     assert "FI: a fault injection aborted the request (FaultInjection)" in waterfall
     assert max(len(line) for line in waterfall.splitlines()) <= 80
