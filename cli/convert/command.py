@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +14,6 @@ from meshwright.cli.convert.consul.conversion import convert as convert_from_con
 from meshwright.cli.convert.conversion import Conversion
 from meshwright.cli.convert.istio.conversion import convert as convert_from_istio
 from meshwright.cli.convert.kuma.conversion import convert as convert_from_kuma
-from meshwright.cli.convert.reading import Remark
 from meshwright.cli.documents import SUFFIXES, read_texts
 from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.output import echo
@@ -35,6 +37,14 @@ _Output = Annotated[
 ]
 _Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 if a field is not converted.")]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+_ApplicationFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--application",
+        metavar="FILE",
+        help="Write services, gateways and `outbound` to this application file.",
+    ),
+]
 
 
 @app.callback()
@@ -51,20 +61,27 @@ def group() -> None:
 
 @app.command("istio", cls=MeshCommand)
 def convert_istio(
-    paths: _Paths, *, output: _Output = None, strict: _Strict = False, force: _Force = False
+    paths: _Paths,
+    *,
+    output: _Output = None,
+    application: _ApplicationFile = None,
+    strict: _Strict = False,
+    force: _Force = False,
 ) -> None:
-    """Convert Istio's routing, security, gateways, hosts outside and telemetry.
+    """Convert Istio's routing, security, gateways, hosts outside and telemetry, and Kubernetes' Ingress.
 
-    What is not converted is named on stderr with its line and column; a line with `note:` says what works
+    Kubernetes' Services, and what a Sidecar says about calls outside, go to an application file. What is
+    not converted is named on stderr with its line and column; a line with `note:` says what works
     differently. Review both, then `mesh diff` the result.
 
     \b
     Example:
       mesh convert istio istio/ > policies.yaml
-      mesh convert istio istio/ -o policies/ --strict
-      kubectl get gateways.networking.istio.io,virtualservices -o yaml | mesh convert istio -
+      mesh convert istio istio/ -o policies/ --application application.yaml
+      kubectl get services,ingresses,virtualservices -o yaml | mesh convert istio - --strict
     """
-    _report(convert_from_istio(read_texts(paths)), output, strict=strict, force=force)
+    target = _Destination(output, force=force, application=application)
+    _report(convert_from_istio(read_texts(paths)), target, strict=strict)
 
 
 @app.command("kuma", cls=MeshCommand)
@@ -81,7 +98,7 @@ def convert_kuma(
       mesh convert kuma kuma/ -o policies/
       kumactl get meshtimeouts -o yaml | mesh convert kuma -
     """
-    _report(convert_from_kuma(read_texts(paths)), output, strict=strict, force=force)
+    _report(convert_from_kuma(read_texts(paths)), _Destination(output, force=force), strict=strict)
 
 
 @app.command("consul", cls=MeshCommand)
@@ -100,46 +117,68 @@ def convert_consul(
       consul config read -kind service-router -name orders | mesh convert consul -
     """
     texts = read_texts(paths, suffixes=(*SUFFIXES, ".hcl"))
-    _report(convert_from_consul(texts), output, strict=strict, force=force)
+    _report(convert_from_consul(texts), _Destination(output, force=force), strict=strict)
 
 
-def _report(result: Conversion, output: Path | None, *, strict: bool, force: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Destination:
+    """Where the result goes: a folder or stdout, and an application file or none."""
+
+    folder: Path | None
+    _: KW_ONLY
+    force: bool
+    application: Path | None = None
+
+
+def _report(result: Conversion, target: _Destination, *, strict: bool) -> None:
     """Write the documents, and say what there is to say about them."""
     if result.invalid:
         raise InputError("\n".join(map(str, result.invalid)))
+    lost = len([remark for remark in result.remarks if not remark.note])
     for remark in result.remarks:
         warn(str(remark))
-    if output is None:
-        if result.documents:
-            echo(dump_yaml(result.documents))
-    else:
-        _write(result, output, force=force)
-    lost = [remark for remark in result.remarks if not remark.note]
-    warn(_summary(result, lost))
+    if target.application is None and result.application.is_lost_without_file:
+        lost += 1
+        warn("services and calls outside belong into an application file: write it by --application FILE")
+    files = _files(result, target)
+    _check_absent(files, force=target.force)
+    if target.folder is None and result.documents:
+        echo(dump_yaml(result.documents))
+    _write(files)
+    count, notes = len(result.documents), len([remark for remark in result.remarks if remark.note])
+    documents = f"{count} document{'' if count == 1 else 's'}"
+    warn(f"{documents} written, {lost} not converted, {notes} notes")
     if strict and lost:
         raise typer.Exit(errors.FAILED)
 
 
-def _summary(result: Conversion, lost: list[Remark]) -> str:
-    count = len(result.documents)
-    documents = f"{count} document{'' if count == 1 else 's'}"
-    return f"{documents} written, {len(lost)} not converted, {len(result.remarks) - len(lost)} notes"
+def _files(result: Conversion, target: _Destination) -> dict[Path, str]:
+    """The files to write: one for each document, named after kind and name, and the application."""
+    files: dict[Path, str] = {}
+    if target.folder is not None:
+        for document in result.documents:
+            name = f"{document['kind'].lower()}-{document['metadata']['name']}.yaml"
+            files[target.folder / name] = dump_yaml([document])
+    if target.application is not None:
+        folder = target.folder and os.path.relpath(target.folder, target.application.parent)
+        if application := result.application.document(f"{folder}/" if folder else ""):
+            files[target.application] = dump_yaml([application])
+    return files
 
 
-def _write(result: Conversion, folder: Path, *, force: bool) -> None:
-    """A file for each document, named after kind and name; none if one exists and `force` is not set."""
-    files = {
-        folder / f"{document['kind'].lower()}-{document['metadata']['name']}.yaml": dump_yaml([document])
-        for document in result.documents
-    }
-    existing = [path for path in sorted(files) if path.exists()]
-    if existing and not force:
+def _check_absent(files: Iterable[Path], *, force: bool) -> None:
+    """Raise InputError if a file exists and is not to be overwritten."""
+    existing = [] if force else [path for path in sorted(files) if path.exists()]
+    if existing:
         raise InputError(
             "\n".join(f"{path}: already exists: use --force to overwrite it" for path in existing)
         )
+
+
+def _write(files: Mapping[Path, str]) -> None:
     for path, text in files.items():
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()

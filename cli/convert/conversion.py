@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from meshwright.cli.convert.application import ApplicationParts
 from meshwright.cli.convert.documents import Document
 from meshwright.cli.convert.fields import KindFields
 from meshwright.cli.convert.reading import Remark, Source, Value, schema_path
@@ -20,6 +21,9 @@ class Conversion:
     invalid: tuple[Remark, ...] = ()
     """Syntax errors: nothing is converted while there are any."""
 
+    application: ApplicationParts = field(default_factory=ApplicationParts)
+    """What belongs into an application file."""
+
 
 def read_files(files: Iterable[tuple[str, str]]) -> tuple[list[Value], tuple[Remark, ...]]:
     """The documents in the text of files, each with its path, and syntax errors."""
@@ -34,24 +38,25 @@ def read_files(files: Iterable[tuple[str, str]]) -> tuple[list[Value], tuple[Rem
     return documents, tuple(invalid)
 
 
-def finished(sources: list[Value], documents: list[Document]) -> Conversion:
+def finished(
+    sources: list[Value], documents: list[Document], application: ApplicationParts | None = None
+) -> Conversion:
     """The conversion of these sources."""
-    return Conversion(
-        tuple(documents), tuple(remark for each in sources for remark in sorted(each.source.remarks))
-    )
+    remarks = tuple(remark for each in sources for remark in sorted(each.source.remarks))
+    return Conversion(tuple(documents), remarks, application=application or ApplicationParts())
 
 
-def metadata_name(document: Value, kind: str) -> str:
+def metadata_name(document: Value, kind: str, *, annotations_are_read: bool = False) -> str:
     """The name in the metadata, which are done with it; empty, and a remark, without one."""
-    for field in ("apiVersion", "kind"):
-        document.get(field)
+    for name in ("apiVersion", "kind"):
+        document.get(name)
     if status := document.get("status"):
         status.skip()
     metadata = document.get("metadata")
     name = metadata.text("name") if metadata else ""
     if metadata:
-        for field in ("labels", "annotations"):
-            if carried := metadata.get(field):
+        for part in ("labels",) if annotations_are_read else ("labels", "annotations"):
+            if carried := metadata.get(part):
                 carried.note("are not carried over")
         metadata.skip()
     if not name:

@@ -12,7 +12,8 @@ from meshwright.cli.convert.conversion import (
     report_unread,
 )
 from meshwright.cli.convert.istio.destination_rule import defined_subsets
-from meshwright.cli.convert.istio.kinds import CONVERTERS, FIRST, GROUPS, KINDS
+from meshwright.cli.convert.istio.kinds import ANNOTATED, CONVERTERS, FIRST, GROUPS, KINDS, KUBERNETES
+from meshwright.cli.convert.istio.kubernetes.ingress import add_ingress_gateways, default_class
 from meshwright.cli.convert.istio.request_authentication import issuers_in
 from meshwright.cli.convert.istio.scope import Scope
 from meshwright.cli.convert.reading import Value
@@ -29,35 +30,39 @@ def convert(files: Iterable[tuple[str, str]]) -> Conversion:
     scope = _scope(documents)
     for document in sorted(documents, key=lambda each: _kind(each) not in FIRST):
         _convert_document(document, scope)
-    return finished(documents, scope.documents)
+    add_ingress_gateways(scope)
+    return finished(documents, scope.documents, scope.application)
 
 
 def _scope(documents: list[Value]) -> Scope:
     """What all documents define."""
     rules = [document for document in documents if _kind(document) == "DestinationRule"]
     tokens = [document for document in documents if _kind(document) == "RequestAuthentication"]
+    classes = (default_class(each) for each in documents if _kind(each) == "IngressClass")
     places = [document.get("metadata") for document in documents if _kind(document)]
     return Scope(
         subsets={key: labels for rule in rules for key, labels in defined_subsets(rule).items()},
         issuers=tuple(dict.fromkeys(issuer for document in tokens for issuer in issuers_in(document))),
         namespaces=frozenset(place.text("namespace") for place in places if place) - {"", ROOT_NAMESPACE},
+        default_class=next(filter(None, classes), ""),
     )
 
 
 def _kind(document: Value) -> str:
     """The kind, if it is one that is converted; otherwise empty."""
     value = document.node.value
-    if not isinstance(value, Mapping) or not str(value.get("apiVersion")).startswith(GROUPS):
+    if not isinstance(value, Mapping):
         return ""
-    kind = str(value.get("kind"))
-    return kind if kind in KINDS else ""
+    kind, version = str(value.get("kind")), str(value.get("apiVersion"))
+    is_read = version == KUBERNETES[kind] if kind in KUBERNETES else version.startswith(GROUPS)
+    return kind if kind in KINDS and is_read else ""
 
 
 def _convert_document(document: Value, scope: Scope) -> None:
     kind = _kind(document)
     if not kind:
         _report_foreign(document)
-    elif name := metadata_name(document, kind):
+    elif name := metadata_name(document, kind, annotations_are_read=kind in ANNOTATED):
         CONVERTERS[kind](document, name, scope)
         report_unread(document, kind, KINDS[kind])
 
@@ -73,7 +78,7 @@ def _report_foreign(document: Value) -> None:
     name = f"{kind}/{metadata.get('name')}" if isinstance(metadata, Mapping) else str(kind)
     if version.startswith("gateway.networking.k8s.io/"):
         document.note(f"{name} is left as it is: `mesh apply` takes it")
-    elif "istio.io/" in version or kind in ("Ingress", "Service"):
-        document.problem(f"{name} is not converted: the kinds are {', '.join(sorted(KINDS))}")
+    elif "istio.io/" in version or kind in KUBERNETES:
+        document.problem(f"{name} of {version} is not converted: the kinds are {', '.join(sorted(KINDS))}")
     else:
         document.note(f"{name} is no part of a mesh: it is left out")

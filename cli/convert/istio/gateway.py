@@ -50,6 +50,7 @@ def convert_gateway(document: Value, name: str, scope: Scope) -> None:
         scope.open_listeners[name] = ()  # without a Gateway the gateway would answer every host in plain text
         return
     document.note(f"Gateway needs {{name: {name}, port: ...}} under gateways of the application file")
+    scope.application.add_gateway(name, entries.listeners)
     if not entries.redirects:
         return
     names = [item["name"] for item in entries.listeners]

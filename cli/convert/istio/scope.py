@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from meshwright.cli.convert.application import ApplicationParts
 from meshwright.cli.convert.documents import Document, Documents
 from meshwright.cli.convert.reading import Value
 
@@ -14,6 +15,14 @@ MESH = "mesh"
 
 _SERVICE_HOST = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _CLUSTER_SUFFIX = re.compile(r"\.[^.]+\.svc(\.[^.]+)*")
+
+
+@dataclass(slots=True)
+class IngressGateway:
+    """The Gateway of an IngressClass: its first Ingress, and its listeners for HTTPS."""
+
+    source: Value
+    listeners: list[Document] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -34,6 +43,17 @@ class Scope(Documents):
 
     open_listeners: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """By Gateway with listeners that only redirect to HTTPS, those for routes; none if it was not made."""
+
+    application: ApplicationParts = field(default_factory=ApplicationParts)
+
+    ports: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By Service and name, the number of a port."""
+
+    default_class: str = ""
+    """The IngressClass of an Ingress that names none; empty if no document says so."""
+
+    ingress_gateways: dict[str, IngressGateway] = field(default_factory=dict)
+    """By IngressClass, the Gateway that its Ingresses share."""
 
 
 def service_name(host: str) -> str:

@@ -9,7 +9,9 @@ SERVICE_LABELS = ("app", "app.kubernetes.io/name", "service.istio.io/canonical-n
 """Labels whose value is by convention the name of the service that the workloads are behind."""
 
 
-def read_targets(document: Value, spec: Value | None) -> list[Document] | None:
+def read_targets(
+    document: Value, spec: Value | None, selector_field: str = "selector", labels_field: str = "matchLabels"
+) -> list[Document] | None:
     """The targetRefs: a service by the usual label, or what is named; without any the whole mesh.
 
     None, and a remark, if it is something else: then nothing of the document is converted.
@@ -19,8 +21,8 @@ def read_targets(document: Value, spec: Value | None) -> list[Document] | None:
         refs = [single]
     if refs:
         return _named(document, refs)
-    selector = spec.get("selector") if spec else None
-    labels = selector.mapping("matchLabels") if selector else {}
+    selector = spec.get(selector_field) if spec else None
+    labels = selector.mapping(labels_field) if selector else {}
     if selector is None or not labels:
         return [WHOLE_MESH]
     names = {labels[key].string() for key in SERVICE_LABELS if key in labels}

@@ -19,7 +19,7 @@ from checks import reference
 from meshwright.cli.convert import table
 from meshwright.cli.convert.conversion import Conversion
 from meshwright.cli.convert.istio.conversion import convert
-from meshwright.cli.convert.istio.kinds import KINDS
+from meshwright.cli.convert.istio.kinds import KINDS, KUBERNETES
 from meshwright.cli.convert.istio.precedence import RuleMatches, SourcedMatch, keep_order, match_rank
 from meshwright.cli.convert.reading import Source, Value, schema_path
 from meshwright.control_plane.api.yaml.dump import dump_yaml
@@ -29,7 +29,7 @@ from tests.cli.convert.examples import check_golden
 from tests.cli.convert.mistakes import MISTAKES, check_mistake
 
 EXAMPLES = Path(__file__).parent / "istio"
-COMPLETE = ("routing", "gateways", "destinations", "security", "entries")
+COMPLETE = ("routing", "gateways", "destinations", "security", "entries", "kubernetes")
 """Examples that are converted without a loss. Together they have every field that is converted."""
 
 LISTS = {
@@ -41,12 +41,17 @@ LISTS = {
     "Gateway": ("servers",),
     "ServiceEntry": ("endpoints",),
     "Telemetry": ("tracing", "accessLogging"),
+    "Sidecar": ("egress",),
+    "Service": ("ports",),
+    "Ingress": ("rules", "paths"),
+    "IngressClass": (),
 }
 SPECS: dict[str, dict[str, Any]] = {
     "VirtualService": {"hosts": ["orders"]},
     "DestinationRule": {"host": "orders"},
     "RequestAuthentication": {"selector": {"matchLabels": {"app": "orders"}}},
     "ServiceEntry": {"hosts": ["api.example.com"], "ports": [{"number": 443, "protocol": "HTTPS"}]},
+    "Service": {"selector": {"app": "orders"}, "ports": [{"port": 80}]},
 }
 """What a spec needs so that its other fields are read."""
 
@@ -55,6 +60,7 @@ RULES: dict[str, dict[str, Any]] = {
     "RequestAuthentication": {"issuer": "https://a.example", "jwksUri": "https://a.example/jwks.json"},
     "Gateway": {"port": {"number": 80, "protocol": "HTTP"}, "hosts": ["*"]},
     "ServiceEntry": {"address": "10.0.0.1"},
+    "Service": {"port": 80},
 }
 """The same for its rules."""
 
@@ -63,7 +69,9 @@ def converted(name: str) -> Conversion:
     return convert([(f"{name}.yaml", (EXAMPLES / f"{name}.yaml").read_text())])
 
 
-@pytest.mark.parametrize("name", [*COMPLETE, "losses", "security-losses", "entries-losses"])
+@pytest.mark.parametrize(
+    "name", [*COMPLETE, "losses", "security-losses", "entries-losses", "kubernetes-losses"]
+)
 def test_example_becomes_its_golden_and_valid_documents(name: str) -> None:
     check_golden(converted(name), EXAMPLES / f"{name}.golden")
 
@@ -92,11 +100,11 @@ UNSUPPORTED = [(kind, path) for kind, fields in KINDS.items() for path in fields
 @pytest.mark.parametrize(("kind", "path"), UNSUPPORTED)
 def test_every_unsupported_field_is_named_at_its_position(kind: str, path: str) -> None:
     document: dict[str, Any] = {
-        "apiVersion": f"{'networking' if 'host' in str(SPECS.get(kind)) else 'security'}.istio.io/v1",
+        "apiVersion": KUBERNETES.get(kind, "networking.istio.io/v1"),
         "kind": kind, "metadata": {"name": "a"}, "spec": copy.deepcopy(SPECS.get(kind, {})),
     }  # fmt: skip
-    spec, (*parents, last) = document["spec"], path.split(".")[1:]
-    place, field = spec, "spec"
+    spec, (field, *parents, last) = document["spec"], path.split(".")
+    place = document[field]
     for depth, part in enumerate(parents):
         is_list = part in LISTS[kind]
         place[part] = [{}] if is_list else {}
@@ -109,7 +117,8 @@ def test_every_unsupported_field_is_named_at_its_position(kind: str, path: str) 
         place["mode"] = "ISTIO_MUTUAL"
     if path.startswith("spec.tls"):
         spec["gateways"] = ["public"]
-    place[last] = "x"
+    place[last] = {"x": "x"} if last == "annotations" else "x"
+    last, field = ("x", f"{field}.{last}") if last == "annotations" else (last, field)
     text = dump_yaml([document])
     line = next(number for number, row in enumerate(text.splitlines(), 1) if f"{last}: x" in row)
     remarks = [remark for remark in convert([("a.yaml", text)]).remarks if not remark.note]

@@ -1,0 +1,1 @@
+"""Kubernetes' Service, Ingress and IngressClass, which Istio's documents stand beside."""
