@@ -100,5 +100,5 @@ def agent(
     from meshwright.cli.join.runner import WorkloadRunner  # imports gRPC
 
     target = JoinTarget(control_plane, advertise, bind, has_token=token_file is not None)
-    with join_mesh(workload, target, state, timeout or JOIN_TIMEOUT) as config:
-        asyncio.run(WorkloadRunner(config).serve(sys.stderr, timeout))
+    with join_mesh(workload, target, state, timeout or JOIN_TIMEOUT) as joined:
+        asyncio.run(WorkloadRunner(joined).serve(sys.stderr, timeout))

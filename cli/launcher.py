@@ -24,7 +24,6 @@ from meshwright.cli.readiness import Readiness
 from meshwright.cli.reconcile.applied import APPLIED_FILE, AppliedApplication
 from meshwright.cli.reconcile.changes import with_names_of
 from meshwright.cli.reconcile.policies import policy_notes
-from meshwright.cli.reconcile.runner import AGENT_CONFIG_FILE
 from meshwright.cli.state_lock import remove_abandoned_instances
 from meshwright.cli.workload_tokens import write_join_tokens
 from meshwright.control_plane.api import calls, errors
@@ -35,7 +34,7 @@ from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.store import embedded
 from meshwright.sidecar.child_process import Program
-from meshwright.sidecar.config import Workload, load_config
+from meshwright.sidecar.config import AGENT_CONFIG_FILE, Workload, load_config
 from meshwright.sidecar.files import write_private
 from meshwright.sidecar.orphans import find_orphans
 from meshwright.sidecar.status import AgentStatus

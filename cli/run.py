@@ -130,8 +130,8 @@ def run_workload(
     silence_grpc()
     from meshwright.cli.join.runner import WorkloadRunner  # imports gRPC
 
-    with join_mesh(workload, target, state, timeout) as config:
-        code = asyncio.run(WorkloadRunner(config).run(timeout))
+    with join_mesh(workload, target, state, timeout) as joined:
+        code = asyncio.run(WorkloadRunner(joined).run(timeout))
     raise typer.Exit(code)
 
 

@@ -42,6 +42,19 @@ class StateLock:
         os.truncate(self._file, 0)
         os.pwrite(self._file, record.model_dump_json().encode(), 0)
 
+    @classmethod
+    def inherited(cls, descriptor: int) -> StateLock:
+        """The lock that this process held when it ran another program: `descriptor` is its `inheritable`."""
+        lock = cls.__new__(cls)
+        lock._file = descriptor
+        os.set_inheritable(descriptor, False)
+        return lock
+
+    def inheritable(self) -> int:
+        """The lock's file for a program that this process runs from now on, which holds it too."""
+        os.set_inheritable(self._file, True)
+        return self._file
+
     def release(self) -> None:
         """Release the lock."""
         os.truncate(self._file, 0)

@@ -7,10 +7,10 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 import structlog
@@ -26,6 +26,7 @@ from meshwright.sidecar.control_socket import serve_control_socket
 from meshwright.sidecar.files import write_private
 from meshwright.sidecar.health_probe import HealthProbe
 from meshwright.sidecar.hot_restart import HotRestartError
+from meshwright.sidecar.lifecycle import Phase
 from meshwright.sidecar.metrics_endpoint import METRICS_SOCKET, serve_metrics
 from meshwright.sidecar.node_secrets import NodeSecrets
 from meshwright.sidecar.orphans import reap_orphans
@@ -47,9 +48,16 @@ GATEWAY_DRAIN_TIMEOUT = 5.0
 SHUTDOWN_TIMEOUT = 60.0
 """Seconds for stopping everything. Whoever stops the agent waits longer."""
 
+Become = Callable[[Sequence[str], Mapping[str, str | None]], None]
+"""Runs a command line in place of this program, with these variables of the environment set or removed.
+Returns only with an OSError."""
+
 
 class Agent:
-    """Runs the sidecars of one configuration. Calls `on_app_exit` when an attached app has exited."""
+    """Runs the sidecars of one configuration. Calls `on_app_exit` when an attached app has exited.
+
+    `become` replaces the program of this process; None: the one that started this process does that.
+    """
 
     def __init__(
         self,
@@ -57,7 +65,9 @@ class Agent:
         session: aiohttp.ClientSession,
         on_app_exit: Callable[[], None] = lambda: None,
         file: Path | None = None,
+        become: Become | None = None,
     ) -> None:
+        self._become = become
         self._config = config
         self._file = file
         allocator = PortAllocator(config.bind, random.random(), tracing=config.tracing)  # noqa: S311  spread, not secrecy
@@ -136,7 +146,7 @@ class Agent:
         (self._config.state / STATUS_FILE).unlink(missing_ok=True)
 
     async def handle_request(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Handle a control request: status, start, stop or replace_proxy (see control_client).
+        """Handle a control request: status, start, stop, replace_proxy, replace_agent (see control_client).
 
         A start returns at once. Raises ValueError.
         """
@@ -149,7 +159,9 @@ class Agent:
                 return {"stopped": await self.stop_workload(name)}
             case {"replace_proxy": str(name)}:
                 return {"replaced": await self.replace_proxy(name)}
-        raise ValueError("unknown request: send one of status, start, stop, replace_proxy")
+            case {"replace_agent": list(command), "environment": dict(variables)}:
+                self.replace_agent(command, variables)
+        raise ValueError("unknown request: send one of status, start, stop, replace_proxy, replace_agent")
 
     def start_workload(self, workload: Workload, probe: HealthProbe | None = None) -> str:
         """Run one workload more from now on; `probe` tells its app's health instead of its own check.
@@ -183,6 +195,24 @@ class Agent:
         except HotRestartError as error:
             raise ValueError(str(error)) from None
         return name
+
+    def replace_agent(self, command: Sequence[str], environment: Mapping[str, str | None]) -> NoReturn:
+        """Run another program in this process, as Become does, which takes over what runs.
+
+        Raises ValueError if that is impossible: this agent goes on then.
+        """
+        if self._become is None:
+            raise ValueError("`mesh up` started this agent: `mesh upgrade` replaces both")
+        busy = [item for item in self.status().workloads if item.phase != Phase.RUNNING.value]
+        if self._stopping or busy:
+            phase = "stopping" if self._stopping else f"{busy[0].phase}: {busy[0].error}".removesuffix(": ")
+            raise ValueError(f"it is {phase}: try again when it runs")
+        log.info("another program takes over", command=list(command))
+        try:
+            self._become(command, environment)
+        except OSError as error:
+            raise ValueError(f"{command[0]}: cannot be run: {os_error_text(error)}") from None
+        raise AssertionError("unreachable: this program has been replaced")
 
     def _sidecar(self, name: str) -> Sidecar:
         sidecar = self._sidecars.get(name)

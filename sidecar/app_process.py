@@ -84,7 +84,7 @@ class AppProcess:
         """
         if self._workload.command is None:
             return True
-        return not self._workload.attached and self.process.adopt(self._command())
+        return self.process.adopt(self._command())
 
     async def stop(self) -> None:
         """Stop the app for good, and the probes before it."""

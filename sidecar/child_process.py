@@ -114,12 +114,18 @@ class ChildProcess:
 
     @classmethod
     def adopt(cls, program: Program, state: Path) -> ChildProcess | None:
-        """The process that an earlier parent started as this program; None if it has ended or differs."""
+        """The process that an earlier parent started as this program; None if it has ended or differs.
+
+        A child that has ended meanwhile is one too: this process started it as another program, and learns
+        how it ended. Nobody else's attached program is: it belongs to a terminal that is gone.
+        """
         record = read_record(record_path(state, program.name))
         if record is None or record.digest != program.digest:
             return None
-        process = find_process(record)
-        return cls(program, state, process.pid, None) if process else None
+        is_child = bool(record.pid) and _is_child(record)
+        process = None if program.attached and not is_child else find_process(record)
+        pid = process.pid if process else record.pid if is_child else 0
+        return cls(program, state, pid, None) if pid else None
 
     def record_as(self, name: str) -> None:
         """Give its record another name; raises OSError."""
@@ -130,13 +136,9 @@ class ChildProcess:
     async def wait(self) -> int | None:
         """Wait for its exit, kill the rest of its group, and return the exit code (negative: by a signal).
 
-        None if it was adopted or detached: only a parent learns the exit code.
+        None if it was detached, or adopted from another process: only a parent learns the exit code.
         """
-        code: int | None = None
-        if self._process is not None:
-            code = await self._process.wait()
-        else:
-            await _wait_for_exit(self.pid)
+        code = await (self._process.wait() if self._process is not None else _wait_for_exit(self.pid))
         self.kill()
         record = read_record(self._record)
         if record is None or record.pid in (0, self.pid):  # else it is that of a later process by now
@@ -194,12 +196,21 @@ def _complete(path: Path, record: ProcessRecord, pid: int) -> None:
             log.warning("cannot complete the record of a process", process=record.name, reason=str(error))
 
 
-async def _wait_for_exit(pid: int) -> None:
-    """Wait for the end of a process that is not a child."""
+def _is_child(record: ProcessRecord) -> bool:
+    """Whether the recorded process is a child of this one, even if it has ended."""
+    with contextlib.suppress(psutil.Error):
+        is_same = not record.birth or birth(record.pid) == record.birth
+        return is_same and psutil.Process(record.pid).ppid() == os.getpid()
+    return False
+
+
+async def _wait_for_exit(pid: int) -> int | None:
+    """Wait for the end of a process that this program did not start. Returns its exit code if it is a child:
+    of process 1 of a container, or of this process when it ran another program."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
-        return
+        return None
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_reader(descriptor, ended.set)
@@ -209,7 +220,9 @@ async def _wait_for_exit(pid: int) -> None:
         loop.remove_reader(descriptor)
         os.close(descriptor)
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  does not block; process 1 of a container is the parent of what is detached
+        ended_pid, code = os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  does not block
+        return os.waitstatus_to_exitcode(code) if ended_pid else None
+    return None
 
 
 async def _detached_pid(starter: asyncio.subprocess.Process) -> int:

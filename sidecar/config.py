@@ -1,4 +1,4 @@
-"""The configuration of one agent: the file that `mesh up` writes and `--config FILE` reads."""
+"""The configuration of one agent: the file from which the next one goes on (`--config FILE`)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from meshwright.control_plane.api.private_files import read_named
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
 from meshwright.control_plane.api.state_dir import CERTIFICATES_FOLDER, MeshAddresses
 from meshwright.sidecar.health_settings import HealthField, HealthSettings
+
+AGENT_CONFIG_FILE = "agent-config.json"
+"""The file's name in an agent's folder."""
 
 CONNECT_TIMEOUT = 120.0
 """Seconds that a sidecar waits until its app accepts a connection.
@@ -91,6 +94,11 @@ class Workload(ConfigModel):
     def worker_threads(self) -> int:
         """Envoy's worker threads; 0: as many as there are cores."""
         return self.concurrency or (0 if self.role == "gateway" else 1)
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether a second instance of it can be started beside it: of what someone else starts, none can."""
+        return self.role == "service" and self.command is not None and not self.attached
 
     @model_validator(mode="after")
     def _check(self) -> Workload:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,14 @@ def replace_proxy(state: Path, name: str, timeout: float = 180.0) -> None:
     """Have a new Envoy take over from a workload's, and wait for it. Raises ValueError if it does not: the
     one before goes on."""
     send_request(state, {"replace_proxy": name}, timeout)
+
+
+def replace_agent(state: Path, command: Sequence[str], environment: Mapping[str, str | None]) -> None:
+    """Have an agent's process run `command`, with one more argument (see `cli.join.resume`), in its place.
+
+    `environment`: variables to set, or to remove where None. Raises ValueError if it does not: it goes on as
+    it is. Raises OSError when no agent listens.
+    """
+    # The kernel closes the connection when the program is replaced: that is the response.
+    with suppress(ConnectionError):
+        send_request(state, {"replace_agent": list(command), "environment": dict(environment)})

@@ -224,8 +224,8 @@ class ProxyProcess:
         save_ports(self._folder, self.ports)
         self._write_bootstrap()
         self._reap()
-        if self._workload.role != "gateway":
-            return self._envoy()  # its instance is replaced, and how it ends is known
+        if self._workload.is_replaceable:
+            return self._envoy()  # how it ends is known
         return self._envoy(hot_restart.first_options(self._folder))
 
     def _write_bootstrap(self) -> None:

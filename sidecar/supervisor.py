@@ -75,6 +75,7 @@ class Supervisor:
     def adopt(self, program: Program) -> bool:
         """Go on with the process that an earlier supervisor started as `program`; False if there is none."""
         self._adopted = ChildProcess.adopt(program, self._state)
+        self._runs_once = program.attached
         return self._adopted is not None
 
     def start(self) -> None:

@@ -14,12 +14,13 @@ import aiohttp
 import structlog
 
 from meshwright.cli.errors import CommandError, warn
+from meshwright.cli.join.become import SIGNALS, become
+from meshwright.cli.join.setup import JoinedInstance
 from meshwright.control_plane.api import errors
 from meshwright.control_plane.api.log_stream import log_stream
 from meshwright.control_plane.api.private_files import private_folder
 from meshwright.sidecar.agent import Agent
 from meshwright.sidecar.child_process import describe_exit
-from meshwright.sidecar.config import AgentConfig
 from meshwright.sidecar.files import log_path, tail
 from meshwright.sidecar.status import WorkloadStatus
 
@@ -37,9 +38,6 @@ LOG_LINES = 12
 STARTING_PHASES = ("new", "enrolling", "starting proxy")
 """Phases in which the process does not run yet."""
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
 Watch = Callable[[Agent], Coroutine[Any, Any, None]]
 """Looks at an agent while it runs."""
 
@@ -47,23 +45,28 @@ Watch = Callable[[Agent], Coroutine[Any, Any, None]]
 class WorkloadRunner:
     """Runs an agent with one workload."""
 
-    def __init__(self, config: AgentConfig) -> None:
-        self._config = config
-        self._name = config.workloads[0].name
+    def __init__(self, instance: JoinedInstance) -> None:
+        self._config = instance.config
+        self._lock = instance.lock
+        self._name = self._config.workloads[0].name
         self._stop = asyncio.Event()
         self._signal: signal.Signals | None = None
         self._failure: CommandError | None = None
 
-    async def run(self, ready_timeout: float) -> int:
+    async def run(self, ready_timeout: float | None) -> int:
         """Run the process to its end and return its exit code as shells have it (128 + signal).
 
         Raises CommandError if its sidecar is not ready after `ready_timeout` seconds; then the process never
-        started.
+        started. None: it runs already.
         """
         private_folder(self._config.state / "logs")
         with log_path(self._config.state, "agent").open("a") as log:
             log_to(log)
-            code = await self._run(partial(self._report_startup, ready_timeout=ready_timeout))
+            code = await self._run(
+                partial(self._report_startup, ready_timeout=ready_timeout)
+                if ready_timeout is not None
+                else self._report_health
+            )
         if code is not None:
             self._report_exit(code)
             return code if code >= 0 else 128 - code
@@ -88,10 +91,11 @@ class WorkloadRunner:
         Returns the exit code of the process, None if it never started.
         """
         async with aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
-            agent = Agent(self._config, session, self._stop.set)
+            agent = Agent(self._config, session, self._stop.set, become=partial(become, self._lock))
             loop = asyncio.get_running_loop()
             for number in SIGNALS:
                 loop.add_signal_handler(number, self._on_signal, agent, number)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             watching = [asyncio.create_task(watch(agent))] if watch else []
             await agent.run(self._stop)
             for task in watching:

@@ -27,7 +27,7 @@ from meshwright.control_plane.api.private_files import private_folder, read_name
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings, read_settings
 from meshwright.control_plane.errors import InputError
-from meshwright.sidecar.config import AgentConfig, Workload
+from meshwright.sidecar.config import AGENT_CONFIG_FILE, AgentConfig, Workload
 from meshwright.sidecar.files import write_private
 
 AUTO_ADDRESS = "auto"
@@ -48,10 +48,18 @@ class JoinTarget:
     has_token: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class JoinedInstance:
+    """An instance's agent and the lock of its folder, which is `config.state`."""
+
+    config: AgentConfig
+    lock: StateLock
+
+
 @contextmanager
 def join_mesh(
     workload: Workload, target: JoinTarget, state: Path | None, timeout: float = JOIN_TIMEOUT
-) -> Iterator[AgentConfig]:
+) -> Iterator[JoinedInstance]:
     """The agent's configuration for one workload. Its folder is locked, and removed at the end.
 
     After an agent that was killed the folder is still there. The next one of that name goes on with its
@@ -70,10 +78,17 @@ def join_mesh(
             workload = workload.model_copy(update={"token_file": folder / workload.token_file})
             _create_token(workload, target, settings, state, timeout)
         addresses = _control_plane_addresses(workload, target, settings)
-        yield agent_config(settings, folder, addresses, workload)
+        config = agent_config(settings, folder, addresses, workload)
+        write_private(folder / AGENT_CONFIG_FILE, config.model_dump_json(indent=1))
+        yield JoinedInstance(config, lock)
     finally:
-        lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+        leave_mesh(lock, folder)
+
+
+def leave_mesh(lock: StateLock, folder: Path) -> None:
+    """Unlock and remove the folder of an instance that has ended."""
+    lock.release()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def join_settings(target: JoinTarget, state: Path | None) -> Settings:

@@ -18,9 +18,7 @@ from meshwright.cli.workload_tokens import write_join_tokens
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.errors import InputError, MeshError
 from meshwright.sidecar import control_client
-from meshwright.sidecar.config import AgentConfig, Workload, load_config
-
-AGENT_CONFIG_FILE = "agent-config.json"
+from meshwright.sidecar.config import AGENT_CONFIG_FILE, AgentConfig, Workload, load_config
 
 STOP_TIMEOUT = 120.0
 """Seconds that an instance has to drain and stop: more than all its limits together."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +19,9 @@ from meshwright.cli.output import colorize, echo, flush, print_data, print_table
 from meshwright.cli.progress import print_progress
 from meshwright.cli.reconcile.options import ChangeDryRunOption, ReadyTimeoutOption
 from meshwright.cli.reconcile.runner import ChangeRunner, changes_to, changing, running_workloads
+from meshwright.cli.state_lock import holder
+from meshwright.cli.upgrade.envoy_version import envoy_version
+from meshwright.cli.upgrade.joined import LocalInstance, local_instances, replace_agent
 from meshwright.cli.upgrade.running_mesh import (
     RunningMesh,
     end_supervisor,
@@ -30,6 +31,7 @@ from meshwright.cli.upgrade.running_mesh import (
 from meshwright.cli.upgrade.steps import (
     Proxy,
     UpgradeStep,
+    agent_steps,
     hot_restarts,
     proxy_steps,
     reasons,
@@ -40,9 +42,6 @@ from meshwright.control_plane.api.software_version import VERSION
 from meshwright.control_plane.envoy_binary import envoy_binary
 from meshwright.sidecar import control_client, hot_restart
 from meshwright.sidecar.hot_restart import sidecar_folder
-
-ENVOY_TIMEOUT = 30.0
-"""Seconds for `envoy --version`, on a busy machine too."""
 
 
 def upgrade(
@@ -72,8 +71,9 @@ def upgrade(
     before the old one is drained. Gateways follow by hot restart: the new Envoy takes over the ports, and the
     old one finishes its requests. Where that is impossible a gateway is left alone without --gateways.
 
-    What was started in the foreground goes on in the background. What `mesh run` and `mesh agent` started is
-    not touched: start it again. Where several hosts have a control plane, upgrade one after the other.
+    What was started in the foreground goes on in the background. The agents of `mesh run` and `mesh agent` in
+    this state directory follow: each goes on as the installed version, in the same process, beside its Envoy
+    and app. Where several hosts have a control plane, upgrade one after the other.
 
     \b
     Example:
@@ -81,37 +81,30 @@ def upgrade(
       mesh upgrade
     """
     folder = mesh_locator.local_state_dir(os.environ, state)
+    quiet = output is not Output.table
     with changing(folder):
-        running = find_running_mesh(folder)
-        steps = supervisor_steps(_supervised_versions(folder), VERSION, force=force)
-        envoy = installed_envoy()
-        proxies = _proxies(folder)
-        steps += proxy_steps(proxies, envoy, force=envoys, gateways=gateways)
+        binary = envoy_binary()
+        instances = local_instances(folder, binary)
+        running = None if instances and holder(folder) is None else find_running_mesh(folder)
+        supervised = supervisor_steps(_supervised_versions(folder), VERSION, force=force) if running else []
+        agents = agent_steps((item.agent for item in instances), VERSION, force=force)
+        proxies = _proxies(folder) if running else []
+        proxies += [item.proxy for item in instances if item.proxy]
+        replaced = proxy_steps(proxies, envoy_version(binary), force=envoys, gateways=gateways)
+        steps = [*supervised, *agents, *replaced]
         _show(steps, output, dry_run=dry_run)
         if dry_run:
             return
-        if any(step.is_due for step in steps if not step.part.startswith("Envoy")):
-            _replace_supervisor(running, timeout, quiet=output is not Output.table)
-        due = reasons(steps, proxies)
-        if due:
-            _replace_proxies(folder, due, timeout, quiet=output is not Output.table)
-        _hot_restart(folder, hot_restarts(steps, proxies), quiet=output is not Output.table)
-    if output is Output.table:
+        if running and any(step.is_due for step in supervised):
+            _replace_supervisor(running, timeout, quiet=quiet)
+        due_instances = [item for item, step in zip(instances, agents, strict=True) if step.is_due]
+        _replace_agents(due_instances, timeout, quiet=quiet)
+        if due := reasons(replaced, proxies):
+            _replace_proxies(folder, due, timeout, quiet=quiet)
+        _hot_restart(hot_restarts(replaced, proxies), quiet=quiet)
+    if not quiet:
         done = sum(step.is_due for step in steps)
         echo(colorize(status_text("good", f"{done} of {len(steps)} parts replaced; see `mesh version`")))
-
-
-def installed_envoy() -> str:
-    """The version of the Envoy that sidecars start; raises InputError or CommandError."""
-    binary = envoy_binary()
-    try:
-        done = subprocess.run(
-            [binary, "--version"], capture_output=True, text=True, timeout=ENVOY_TIMEOUT, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise CommandError(errors.FAILED, f"{binary}: does not run: {error}") from None
-    match = re.search(r"version: [^/]*/([^/]+)/", done.stdout)
-    return match[1] if match else "unknown"
 
 
 def _supervised_versions(state: Path) -> dict[str, str]:
@@ -136,6 +129,8 @@ def _proxies(state: Path) -> list[Proxy]:
             workload.role,
             reported.get((workload.service, workload.name), {}).get("version", ""),
             hot_restart.obstacle(sidecar_folder(state, workload.name), pids.get(workload.name, 0), binary),
+            agent=state,
+            replaceable=workload.role == "gateway" or workload.is_replaceable,
         )
         for workload in running_workloads(state)
     ]
@@ -172,16 +167,26 @@ def _replace_supervisor(running: RunningMesh, timeout: float, *, quiet: bool) ->
         raise CommandError(failure.exit_code, text) from None
 
 
-def _hot_restart(state: Path, names: Sequence[str], *, quiet: bool) -> None:
+def _replace_agents(instances: Sequence[LocalInstance], timeout: float, *, quiet: bool) -> None:
+    """Have the installed version go on with them one by one; raises CommandError for the first that fails."""
+    for instance in instances:
+        replace_agent(instance, os.environ, timeout)
+        if not quiet:
+            print_progress("good", instance.agent.name, "the installed version went on with it")
+
+
+def _hot_restart(proxies: Sequence[Proxy], *, quiet: bool) -> None:
     """Have new Envoys take over one by one; raises CommandError for the first that fails."""
-    for name in names:
+    for proxy in proxies:
         try:
-            control_client.replace_proxy(state, name)
+            control_client.replace_proxy(proxy.agent, proxy.name)
         except (OSError, ValueError) as error:
             advice = "the Envoy of before goes on, and later ones were not replaced"
-            raise CommandError(errors.FAILED, f"{name}: hot restart failed: {error}: {advice}") from None
+            raise CommandError(
+                errors.FAILED, f"{proxy.name}: hot restart failed: {error}: {advice}"
+            ) from None
         if not quiet:
-            print_progress("good", f"{name}.proxy", "a new Envoy took over")
+            print_progress("good", f"{proxy.name}.proxy", "a new Envoy took over")
 
 
 def _replace_proxies(state: Path, due: dict[str, str], timeout: float, *, quiet: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 StepAction = Literal["replace", "hot restart", "replace with its app", "interrupt", "leave", "unchanged"]
@@ -20,12 +21,27 @@ the old one stops first, since both need one port. leave: it needs an option, or
 class Proxy:
     """An Envoy of this host with the version that it reports; empty: unknown.
 
-    `obstacle`: why the installed Envoy cannot take over from it; empty if it can.
+    `obstacle`: why the installed Envoy cannot take over from it; empty if it can. `agent`: the folder of its
+    agent. `replaceable`: a second instance can be started beside it (see Workload).
     """
 
     name: str
     service: str
     role: str
+    version: str
+    obstacle: str = ""
+    agent: Path = Path()
+    replaceable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RunningAgent:
+    """The agent of an instance of `mesh run` or `mesh agent` with its version; empty: unknown.
+
+    `obstacle`: why the installed version cannot go on in its place; empty if it can.
+    """
+
+    name: str
     version: str
     obstacle: str = ""
 
@@ -56,6 +72,17 @@ def supervisor_steps(running: Mapping[str, str], installed: str, *, force: bool)
     return [UpgradeStep(part, version, installed, action) for part, version in running.items()]
 
 
+def agent_steps(agents: Iterable[RunningAgent], installed: str, *, force: bool) -> list[UpgradeStep]:
+    """The steps for the agents of instances that joined by themselves."""
+    steps = []
+    for agent in agents:
+        due = force or agent.version != installed
+        action: StepAction = "unchanged" if not due else "leave" if agent.obstacle else "replace"
+        note = agent.obstacle if due else ""
+        steps.append(UpgradeStep(f"agent of {agent.name}", agent.version, installed, action, note))
+    return steps
+
+
 def proxy_steps(
     proxies: Iterable[Proxy], installed: str, *, force: bool, gateways: bool
 ) -> list[UpgradeStep]:
@@ -75,6 +102,8 @@ def _replacement(proxy: Proxy, *, gateways: bool) -> tuple[StepAction, str]:
     """How an Envoy is replaced, and a note on it."""
     if not proxy.obstacle:
         return "hot restart", ""
+    if not proxy.replaceable:
+        return "leave", f"{proxy.obstacle}: start {proxy.name} again"
     if proxy.role != "gateway":
         return "replace with its app", ""
     if gateways:
@@ -82,10 +111,10 @@ def _replacement(proxy: Proxy, *, gateways: bool) -> tuple[StepAction, str]:
     return "leave", f"{proxy.obstacle}: --gateways replaces it, and closes its port for about a second"
 
 
-def hot_restarts(steps: Sequence[UpgradeStep], proxies: Iterable[Proxy]) -> list[str]:
-    """The names of the proxies that hand over, in the order of the steps."""
-    names = {_part(proxy): proxy.name for proxy in proxies}
-    return [names[step.part] for step in steps if step.action == "hot restart"]
+def hot_restarts(steps: Sequence[UpgradeStep], proxies: Iterable[Proxy]) -> list[Proxy]:
+    """The proxies that hand over, in the order of the steps."""
+    by_part = {_part(proxy): proxy for proxy in proxies}
+    return [by_part[step.part] for step in steps if step.action == "hot restart"]
 
 
 def _part(proxy: Proxy) -> str:

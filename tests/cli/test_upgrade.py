@@ -45,7 +45,7 @@ def test_envoys_that_can_hand_over_do_services_first() -> None:
         [replace(proxy, obstacle="") for proxy in PROXIES], "1.40.0", force=True, gateways=False
     )
     assert {step.action for step in steps} == {"hot restart"}
-    assert hot_restarts(steps, PROXIES) == ["back-1", "front-1", "ingress"]
+    assert [proxy.name for proxy in hot_restarts(steps, PROXIES)] == ["back-1", "front-1", "ingress"]
     assert reasons(steps, PROXIES) == {}
 
 
@@ -64,18 +64,19 @@ def test_envoys_that_cannot_hand_over_are_replaced_with_their_apps_before_those_
 
 
 class Stream(threading.Thread):
-    """A response of STREAM_SECONDS; `lines` have arrived. `outcome`: `end`, or why it broke."""
+    """A response of some seconds; `lines` have arrived. `outcome`: `end`, or why it broke."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, seconds: int = STREAM_SECONDS) -> None:
         super().__init__(daemon=True)
         self._port = port
+        self._seconds = seconds
         self.lines = 0
         self.outcome = ""
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=STREAM_SECONDS * 2)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._seconds * 2 + 60)
         try:
-            connection.request("GET", f"/stream?seconds={STREAM_SECONDS}&every=0.2")
+            connection.request("GET", f"/stream?seconds={self._seconds}&every=0.2")
             last = b""
             for line in connection.getresponse():
                 self.lines, last = self.lines + 1, line
