@@ -14,7 +14,6 @@ from meshwright.control_plane.api.errors import ApiError
 from meshwright.control_plane.api.yaml.source_map import locate
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies import loader
-from meshwright.control_plane.policies.ignored_fields import ignored_fields
 from meshwright.control_plane.policies.schema import dump
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -89,19 +88,42 @@ def read_documents(
     `allowed_kinds`: all kinds of policies unless given. With `skip_unknown`, documents of foreign kinds are
     skipped, each with a line on stderr. With `verbose`, so is each field that is ignored.
     """
+    loaded = parse_documents(read_files(paths), allowed_kinds, skip_unknown=skip_unknown)
+    if verbose:
+        from meshwright.control_plane.policies.ignored_fields import ignored_fields
+
+        for policy in loaded.documents:
+            for field in ignored_fields(policy):
+                warn(str(field))
+    return loaded
+
+
+def read_files(paths: Iterable[str]) -> list[tuple[str, bytes]]:
+    """Name and bytes of the files behind paths; raises InputError for what cannot be read, or without any."""
     paths = list(paths)
     if not paths:
         raise InputError("no input: give -f with a file, a folder, or - for stdin")
-    files = [(name, data) for path in paths for name, data in _read_path(path)]
-    loaded = loader.load_files(files, allowed_kinds, skip_unknown=skip_unknown, read_file=_read_named_file)
+    return [(name, data) for path in paths for name, data in _read_path(path)]
+
+
+def parse_documents(
+    files: Iterable[tuple[str, bytes]],
+    allowed_kinds: loader.KindMap | None = None,
+    *,
+    skip_unknown: bool = False,
+    read_file: loader.ReadFile | None = None,
+) -> loader.LoadResult:
+    """The documents of files (see `read_documents`); raises InvalidFilesError.
+
+    `read_file` reads the files that documents name; None: `read_named_file`.
+    """
+    loaded = loader.load_files(
+        files, allowed_kinds, skip_unknown=skip_unknown, read_file=read_file or read_named_file
+    )
     if loaded.problems:
         raise InvalidFilesError(loaded.problems)
     for document in loaded.skipped:
         warn(str(document))
-    if verbose:
-        for policy in loaded.documents:
-            for field in ignored_fields(policy):
-                warn(str(field))
     return loaded
 
 
@@ -141,7 +163,7 @@ def _read_path(path: str, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[tupl
         yield str(file), content
 
 
-def _read_named_file(document: str, name: str, limit: int) -> str:
+def read_named_file(document: str, name: str, limit: int) -> str:
     """The content of a file that a document names, relative to the document's own; as `loader.ReadFile`."""
     folder = Path() if document == STDIN else Path(document).parent
     path = folder / name

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from meshwright.cli.documents import load_documents
+from meshwright.cli.documents import parse_documents, read_files, read_named_file, sourced
 from meshwright.cli.http import call_api
 from meshwright.cli.options import author
+from meshwright.cli.reconcile.agreement import agreement, is_agreed, remember
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.calls import SourcedDocument
-from meshwright.control_plane.policies.rollout.progress import with_stored_progress
-from meshwright.control_plane.policies.secret_source import redacted
 
 NAMES_SHOWN = 3
 """Policies that a note names, at most."""
@@ -25,9 +24,24 @@ def change_policies(paths: Sequence[str], state: Path, *, dry_run: bool) -> list
     """
     if not paths:
         return []
+    revisions = call_api(calls.history(limit=1), state)["revisions"]
+    files = read_files(paths)
+    current = agreement(files, revisions[0] if revisions else {})
+    if is_agreed(state, current):
+        return []
+    named: list[str] = []
+
+    def read_file(document: str, name: str, limit: int) -> str:
+        named.append(name)
+        return read_named_file(document, name, limit)
+
     options = calls.ChangeOptions(message="mesh up", author=author(), dry_run=dry_run)
-    changed = call_api(calls.apply(load_documents(paths), options), state)["changed"]
-    return [change for change in changed if change["action"] != "unchanged"]
+    documents = sourced(parse_documents(files, read_file=read_file))
+    changed = call_api(calls.apply(documents, options), state)["changed"]
+    differing = [change for change in changed if change["action"] != "unchanged"]
+    if not differing and not named:  # the content of a file that a document names is in no `files`
+        remember(state, current)
+    return differing
 
 
 def policy_notes(
@@ -37,6 +51,10 @@ def policy_notes(
 
     `in_force` as the API shows them: without secrets, so that a secret that alone differs is not noticed.
     """
+    # Only a start needs these.
+    from meshwright.control_plane.policies.rollout.progress import with_stored_progress
+    from meshwright.control_plane.policies.secret_source import redacted
+
     stored = {_key(document): document for document in in_force}
     stated = {_key(item.document): item.document for item in documents}
     differing = [
