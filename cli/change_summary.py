@@ -24,9 +24,12 @@ def _impact(impact: Mapping[str, Any]) -> str:
     if not count:
         return "touches no connected proxy"
     proxies = f"touches {count} {'proxy' if count == 1 else 'proxies'} of {_names(impact['services'])}"
-    if not impact["rps"]:
-        return f"{proxies}: no requests within the last {impact['window']:g} s"
-    return f"{proxies}: {impact['rps']:.1f} requests/s, {impact['failures_per_s']:.1f} failures/s"
+    rates = f"no requests within the last {impact['window']:g} s"
+    if impact["rps"]:
+        rates = f"{impact['rps']:.1f} requests/s, {impact['failures_per_s']:.1f} failures/s"
+    streams = impact["open_streams"]
+    in_progress = f", {streams} open {'stream' if streams == 1 else 'streams'}" if streams else ""
+    return f"{proxies}: {rates}{in_progress}"
 
 
 def _names(services: Sequence[str]) -> str:

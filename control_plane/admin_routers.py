@@ -65,7 +65,7 @@ def build_routers(
     probe = SidecarProbe(mesh.plan_probe, mesh.discount_probes, run_command)
     denied = {} if patches_allowed else PATCHES_DENIED
     return (
-        PoliciesRouter(revisions, mesh.preview, denied, verify, topology=mesh.topology),
+        PoliciesRouter(revisions, mesh.preview, denied, verify, topology=mesh.topology, reports=mesh.reports),
         RevisionsRouter(revisions, mesh.preview, denied, verify),
         PushesRouter(store.pushes, withdraw),
         LintRouter(revisions, mesh.preview.lint),

@@ -10,6 +10,7 @@ from typing import Any
 
 from meshwright.control_plane.api.cluster_names import parse_cluster_name
 from meshwright.control_plane.api.models.proxies import ClusterReport, ProxyReport
+from meshwright.sidecar.envoy_admin import count_active
 from meshwright.sidecar.trials import TrialCounts, TriedInstance
 
 HEARTBEAT_INTERVAL = 2.0
@@ -25,12 +26,16 @@ STATS_PATTERN = (
     r"cluster\.[^.]+\.(membership_total|outlier_detection\.ejections_(active|enforced_total)"
     r"|circuit_breakers\.default\.rq_(pending_)?open|upstream_(cx|rq_active|rq_pending)_overflow)"
     r"|server\.memory_physical_size|control_plane\.connected_state"
+    r"|http\..+\.downstream_rq_active|cluster\./connect\.upstream_cx_active"
 )
 """The full names of the statistics in a report, as a regular expression (RE2).
 
 A connection limit counts as reached only when it rejected something: over HTTP/2 a single connection may be
 both the limit and enough.
 """
+
+_ACTIVE = re.compile(r"(?m)^\S+stream_[cr][xq]_active: \d+\n?")
+"""The statistics that count_active counts. Under load they differ each second, and the others hardly ever."""
 
 _LINE = re.compile(r"cluster\.([^.]+)\.(.+): (\d+)")
 _VERSION = re.compile(r"[^/]*/([^/]+)/")
@@ -51,8 +56,13 @@ class StatsSnapshot:
         return any(cluster.ejected for cluster in self.clusters)
 
 
+def split_active(text: str) -> tuple[str, int]:
+    """The statistics without those of requests in progress, and the number of these requests."""
+    return _ACTIVE.sub("", text), count_active("".join(_ACTIVE.findall(text)))
+
+
 def parse_stats(text: str, previous: StatsSnapshot | None) -> StatsSnapshot:
-    """Parse the statistics that match STATS_PATTERN. Raises ValueError for anything else.
+    """Parse what split_active leaves of the statistics. Raises ValueError for anything else.
 
     Skips clusters that stand neither for a service nor for an ExternalService (api.cluster_names). A cluster
     is limited when it rejected requests since `previous`, or when a breaker is open at present.
@@ -194,8 +204,11 @@ def envoy_uptime(info: Mapping[str, Any]) -> float:
 
 
 def should_send(last: ProxyReport | None, report: ProxyReport, elapsed: float) -> bool:
-    """Whether to send `report`, `elapsed` seconds after `last`. Memory and uptime alone are not a change."""
-    ignored = {"memory": 0, "uptime": 0.0}
+    """Whether to send `report`, `elapsed` seconds after `last`.
+
+    Memory, uptime and open streams alone are not a change.
+    """
+    ignored = {"memory": 0, "uptime": 0.0, "open_streams": 0}
     return (
         last is None
         or elapsed >= HEARTBEAT_INTERVAL

@@ -88,7 +88,7 @@ class Reporter:
                 time.monotonic() - envoy_stats.envoy_uptime(info),
             )
         process = self._process
-        text = await self._admin.stats(envoy_stats.STATS_PATTERN)
+        text, open_streams = envoy_stats.split_active(await self._admin.stats(envoy_stats.STATS_PATTERN))
         if text != process.text or process.momentary or self._gate.book.is_open:
             await self._update(process, text)
         return ProxyReport(
@@ -100,6 +100,7 @@ class Reporter:
             expires=self._svid_expiry(),
             uptime=max(0, round(time.monotonic() - process.started)),
             connected=process.stats.connected,
+            open_streams=open_streams,
             metrics=self._metrics_address(),
             app_metrics=self._workload.metrics is not None,
             clusters=process.clusters,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.envoy.harness import Mesh, running_mesh, service
+from tests.envoy.harness import Mesh, running_mesh, service, until
 
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -91,3 +94,30 @@ def test_silent_request_ends_only_with_a_timeout_policy(mesh: Mesh) -> None:
         assert time.monotonic() - start < 8
     finally:
         mesh.delete("Timeout", "silence")
+
+
+async def test_plan_of_a_change_counts_the_streams_that_are_open(mesh: Mesh, tmp_path: Path) -> None:
+    (policy := tmp_path / "timeout.yaml").write_text(TIMEOUT)
+
+    def plan(*output: str) -> str:
+        return mesh.run("diff", "-f", str(policy), *output, check=False).stdout
+
+    async def until_open(count: int) -> None:
+        await asyncio.to_thread(
+            until,
+            lambda: json.loads(plan("-o", "json"))["impact"]["open_streams"] == count,
+            f"{count} open streams",
+            60,
+        )
+
+    await until_open(0)
+    proxy = f"http://127.0.0.1:{mesh.ports('front-1')['outbound']}"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect("http://back/ws", proxy=proxy) as socket,
+    ):
+        await socket.send_str("0")
+        assert await socket.receive_str() == "back-1: 0"
+        await until_open(1)
+        first = (await asyncio.to_thread(plan)).splitlines()[0]
+        assert first.endswith(", 1 open stream")

@@ -17,6 +17,7 @@ from meshwright.sidecar.envoy_stats import (
     envoy_version,
     parse_stats,
     should_send,
+    split_active,
     with_addresses,
 )
 
@@ -109,7 +110,7 @@ def test_server_info_may_lack_version_and_uptime() -> None:
 
 def test_changes_are_sent_at_once_and_heartbeats_in_time() -> None:
     last = ProxyReport(node="a", service="a", memory=1, uptime=1, expires=10)
-    unchanged = last.model_copy(update={"memory": 2, "uptime": 2.0})
+    unchanged = last.model_copy(update={"memory": 2, "uptime": 2.0, "open_streams": 5})
     assert should_send(None, last, 0)
     assert not should_send(last, unchanged, 1.0)
     assert should_send(last, unchanged, HEARTBEAT_INTERVAL)
@@ -132,3 +133,9 @@ http.trial.downstream_rq_active: 10
 def test_requests_of_the_app_are_in_flight_and_not_envoys_own_nor_tunnels() -> None:
     assert count_active(ACTIVE) == 1 + 4 - 1
     assert count_active(ACTIVE, include_outbound=False) == 1
+
+
+def test_streams_in_progress_are_counted_apart_from_what_is_parsed() -> None:
+    matched = [line for line in ACTIVE.splitlines() if re.fullmatch(STATS_PATTERN, line.rpartition(": ")[0])]
+    assert split_active("\n".join([*matched, *TEXT.splitlines()]) + "\n") == (TEXT, 1 + 4 - 1)
+    assert split_active(TEXT) == (TEXT, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from meshwright.control_plane.admin import policy_merge
 from meshwright.control_plane.admin.policy_editor import PolicyEditor, plain, shown, sources
@@ -27,6 +27,7 @@ from meshwright.control_plane.api.models.policies import (
     DocumentInput,
     DocumentList,
 )
+from meshwright.control_plane.api.models.proxies import ProxyReport
 from meshwright.control_plane.api.models.topology import Topology
 from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import InputError, NotFoundError
@@ -60,9 +61,11 @@ class PoliciesRouter:
         verify: Verify = unverified,
         *,
         topology: Callable[[], Topology] = Topology,
+        reports: Callable[[], Iterable[ProxyReport]] = tuple,
     ) -> None:
         """`denied_kinds`: why the mesh takes no document of a kind."""
         self._topology = topology
+        self._reports = reports
         self._denied_kinds = denied_kinds
         self._revisions = revisions
         self._preview = preview
@@ -146,7 +149,7 @@ class PoliciesRouter:
         changes = policy_merge.changes(before, after, [document.key for document in applied])
         return DiffResponse(
             revision=current.info.revision,
-            impact=change_impact(affected, self._topology()),
+            impact=change_impact(affected, self._topology(), self._reports()),
             changed=tuple(
                 planned_change(change, plan.fields.get((change.kind, change.name), ())) for change in changes
             ),

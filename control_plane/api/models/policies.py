@@ -151,6 +151,11 @@ class ChangeImpact(ApiModel):
     )
     failures_per_s: float = Field(0.0, description="How many of them failed, as in the topology.")
     window: float = Field(10.0, description="Seconds over which rates are measured.")
+    open_streams: int = Field(
+        0,
+        description="Requests and responses in progress at these proxies a moment ago, WebSockets and gRPC "
+        "streams included. One between two of them counts at both.",
+    )
 
 
 class DiffResponse(ApiModel):

@@ -66,8 +66,10 @@ class ProxyReport(ApiModel):
 
     `version` is Envoy's, `agent` the release of the agent (empty: it does not say), `memory` in bytes,
     `expires` the end of its certificate in epoch seconds, `uptime` in seconds, `connected` whether its xDS
-    stream is up. `metrics` is the `host:port` of its metrics endpoint, `app_metrics` whether that endpoint
-    also serves the app's metrics. `certificates` are those that a gateway's listeners need.
+    stream is up. `open_streams` are the requests and responses in progress, those of its app and those to it;
+    what is upgraded (WebSocket) is one for as long as it is open. `metrics` is the `host:port` of its metrics
+    endpoint, `app_metrics` whether that endpoint also serves the app's metrics. `certificates` are those
+    that a gateway's listeners need.
     """
 
     node: Name
@@ -78,6 +80,7 @@ class ProxyReport(ApiModel):
     expires: float = Field(0, ge=0, allow_inf_nan=False)
     uptime: float = Field(0, ge=0, allow_inf_nan=False)
     connected: bool = False
+    open_streams: int = Field(0, ge=0)
     metrics: str = Field("", max_length=262, pattern=r"^([^\s/@?#]+:[0-9]{1,5})?$")
     app_metrics: bool = False
     clusters: tuple[ClusterReport, ...] = Field((), max_length=500)
