@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from meshwright.control_plane.core.hostnames import most_specific
 from meshwright.control_plane.core.routes import ranked_routes
-from meshwright.control_plane.core.text_match import header_matches, text_described, text_matches
+from meshwright.control_plane.core.text_match import header_matches, shortened, text_described, text_matches
 from meshwright.control_plane.core.views import HostView, RuleView
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies import re2
@@ -98,17 +98,27 @@ def described(match: v3.RouteMatch) -> str:
     """What a route is for, in words."""
     parts = ["CONNECT"] if match.HasField("connect_matcher") else [f"path {path_described(match)}"]
     parts += ["gRPC"] if match.HasField("grpc") else []
-    parts += [_header_described(item) for item in match.headers]
+    parts += dict.fromkeys(_header_described(item) for item in match.headers if not _is_implied(item, match))
     parts += [
         f"query parameter {item.name} {text_described(item.string_match)}" for item in match.query_parameters
     ]
     return ", ".join(parts)
 
 
+def _is_implied(matcher: v3.HeaderMatcher, match: v3.RouteMatch) -> bool:
+    """Whether another matcher of the route already asks for one of the methods that this one allows."""
+    if matcher.name != ":method" or matcher.string_match.exact:
+        return False
+    methods = [each.string_match.exact for each in match.headers if each.name == ":method"]
+    return any(method and header_matches(matcher, (method,)) for method in methods)
+
+
 def _header_described(matcher: v3.HeaderMatcher) -> str:
     if matcher.WhichOneof("header_match_specifier") in (None, "present_match"):
         return f"{_header_name(matcher)} {'absent' if matcher.invert_match else 'present'}"
     denied = "not " if matcher.invert_match else ""
+    if matcher.name == ":method" and matcher.string_match.HasField("safe_regex"):
+        return f"method {denied}one of {matcher.string_match.safe_regex.regex.replace('|', ', ')}"
     return f"{_header_name(matcher)} {denied}{text_described(matcher.string_match)}"
 
 
@@ -125,7 +135,7 @@ def path_described(match: v3.RouteMatch) -> str:
         case "path_separated_prefix":
             return f"{match.path_separated_prefix} or below"
         case "safe_regex":
-            return f"matched by {match.safe_regex.regex}"
+            return f"matched by {shortened(match.safe_regex.regex)}"
     return f"{match.prefix or '/'} or longer"
 
 

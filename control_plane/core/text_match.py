@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies import re2
 
+SHOWN_CHARACTERS = 60
+"""Characters of a regular expression that a description shows."""
+
 
 def text_matches(matcher: v3.StringMatcher, text: str) -> bool:
     """Whether a text matches."""
@@ -43,5 +46,10 @@ def text_described(matcher: v3.StringMatcher) -> str:
     """`= a`, or `matches a.*`."""
     kind = matcher.WhichOneof("match_pattern") or "exact"
     if kind == "safe_regex":
-        return f"matches {matcher.safe_regex.regex}"
+        return f"matches {shortened(matcher.safe_regex.regex)}"
     return f"{'=' if kind == 'exact' else kind} {getattr(matcher, kind)}"
+
+
+def shortened(expression: str) -> str:
+    """A regular expression as descriptions show it."""
+    return expression if len(expression) <= SHOWN_CHARACTERS else f"{expression[: SHOWN_CHARACTERS - 1]}…"

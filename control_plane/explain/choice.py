@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,8 +17,8 @@ from meshwright.control_plane.explain.resources import message
 
 _ROUTE_KINDS = ("HTTPRoute", "GRPCRoute")
 
-MAX_PASSED = 20
-"""Routes before the one that takes a request of which is said why they do not."""
+MAX_REASONS, MAX_DOCUMENTS = 3, 20
+"""Why routes do not take a request is said of so many documents, with so many reasons each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +65,43 @@ def routes_of(host: v3.VirtualHost, request: RoutedRequest) -> Iterator[ChosenRo
 
     Envoy compares the same random number with the fraction of every route.
     """
-    passed: dict[str, None] = {}  # a rule has a route for each of its paths, hosts and conditions
+    passed: list[tuple[str, str]] = []
     taken = 0.0
     for position, route in enumerate(host.routes):
         if reason := mismatch(route.match, request):
-            if len(passed) < MAX_PASSED and _is_of_a_rule(route):
-                passed[f"{name_of(route)}: {reason}"] = None
+            if _is_of_a_rule(route):
+                passed.append((name_of(route), reason))
             continue
         limit = _fraction(route.match)
         if limit > taken:
-            yield ChosenRoute(position, limit - taken, route, tuple(passed))
+            yield ChosenRoute(position, limit - taken, route, listed(passed))
             taken = limit
         if taken >= 1:
             return
 
 
-def mismatches(host: v3.VirtualHost, request: RoutedRequest) -> Iterator[tuple[str, str]]:
+def mismatches(host: v3.VirtualHost, request: RoutedRequest) -> list[tuple[str, str]]:
     """The rules of documents (`Kind/name`), of which none takes the request, with the reasons."""
     routes = (route for route in host.routes if _is_of_a_rule(route))
-    reasons = dict.fromkeys((name_of(route), mismatch(route.match, request)) for route in routes)
-    yield from islice(reasons, MAX_PASSED)
+    return [(name_of(route), mismatch(route.match, request)) for route in routes]
+
+
+def listed(reasons: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Reasons as lines, by document. Where it has too many, those come first that are not about the path.
+
+    A rule has a route for each of its paths, hosts and conditions, so the same reason may come again.
+    """
+    documents: dict[str, dict[str, None]] = {}
+    for name, reason in reasons:
+        documents.setdefault(name, {})[reason] = None
+    lines: list[str] = []
+    for name, each in islice(documents.items(), MAX_DOCUMENTS):
+        more = len(each) - MAX_REASONS
+        nearest = sorted(each, key=lambda reason: reason.startswith("path ")) if more > 0 else each
+        lines += [f"{name}: {reason}" for reason in islice(nearest, MAX_REASONS)]
+        lines += [f"{name}: and {more} more reasons"] if more > 0 else []
+    more = len(documents) - MAX_DOCUMENTS
+    return (*lines, f"and {more} more documents") if more > 0 else tuple(lines)
 
 
 def _is_of_a_rule(route: v3.Route) -> bool:

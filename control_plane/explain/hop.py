@@ -12,7 +12,7 @@ from meshwright.control_plane.core.route_match import RoutedRequest
 from meshwright.control_plane.core.trace_context import PARENT_HEADERS
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.explain.at_route import Approach, explained_routes
-from meshwright.control_plane.explain.choice import host_of, mismatches, routes_of
+from meshwright.control_plane.explain.choice import MAX_DOCUMENTS, host_of, listed, mismatches, routes_of
 from meshwright.control_plane.explain.flow import ExplainedProxy, Flow, Sender, header_details
 from meshwright.control_plane.explain.listener import DownstreamConnection, chain_for, manager_of
 from meshwright.control_plane.explain.resources import message, unpacked
@@ -59,9 +59,9 @@ def through(
         for item in explained_routes(approach, flow, route)
     )
     if not explained:
-        reasons = list(mismatches(chosen.host, flow.request))
-        details = [f"{name}: {reason}" for name, reason in reasons]
-        flow.say("route", "none matches", "refuses", details=details, refs=[name for name, _ in reasons])
+        reasons = mismatches(chosen.host, flow.request)
+        refs = list(dict.fromkeys(name for name, _ in reasons))[:MAX_DOCUMENTS]
+        flow.say("route", "none matches", "refuses", details=listed(reasons), refs=refs)
         flow.respond(NOT_FOUND)
         return _ended(flow)
     return Passed(tuple(flow.steps), explained)

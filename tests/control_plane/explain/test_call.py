@@ -164,3 +164,24 @@ def test_a_request_to_a_gateway_has_a_host_by_default() -> None:
 def test_mistakes_are_one_line(query: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         explain("", **query)
+
+
+def test_a_document_with_many_rules_gives_its_nearest_reasons() -> None:
+    paths = [f"{{matches: [{{path: {{value: /p{number}}}}}]}}" for number in range(9)]
+    put = "{matches: [{method: PUT, path: {value: /b}}]}"
+    caller, *_ = explain(route("many", ", ".join([*paths, put])), path="/b").hops
+    assert step(caller, "route").details == (
+        "HTTPRoute/many: method = PUT: it is 'GET'",
+        "HTTPRoute/many: path /b is not /p0 or below",
+        "HTTPRoute/many: path /b is not /p1 or below",
+        "HTTPRoute/many: and 7 more reasons",
+    )
+
+
+def test_a_route_is_described_without_what_its_other_conditions_imply() -> None:
+    long = "/b/" + "(?:[a-z]|x){3}" * 8
+    expression = f"{{matches: [{{method: GET, path: {{type: RegularExpression, value: '{long}'}}}}]}}"
+    caller, *_ = explain(route("long", expression), path="/b/" + "x" * 24).hops
+    text = step(caller, "route").text
+    assert text.startswith("HTTPRoute/long, route ")
+    assert text.endswith(f"path matched by {long[:59]}…, method = GET")
