@@ -14,7 +14,18 @@ import tempfile
 from pathlib import Path
 
 BENCHMARKS = (
-    *("snapshot", "verification", "xds", "intake", "demo", "journeys", "overhead", "limits", "limit_keys"),
+    *(
+        "snapshot",
+        "verification",
+        "xds",
+        "intake",
+        "demo",
+        "changes",
+        "journeys",
+        "overhead",
+        "limits",
+        "limit_keys",
+    ),
     *("egress", "isolation", "series", "history", "graph", "dash"),
 )
 

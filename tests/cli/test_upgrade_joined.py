@@ -92,7 +92,9 @@ def test_agents_and_their_envoys_are_replaced_under_load_and_streams(mesh: Mesh,
         stack.enter_context(app(remote))
         health = ("--health", "/health/ready", "--health-interval", "1s")
         parts = [
-            stack.enter_context(joined(mesh, "shop-1", "shop", "--port", "0", *health, run=APP)),
+            stack.enter_context(
+                joined(mesh, "shop-1", "shop", "--port", "0", "--concurrency", "2", *health, run=APP)
+            ),
             stack.enter_context(
                 agent(mesh, "remote-1", "--service", "remote", "--port", str(remote), *health)
             ),
