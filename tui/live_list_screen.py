@@ -1,14 +1,15 @@
 """The base class of screens whose list grows at its end: log lines, live requests.
 
-The list follows its end while the cursor is there; anywhere else it holds still. A pause holds it still, and
-what arrives meanwhile is shown afterwards. Items beyond `LIMIT` are dropped, the oldest first.
+In the order of arrival the list follows its end while the cursor is there; anywhere else it holds still. A
+pause holds it still, and what arrives meanwhile is shown afterwards. Items beyond `LIMIT` are dropped, the
+oldest first.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from textual.app import ComposeResult
@@ -17,11 +18,12 @@ from textual.content import Content
 from textual.widgets import Static
 
 from meshwright.tui.navigation import Location
-from meshwright.tui.screen import LOADING, MeshScreen
+from meshwright.tui.screen import LOADING
 from meshwright.tui.search import SearchQuery, parse_search
+from meshwright.tui.sortable_screen import SortableScreen
 from meshwright.tui.theme import paint
 from meshwright.tui.widgets.table import Table
-from meshwright.tui.widgets.table_model import LazyRows, TableColumn, TableRow
+from meshwright.tui.widgets.table_model import LazyRows, TableRow
 
 Item = TypeVar("Item")
 
@@ -40,10 +42,9 @@ class ListEntry(NamedTuple, Generic[Item]):
         return str(self.number)
 
 
-class LiveListScreen(MeshScreen, Generic[Item]):
+class LiveListScreen(SortableScreen[Item]):
     """Subclasses fetch items in a worker, `add` them, and say by `source` where the list comes from."""
 
-    COLUMNS: ClassVar[Sequence[TableColumn]]
     EMPTY: ClassVar[str]
     NOUN: ClassVar[str]
     LIMIT: ClassVar[int]
@@ -100,7 +101,7 @@ class LiveListScreen(MeshScreen, Generic[Item]):
             self._entries.append(ListEntry(self._number, item))
         first, self._arrived = not self._arrived, True
         if first or (self._number != before and not self._paused):
-            self.draw()
+            self.draw_list()
         elif self._number != before:
             self.draw_filter()
 
@@ -117,12 +118,12 @@ class LiveListScreen(MeshScreen, Generic[Item]):
         index = int(key) - self._entries[0].number
         return self._entries[index].item if 0 <= index < len(self._entries) else None
 
-    def draw(self) -> None:
+    def draw_list(self) -> None:
         """Show the items that match."""
         if not self.is_mounted or not self.query(Table):
             return
         table = self.query_one(Table)
-        at_end = table.cursor >= table.count - 1
+        follows = self.is_initial_order and table.cursor >= table.count - 1
         shown = [
             entry
             for entry in self._entries
@@ -132,13 +133,13 @@ class LiveListScreen(MeshScreen, Generic[Item]):
             table.empty = NO_MATCH if self._entries else self.EMPTY
         growing = [index for index, column in enumerate(self.COLUMNS) if column.grow]
         rows: LazyRows[ListEntry[Item]] = LazyRows(
-            shown,
+            self.rows_in_order(shown, lambda entry: entry.item),
             key=lambda entry: entry.key,
             make=lambda entry: self.build_row(entry.key, entry.item),
             texts={index: self._growing_text(index) for index in growing},
         )
-        table.set_rows(rows)
-        if at_end:
+        table.set_rows(rows, sort_mark=self.sort_mark)
+        if follows:
             table.action_end(-1)
         self.draw_filter()
         self._draw_detail(table.selected_key)
@@ -167,9 +168,9 @@ class LiveListScreen(MeshScreen, Generic[Item]):
     def apply_search(self, text: str) -> None:
         """Show only items that match the text."""
         self._query = parse_search(text)
-        self.draw()
+        self.draw_list()
 
     def action_pause(self) -> None:
         """Hold the list still, or show what has arrived since."""
         self._paused = not self._paused
-        self.draw()
+        self.draw_list()

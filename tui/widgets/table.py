@@ -22,7 +22,9 @@ from textual.strip import Strip
 
 from meshwright.tui.format import pad
 from meshwright.tui.widgets.table_model import (
+    UNSORTED,
     LazyRows,
+    SortMark,
     TableCell,
     TableColumn,
     TableLayout,
@@ -106,7 +108,7 @@ class Table(ScrollView, can_focus=True):
         self._rows: LazyRows[Any] = rows_from((), columns)
         self._column_layout = TableLayout((), 1)
         self._header_rows = int(header)
-        self._sort_column = -1
+        self._sort_mark = UNSORTED
         self.empty = empty
 
     @property
@@ -131,12 +133,12 @@ class Table(ScrollView, can_focus=True):
             self.virtual_size = Size(self.size.width, self.count + self._header_rows)
             self.refresh(layout=True)
 
-    def set_rows(self, rows: Iterable[TableRow] | LazyRows[Any], *, sort_column: int = -1) -> None:
-        """Show these rows; the cursor stays on its key. `sort_column`: the head to highlight, -1: none."""
+    def set_rows(self, rows: Iterable[TableRow] | LazyRows[Any], *, sort_mark: SortMark = UNSORTED) -> None:
+        """Show these rows; the cursor stays on its key. `sort_mark`: the head to highlight."""
         key, cursor = self.selected_key, self.cursor
-        previous = (self._rows, self._column_layout, self._sort_column)
+        previous = (self._rows, self._column_layout, self._sort_mark)
         self._rows = rows if isinstance(rows, LazyRows) else rows_from(rows, self._columns)
-        self._sort_column = sort_column
+        self._sort_mark = sort_mark
         self._fit_columns(self.size.width)
         self.virtual_size = Size(self.size.width, self.count + self._header_rows)
         index = self._rows.keys.index(key) if key in self._rows.keys else None
@@ -149,10 +151,10 @@ class Table(ScrollView, can_focus=True):
             self._scroll_to_cursor()
         self._redraw(*previous)
 
-    def _redraw(self, rows: LazyRows[Any], layout: TableLayout, sort_column: int) -> None:
+    def _redraw(self, rows: LazyRows[Any], layout: TableLayout, sort_mark: SortMark) -> None:
         """Redraw the visible rows that differ from the previous ones; all of them if the layout changed."""
-        current = (self._column_layout, self._sort_column, self.count)
-        if not rows.keys or (layout, sort_column, len(rows)) != current:
+        current = (self._column_layout, self._sort_mark, self.count)
+        if not rows.keys or (layout, sort_mark, len(rows)) != current:
             self.refresh()
             return
         first = self.scroll_offset.y
@@ -194,8 +196,7 @@ class Table(ScrollView, can_focus=True):
         """Draw one line; the header stays on top."""
         width = self.size.width
         if self._header_rows and y == 0:
-            titles = [TableCell(column.title) for column in self._columns]
-            return self._line(titles, self._style("head"), width, header=True)
+            return self._head(width)
         index = y - self._header_rows + self.scroll_offset.y
         if index >= self.count:
             text = self.empty if not self.count and y == self._header_rows else ""
@@ -206,7 +207,23 @@ class Table(ScrollView, can_focus=True):
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"table--{name}")
 
-    def _line(self, cells: Sequence[TableCell], base: Style, width: int, *, header: bool = False) -> Strip:
+    def _head(self, width: int) -> Strip:
+        """The heads of the columns. The sign of the sorted one may take a cell of the gap after it."""
+        base, gap = self._style("head"), self._column_layout.gap
+        segments, used = [Segment(" ", base)], 1
+        for index, column_width in self._column_layout.columns:
+            column, style = self._columns[index], base
+            text = pad(column.title, column_width, right=column.right) + " " * gap
+            if index == self._sort_mark.column:
+                sign = self._sort_mark.sign
+                style = base + self.get_component_rich_style("table--sorted", partial=True)
+                title = pad(column.title, column_width, right=True) if column.right else column.title
+                text = pad(f"{title}{sign}", column_width + gap)
+            segments.append(Segment(text, style))
+            used += column_width + gap
+        return Strip(segments, used).adjust_cell_length(width, base)
+
+    def _line(self, cells: Sequence[TableCell], base: Style, width: int) -> Strip:
         segments = [Segment(" ", base)]
         used = 1
         gap = self._column_layout.gap
@@ -215,8 +232,6 @@ class Table(ScrollView, can_focus=True):
             style = base
             if cell.tone != "plain":
                 style += self.get_component_rich_style(f"table--{cell.tone}", partial=True)
-            if header and index == self._sort_column and cell.text:
-                style = base + self.get_component_rich_style("table--sorted", partial=True)
             segments.append(Segment(pad(cell.text, cell_width, right=self._columns[index].right), style))
             segments.append(Segment(" " * gap, base))
             used += cell_width + gap

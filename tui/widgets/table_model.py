@@ -49,11 +49,30 @@ class TableRow(NamedTuple):
 
 
 class SortOrder(NamedTuple, Generic[Item]):
-    """A sort order. `title`: the column that is marked as sorted. `key` puts the most interesting first."""
+    """A sort order. `title`: the column that is marked as sorted. `key` puts the most interesting first.
+
+    `descending`: that is the highest, latest or worst value of the column.
+    """
 
     name: str
     title: str
     key: Callable[[Item], Any]
+    descending: bool = False
+
+
+class SortMark(NamedTuple):
+    """The column that rows are sorted by (-1: none), and whether the highest value comes first."""
+
+    column: int
+    descending: bool
+
+    @property
+    def sign(self) -> str:
+        """What stands after the head of the column."""
+        return "▼" if self.descending else "▲"
+
+
+UNSORTED = SortMark(-1, False)
 
 
 class LazyRows(Generic[Item]):

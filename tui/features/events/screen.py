@@ -11,8 +11,15 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Static
 
-from meshwright.control_plane.api.models.events import Event, EventKind, Severity
-from meshwright.tui.features.events.table import EVENT_COLUMNS, contains_text, event_row, is_about
+from meshwright.control_plane.api.models.events import Event, EventKind
+from meshwright.tui.features.events.table import (
+    EVENT_COLUMNS,
+    EVENT_ORDERS,
+    SEVERITIES,
+    contains_text,
+    event_row,
+    is_about,
+)
 from meshwright.tui.format import format_time, sanitize
 from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.navigation import (
@@ -23,7 +30,8 @@ from meshwright.tui.navigation import (
     RevisionLocation,
     ServiceLocation,
 )
-from meshwright.tui.screen import LOADING, MeshScreen
+from meshwright.tui.screen import LOADING
+from meshwright.tui.sortable_screen import SortableScreen
 from meshwright.tui.theme import paint
 from meshwright.tui.widgets.table import Table
 
@@ -31,14 +39,15 @@ EVENT_LIMIT = 1000
 """Events that are kept, newest first."""
 
 KINDS: tuple[str, ...] = ("", *get_args(EventKind))
-SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 EMPTY = "no events yet: apply a policy and it appears here"
 NO_MATCH = "no event matches: Esc shows all"
 
 
-class EventsScreen(MeshScreen):
+class EventsScreen(SortableScreen[Event]):
     """The list. From its first display it receives events, also while another screen is current."""
 
+    COLUMNS = EVENT_COLUMNS
+    SORT_ORDERS = EVENT_ORDERS
     HAS_PAST: ClassVar[bool] = True
     SEARCH_HINT: ClassVar[str] = "part of a name or of a message"
     HELP: ClassVar[str] = (
@@ -87,17 +96,18 @@ class EventsScreen(MeshScreen):
             else:
                 self._events = list(received)
             if not self._paused:
-                self._draw()
+                self.draw_list()
 
-    def _draw(self) -> None:
+    def draw_list(self) -> None:
+        """Show the events that match; at its top the list follows the newest."""
         if not self.is_mounted:
             return
         matching = [event for event in self._shown_events if self._matches(event)]
         table = self.query_one(Table)
-        at_top = table.cursor == 0
+        follows = self.is_initial_order and table.cursor == 0
         table.empty = NO_MATCH if self._shown_events else EMPTY
-        table.set_rows([event_row(event) for event in matching])
-        if at_top:
+        table.set_rows(map(event_row, self.in_order(matching)), sort_mark=self.sort_mark)
+        if follows:
             table.action_end(0)
         self.query_one("#filter", Static).update(self._filter_summary(len(matching)))
         self._draw_detail(table.selected_key)
@@ -113,7 +123,7 @@ class EventsScreen(MeshScreen):
         moment = state.past.moment.time if state.past else 0.0
         if moment != self._moment:
             self._moment = moment
-            self._draw()
+            self.draw_list()
 
     def _matches(self, event: Event) -> bool:
         return (
@@ -177,27 +187,27 @@ class EventsScreen(MeshScreen):
     def apply_search(self, text: str) -> None:
         """Show only events that contain the text."""
         self._query = text.strip()
-        self._draw()
+        self.draw_list()
 
     def back_one_step(self) -> bool:
         """Remove the filters set by keys."""
         filtered = bool(self._kind or self._min_severity) and not isinstance(self.location, EventsLocation)
         if filtered:
             self._kind, self._min_severity = "", 0
-            self._draw()
+            self.draw_list()
         return filtered
 
     def action_kind(self, step: int) -> None:
         """Show only the next or previous kind."""
         self._kind = KINDS[(KINDS.index(self._kind) + step) % len(KINDS)]
-        self._draw()
+        self.draw_list()
 
     def action_severity(self) -> None:
         """Raise the minimum severity; after `error` back to all."""
         self._min_severity = (self._min_severity + 1) % len(SEVERITIES)
-        self._draw()
+        self.draw_list()
 
     def action_pause(self) -> None:
         """Pause or resume updates."""
         self._paused = not self._paused
-        self._draw()
+        self.draw_list()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import get_args
 
-from meshwright.control_plane.api.models.events import Event
+from meshwright.control_plane.api.models.events import Event, Severity
 from meshwright.tui.format import SEVERITY_LABELS, UNKNOWN_LABEL, format_time, sanitize
 from meshwright.tui.search import parse_search
-from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
+from meshwright.tui.widgets.table_model import SortOrder, TableCell, TableColumn, TableRow
 
 EVENT_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("", 1),
@@ -17,6 +18,20 @@ EVENT_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("message", 34, grow=True),
     TableColumn("rev", 4, right=True, drop_rank=3),
     TableColumn("author", 14, drop_rank=4),
+)
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""The worst last."""
+
+EVENT_ORDERS: tuple[SortOrder[Event], ...] = (
+    SortOrder("time", "time", lambda event: -event.time, descending=True),
+    SortOrder(
+        "severity", "", lambda event: (-SEVERITIES.index(event.severity), -event.time), descending=True
+    ),
+    SortOrder("kind", "kind", lambda event: (event.kind, -event.time)),
+    SortOrder("object", "object", lambda event: (event.subject, -event.time)),
+    SortOrder("message", "message", lambda event: (event.message, -event.time)),
+    SortOrder("revision", "rev", lambda event: (-(event.revision or 0), -event.time), descending=True),
+    SortOrder("author", "author", lambda event: (not event.author, event.author, -event.time)),
 )
 
 

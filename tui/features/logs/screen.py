@@ -14,7 +14,14 @@ from textual.content import Content
 from meshwright.control_plane.api.log_lines import LogCursors, LogLine, merge_lines
 from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.control_plane.errors import MeshError
-from meshwright.tui.features.logs.table import COLUMNS, MAX_LINE, log_row, source_name, trace_id
+from meshwright.tui.features.logs.table import (
+    COLUMNS,
+    MAX_LINE,
+    ORDERS,
+    log_row,
+    source_name,
+    trace_id,
+)
 from meshwright.tui.format import sanitize
 from meshwright.tui.live_list_screen import LiveListScreen
 from meshwright.tui.mesh_state import StateField
@@ -40,6 +47,7 @@ class LogsScreen(LiveListScreen[LogLine]):
     """The newest lines at the end. They are fetched only while the screen is current."""
 
     COLUMNS = COLUMNS
+    SORT_ORDERS = ORDERS
     EMPTY = "these logs are empty"
     NOUN = "lines"
     LIMIT = 5000
@@ -125,7 +133,7 @@ class LogsScreen(LiveListScreen[LogLine]):
     def action_source(self) -> None:
         """Show all lines, those of apps, or those of Envoys."""
         self._source = SOURCES[(SOURCES.index(self._source) + 1) % len(SOURCES)]
-        self.draw()
+        self.draw_list()
 
     def on_table_row_selected(self, message: Table.RowSelected) -> None:
         """Enter: the trace that the line names, else the sidecar."""

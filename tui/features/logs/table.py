@@ -6,7 +6,7 @@ import re
 
 from meshwright.control_plane.api.log_lines import LogLine
 from meshwright.tui.format import NO_VALUE, Tone, format_time, sanitize
-from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
+from meshwright.tui.widgets.table_model import SortOrder, TableCell, TableColumn, TableRow
 
 COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("time", 8, drop_rank=1),
@@ -43,6 +43,14 @@ def trace_id(text: str) -> str:
 def source_name(line: LogLine) -> str:
     """Who wrote a line: `app` or `Envoy`."""
     return "app" if line.log.source == "app" else "Envoy"
+
+
+ORDERS: tuple[SortOrder[LogLine], ...] = (
+    SortOrder("arrival", "time", lambda _: 0),
+    SortOrder("instance", "instance", lambda line: line.log.name),
+    SortOrder("app or Envoy", "of", source_name),
+)
+"""Those that are equal stay in the order of arrival."""
 
 
 def log_row(key: str, line: LogLine) -> TableRow:

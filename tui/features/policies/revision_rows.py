@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from meshwright.control_plane.api.models.revisions import DocumentChange, RevisionInfo
 from meshwright.tui.format import NO_VALUE, format_age, sanitize
 from meshwright.tui.revision_text import describe_changes
-from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
+from meshwright.tui.widgets.table_model import SortOrder, TableCell, TableColumn, TableRow
 
 HISTORY_COLUMNS = (
     TableColumn("rev", 5, right=True),
@@ -22,6 +22,12 @@ REVISION_COLUMNS = (
     TableColumn("message", 16, grow=True),
     TableColumn("changes", 22, grow=True, drop_rank=1),
     TableColumn("author", 18, drop_rank=2),
+)
+REVISION_ORDERS: tuple[SortOrder[RevisionInfo], ...] = (
+    SortOrder("number", "rev", lambda each: -each.revision, descending=True),
+    SortOrder("message", "message", lambda each: (not each.message, each.message, -each.revision)),
+    SortOrder("number of changes", "changes", lambda each: (-len(each.changed), -each.revision), True),
+    SortOrder("author", "author", lambda each: (each.author, -each.revision)),
 )
 
 

@@ -19,24 +19,30 @@ from meshwright.tui import navigation
 from meshwright.tui.features.policies import push
 from meshwright.tui.features.policies.change_flow import roll_back
 from meshwright.tui.features.policies.detail import REVISION_LIMIT
-from meshwright.tui.features.policies.revision_rows import REVISION_COLUMNS, revision_row
+from meshwright.tui.features.policies.revision_rows import (
+    REVISION_COLUMNS,
+    REVISION_ORDERS,
+    revision_row,
+)
 from meshwright.tui.features.policies.screen import LOW_HEIGHT, WIDE_WIDTH
 from meshwright.tui.format import sanitize
 from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.revision_text import revision_summary
-from meshwright.tui.screen import MeshScreen
 from meshwright.tui.search import parse_search
+from meshwright.tui.sortable_screen import SortableScreen
 from meshwright.tui.theme import paint
 from meshwright.tui.widgets.diff_highlight import diff_lines
 from meshwright.tui.widgets.stable_static import StableStatic
 from meshwright.tui.widgets.table import Table
 
 
-class RevisionsScreen(MeshScreen):
+class RevisionsScreen(SortableScreen[RevisionInfo]):
     """The list, newest first, and the changes of the selected revision."""
 
     STATE_FIELDS = frozenset({"revisions", "status"})
     WRITE_ACTIONS = frozenset({"roll_back", "pause_or_resume", "abort"})
+    COLUMNS = REVISION_COLUMNS
+    SORT_ORDERS = REVISION_ORDERS
     SEARCH_HINT = "number, author, message, or a policy's name; !word: without it"
     HELP = (
         "Every revision of the policies, and the changes of the selected one (v: all changes since then). b "
@@ -106,14 +112,14 @@ class RevisionsScreen(MeshScreen):
             self._newest = newest
             self._load()
         else:
-            self._draw_list()
+            self.draw_list()
 
     @work(exclusive=True, group="history")
     async def _load(self) -> None:
         revisions = await self.session.call(lambda client: client.history(REVISION_LIMIT))
         if revisions is not None:
             self._revisions = revisions
-            self._draw_list()
+            self.draw_list()
             if self._initial_key and self.query_one(Table).select_key(self._initial_key):
                 self._initial_key = ""
             self._draw_changes()
@@ -127,18 +133,20 @@ class RevisionsScreen(MeshScreen):
             text.styles.height = len(lines)
             text.set_text(Content("\n").join(lines))
 
-    def _draw_list(self) -> None:
+    def draw_list(self) -> None:
+        """Show the revisions that match the search."""
         now = self.session.now()
         query = parse_search(self._query)
-        rows = [revision_row(revision, now) for revision in self._revisions]
+        rows = [revision_row(revision, now) for revision in self.in_order(self._revisions)]
         self.query_one(Table).set_rows(
-            row for row in rows if query.matches(" ".join(cell.text for cell in row.cells))
+            (row for row in rows if query.matches(" ".join(cell.text for cell in row.cells))),
+            sort_mark=self.sort_mark,
         )
 
     def apply_search(self, text: str) -> None:
         """Show only revisions that contain the text."""
         self._query = text
-        self._draw_list()
+        self.draw_list()
 
     def back_one_step(self) -> bool:
         """From the changes since a revision to those of the revision."""

@@ -17,6 +17,7 @@ from meshwright.tui.features.policies.detail import PolicyDetail
 from meshwright.tui.features.policies.edit_flow import edit_policy
 from meshwright.tui.features.policies.view_model import (
     POLICY_COLUMNS,
+    POLICY_ORDERS,
     PolicyViewModel,
     policy_count,
     policy_row,
@@ -25,6 +26,7 @@ from meshwright.tui.features.policies.view_model import (
 from meshwright.tui.format import sanitize, truncate
 from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.screen import LOADING, MeshScreen
+from meshwright.tui.sortable_screen import SortableScreen
 from meshwright.tui.theme import paint
 from meshwright.tui.widgets.table import Table
 
@@ -132,9 +134,11 @@ class PolicyActions(MeshScreen):
             await change_flow.roll_back(self.session, target)
 
 
-class PoliciesScreen(PolicyActions):
+class PoliciesScreen(PolicyActions, SortableScreen[PolicyViewModel]):
     """The list; Enter opens a policy on a screen of its own."""
 
+    COLUMNS = POLICY_COLUMNS
+    SORT_ORDERS = POLICY_ORDERS
     SEARCH_HINT = "kind, name, state, target or label (team=shop); !word: without it"
     HELP = (
         "Every policy and its state. programmed n/m: n of the m sidecars that need it have accepted it; "
@@ -186,12 +190,16 @@ class PoliciesScreen(PolicyActions):
         policies = self.policies()
         matching = [policy for policy in policies if policy.matches(self._query)]
         table.empty = NO_MATCH if policies else NONE_YET
-        table.set_rows(policy_row(policy) for policy in matching)
+        table.set_rows(map(policy_row, self.in_order(matching)), sort_mark=self.sort_mark)
         line = f" {policy_count(policies)}"
         if self._query:
             line += f" · {len(matching)} match “{sanitize(self._query)}”"
         self.query_one("#count", Static).update(paint(truncate(line, self.size.width), "dim"))
         self._show(table.selected_key)
+
+    def draw_list(self) -> None:
+        """Show the policies again."""
+        self.refresh_data(self.mesh_state)
 
     def apply_search(self, text: str) -> None:
         """Show only policies that match the text."""

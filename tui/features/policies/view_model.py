@@ -19,7 +19,7 @@ from meshwright.control_plane.api.yaml.diff import document_key
 from meshwright.tui.format import POLICY_LABELS, StatusLabel, format_number, sanitize
 from meshwright.tui.refusal_text import rate_of, refusal_labels, refusals_by
 from meshwright.tui.search import label_text, parse_search
-from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
+from meshwright.tui.widgets.table_model import SortOrder, TableCell, TableColumn, TableRow
 
 Document = Mapping[str, Any]
 
@@ -60,9 +60,26 @@ class PolicyViewModel:
 
     def matches(self, text: str) -> bool:
         """Whether kind, name, state, target and labels match a search."""
-        line = f"{self.kind} {self.name} {self.key} {self.label.text} {target_summary(self.document['spec'])}"
+        line = f"{self.kind} {self.name} {self.key} {self.label.text} {self.target}"
         labels = label_text(self.document["metadata"].get("labels") or {})
         return parse_search(text).matches(f"{line} {labels}")
+
+    @property
+    def target(self) -> str:
+        """What it applies to, in brief."""
+        return target_summary(self.document["spec"])
+
+
+POLICY_ORDERS: tuple[SortOrder[PolicyViewModel], ...] = (
+    SortOrder(
+        "severity", "", lambda each: (POLICY_STATES.index(each.state), each.kind, each.name), descending=True
+    ),
+    SortOrder("kind", "kind", lambda each: (each.kind, each.name)),
+    SortOrder("name", "name", lambda each: (each.name, each.kind)),
+    SortOrder("state", "state", lambda each: (each.label.text, each.kind, each.name)),
+    SortOrder("refused", "refu/s", lambda each: (-(each.refused_per_s or 0), each.kind, each.name), True),
+    SortOrder("target", "target", lambda each: (each.target, each.kind, each.name)),
+)
 
 
 def policy_label(status: PolicyStatus | None) -> StatusLabel:
@@ -134,7 +151,7 @@ def policy_row(policy: PolicyViewModel) -> TableRow:
             TableCell(sanitize(policy.name), "strong" if policy.has_problem else "plain"),
             TableCell(policy.label.text, policy.label.tone),
             refused_cell(policy.refused_per_s),
-            TableCell(sanitize(target_summary(policy.document["spec"])), "dim"),
+            TableCell(sanitize(policy.target), "dim"),
         ),
     )
 

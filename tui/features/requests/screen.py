@@ -16,6 +16,7 @@ from meshwright.control_plane.api.models.requests import Request, TapEvent
 from meshwright.control_plane.errors import MeshError
 from meshwright.tui.features.requests.table import (
     COLUMNS,
+    ORDERS,
     caller_of,
     request_line,
     request_row,
@@ -36,6 +37,7 @@ class LiveRequestsScreen(LiveListScreen[Request]):
     """The newest request at the end. Sidecars report them while this screen or a dialog of it is open."""
 
     COLUMNS = COLUMNS
+    SORT_ORDERS = ORDERS
     EMPTY = "no requests yet: they appear here as they occur"
     NOUN = "requests"
     LIMIT = 2000
@@ -148,7 +150,7 @@ class LiveRequestsScreen(LiveListScreen[Request]):
     def action_failed(self) -> None:
         """Show only failed requests, or all."""
         self._failed_only = not self._failed_only
-        self.draw()
+        self.draw_list()
 
     def action_trace(self) -> None:
         """The trace of the selected request."""

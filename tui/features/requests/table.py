@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshwright.control_plane.api.models.requests import Request
 from meshwright.tui.format import NO_VALUE, Tone, format_number, format_time, sanitize
-from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
+from meshwright.tui.widgets.table_model import SortOrder, TableCell, TableColumn, TableRow
 
 COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("", 1),
@@ -37,6 +37,21 @@ def why_of(request: Request) -> str:
     if request.refused_by:
         return f"refused by {', '.join(request.refused_by)}"
     return "; ".join(f"{flag.flag} {flag.meaning.partition(',')[0]}" for flag in request.flags)
+
+
+ORDERS: tuple[SortOrder[Request], ...] = (
+    SortOrder("arrival", "time", lambda _: 0),
+    SortOrder("caller", "caller", caller_of),
+    SortOrder("request", "request", request_line),
+    SortOrder(
+        "status", "status", lambda request: (not request.failed, request.grpc_status, -request.status), True
+    ),
+    SortOrder("duration", "ms", lambda request: -request.duration, descending=True),
+    SortOrder("attempts", "tries", lambda request: -request.attempts, descending=True),
+    SortOrder("proxy", "proxy", lambda request: request.proxy),
+    SortOrder("reason", "why", lambda request: (not why_of(request), why_of(request))),
+)
+"""Those that are equal stay in the order of arrival."""
 
 
 def request_row(key: str, request: Request) -> TableRow:

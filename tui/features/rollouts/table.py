@@ -43,9 +43,9 @@ COLUMNS: tuple[TableColumn, ...] = (
 _ORDER = list(PHASES)
 
 SORT_ORDERS: tuple[SortOrder[RolloutStatus], ...] = (
-    SortOrder("severity", "", lambda item: (_ORDER.index(item.phase), item.name)),
+    SortOrder("severity", "", lambda item: (_ORDER.index(item.phase), item.name), descending=True),
     SortOrder("name", "rollout", lambda item: item.name),
-    SortOrder("share", "share", lambda item: (-item.weight, -item.mirror, item.name)),
+    SortOrder("share", "share", lambda item: (-item.weight, -item.mirror, item.name), descending=True),
     SortOrder("age", "since", lambda item: (-item.since, item.name)),
 )
 

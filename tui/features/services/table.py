@@ -35,16 +35,21 @@ def _severity_key(service: ServiceSummary) -> tuple[int, int, int, str]:
 
 
 SORT_ORDERS: tuple[SortOrder[ServiceSummary], ...] = (
-    SortOrder("severity", "", _severity_key),
+    SortOrder("severity", "", _severity_key, descending=True),
     SortOrder("name", "service", lambda service: service.name),
-    SortOrder("rate", "rps", lambda service: (-service.rps, service.name)),
+    SortOrder("rate", "rps", lambda service: (-service.rps, service.name), descending=True),
     SortOrder("success", "ok %", lambda service: (service.success if service.rps else 2, service.name)),
-    SortOrder("p50", "p50", lambda service: (-service.p50_ms, service.name)),
-    SortOrder("p95", "p95", lambda service: (-service.p95_ms, service.name)),
-    SortOrder("p99", "p99 ms", lambda service: (-service.p99_ms, service.name)),
-    SortOrder("retries", "retr/s", lambda service: (-service.retries_per_s, service.name)),
-    SortOrder("refused", "refu/s", lambda service: (-service.refused_per_s, service.name)),
-    SortOrder("breaker", "breaker", lambda service: (BREAKER_RANK.get(service.breaker, 2), service.name)),
+    SortOrder("p50", "p50", lambda service: (-service.p50_ms, service.name), descending=True),
+    SortOrder("p95", "p95", lambda service: (-service.p95_ms, service.name), descending=True),
+    SortOrder("p99", "p99 ms", lambda service: (-service.p99_ms, service.name), descending=True),
+    SortOrder("retries", "retr/s", lambda service: (-service.retries_per_s, service.name), descending=True),
+    SortOrder("refused", "refu/s", lambda service: (-service.refused_per_s, service.name), descending=True),
+    SortOrder(
+        "breaker",
+        "breaker",
+        lambda service: (BREAKER_RANK.get(service.breaker, 2), service.name),
+        descending=True,
+    ),
     SortOrder(
         "ready instances", "ready", lambda service: (service.healthy - service.instances, service.name)
     ),

@@ -40,15 +40,21 @@ COLUMNS: tuple[TableColumn, ...] = (
 
 
 SORT_ORDERS: tuple[SortOrder[ProxyDetail], ...] = (
-    SortOrder("severity", "", lambda proxy: (STATE_ORDER.index(proxy.state), proxy.service, proxy.name)),
+    SortOrder(
+        "severity",
+        "",
+        lambda proxy: (STATE_ORDER.index(proxy.state), proxy.service, proxy.name),
+        descending=True,
+    ),
     SortOrder("name", "sidecar", lambda proxy: (proxy.name, proxy.service)),
     SortOrder("service", "service", lambda proxy: (proxy.service, proxy.name)),
-    SortOrder("state", "state", lambda proxy: (STATE_ORDER.index(proxy.state), proxy.name)),
+    SortOrder("state", "state", lambda proxy: (proxy.state, proxy.service, proxy.name)),
     SortOrder("revision", "rev", lambda proxy: (proxy.revision, proxy.name)),
     SortOrder("certificate", "certificate", lambda proxy: (proxy.expires, proxy.name)),
     SortOrder("version of Envoy", "Envoy", lambda proxy: (proxy.version, proxy.name)),
-    SortOrder("memory", "memory", lambda proxy: (-proxy.memory, proxy.name)),
+    SortOrder("memory", "memory", lambda proxy: (-proxy.memory, proxy.name), descending=True),
     SortOrder("uptime", "uptime", lambda proxy: (proxy.uptime, proxy.name)),
+    SortOrder("message", "message", lambda proxy: (not proxy.error, proxy.error, proxy.name)),
 )
 
 

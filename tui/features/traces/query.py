@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from meshwright.control_plane.api.models.traces import TraceSummary
 from meshwright.tui.format import NO_VALUE, format_number, format_time, sanitize
 from meshwright.tui.search import parse_search
-from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
+from meshwright.tui.widgets.table_model import SortOrder, TableCell, TableColumn, TableRow
 
 DURATIONS = ("", "100ms", "250ms", "1s", "5s")
 """Minimum durations that the key cycles through."""
@@ -29,6 +29,14 @@ COLUMNS = (
     TableColumn("root", 12, drop_rank=3),
     TableColumn("trace", SHORT_ID_LENGTH, drop_rank=4),
     TableColumn("services", 20, grow=True, drop_rank=5),
+)
+ORDERS: tuple[SortOrder[TraceSummary], ...] = (
+    SortOrder("start", "started", lambda trace: -trace.start, descending=True),
+    SortOrder("duration", "ms", lambda trace: (-trace.duration, -trace.start), descending=True),
+    SortOrder("request", "request", lambda trace: (trace.request or trace.operation, -trace.start)),
+    SortOrder("failed spans", "failed", lambda trace: (-trace.errors, -trace.start), descending=True),
+    SortOrder("spans", "spans", lambda trace: (-trace.spans, -trace.start), descending=True),
+    SortOrder("root", "root", lambda trace: (trace.service, -trace.start)),
 )
 
 
@@ -85,10 +93,9 @@ def next_duration(duration: str) -> str:
 
 
 def matching_traces(traces: Iterable[TraceSummary], texts: Collection[str]) -> list[TraceSummary]:
-    """Traces that contain every text, and none of those that have `!` before them; newest first."""
+    """Traces that contain every text, and none of those that have `!` before them."""
     query = parse_search(" ".join(texts))
-    matching = [trace for trace in traces if query.matches(_search_text(trace))]
-    return sorted(matching, key=lambda trace: -trace.start)
+    return [trace for trace in traces if query.matches(_search_text(trace))]
 
 
 def _search_text(trace: TraceSummary) -> str:

@@ -18,7 +18,8 @@ from meshwright.tui.features.traces import query
 from meshwright.tui.features.traces.query import TraceFilter
 from meshwright.tui.format import sanitize, truncate
 from meshwright.tui.mesh_state import DashboardState
-from meshwright.tui.screen import LOADING, MeshScreen
+from meshwright.tui.screen import LOADING
+from meshwright.tui.sortable_screen import SortableScreen
 from meshwright.tui.theme import paint
 from meshwright.tui.widgets.search_bar import SearchBar
 from meshwright.tui.widgets.table import Table
@@ -33,9 +34,11 @@ NONE_YET = "no traces yet: try `mesh demo --traffic 5`; Telemetry's `sampling` (
 NO_MATCH = "no stored trace matches: x clears the filter"
 
 
-class TracesScreen(MeshScreen):
+class TracesScreen(SortableScreen[TraceSummary]):
     """The list; Enter opens the waterfall of a trace."""
 
+    COLUMNS = query.COLUMNS
+    SORT_ORDERS = query.ORDERS
     SEARCH_HINT = "orders  >250ms  errors  op=GET /api  or any words; !word: without it"
     HELP = (
         "Requests through the mesh, newest first, updated live. The search accepts the name of a service, "
@@ -116,15 +119,16 @@ class TracesScreen(MeshScreen):
         else:
             self._error = ""
             self._traces = tuple(query.matching_traces(traces, query_filter.texts))
-        self._draw()
+        self.draw_list()
 
-    def _draw(self) -> None:
+    def draw_list(self) -> None:
+        """Show the traces that were fetched last."""
         if not self.is_mounted:
             return
         table = self.query_one(Table)
         if self._traces is not None:
             table.empty = NONE_YET if self.trace_filter == query.NO_FILTER else NO_MATCH
-            table.set_rows(query.trace_row(trace) for trace in self._traces)
+            table.set_rows(map(query.trace_row, self.in_order(self._traces)), sort_mark=self.sort_mark)
         self._draw_summary()
 
     def _draw_summary(self) -> None:

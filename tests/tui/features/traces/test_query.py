@@ -62,11 +62,11 @@ def summary(id: str, start: float, errors: int = 0) -> TraceSummary:
     )  # fmt: skip
 
 
-def test_matching_traces_contain_every_text_newest_first() -> None:
+def test_matching_traces_contain_every_text() -> None:
     traces = [summary("a", 10), summary("b", 30), summary("c", 20)]
-    assert [match.id[0] for match in matching_traces(traces, ())] == ["b", "c", "a"]
+    assert [match.id[0] for match in matching_traces(traces, ())] == ["a", "b", "c"]
     assert [match.id[0] for match in matching_traces(traces, ("GET", "ORDERS", "ccc"))] == ["c"]
-    assert [match.id[0] for match in matching_traces(traces, ("orders", "!CCC"))] == ["b", "a"]
+    assert [match.id[0] for match in matching_traces(traces, ("orders", "!CCC"))] == ["a", "b"]
     assert matching_traces(traces, ("orders", "nowhere")) == []
 
 
