@@ -19,12 +19,13 @@ from meshwright.cli.documents import InvalidFilesError, located
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.errors import exit_code, print_error, warn
 from meshwright.cli.gitops.sources import FolderSource, GitSource, PolicySource, SourceError, is_repository
-from meshwright.cli.gitops.tree import LABEL, Tree, labelled, last_version, load_tree
+from meshwright.cli.gitops.tree import Tree, labelled, last_version, load_tree
 from meshwright.cli.http import call_api
 from meshwright.cli.options import MAX_AUTHOR, Output, OutputOption, StateOption
 from meshwright.cli.output import echo, flush, json_text, sanitize
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
+from meshwright.control_plane.api.sync_marks import LABEL
 from meshwright.control_plane.errors import InputError, MeshError, StoreError
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

@@ -10,13 +10,11 @@ from typing import Any
 
 from meshwright.cli.file_kinds import FILE_KINDS
 from meshwright.control_plane.api.calls import SourcedDocument
+from meshwright.control_plane.api.sync_marks import LABEL, origin, synced_version
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies.loader import LoadResult, load_files
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.control_plane.policies.schema import dump
-
-LABEL = "meshwright.io/synced-from"
-"""Marks what a sync applied by its name, so that it prunes that and nothing else."""
 
 VERSION_LENGTH = 12
 """Characters of a commit or a content's hash: enough to find it."""
@@ -42,11 +40,7 @@ class Tree:
 
     def message(self, name: str) -> str:
         """The message of a revision that this version makes."""
-        return f"{self.subject[:MAX_SUBJECT]} {_origin(name, self.version)}"
-
-
-def _origin(name: str, version: str) -> str:
-    return f"(sync {name} {version})"
+        return f"{self.subject[:MAX_SUBJECT]} {origin(name, self.version)}"
 
 
 def is_policy_file(path: str) -> bool:
@@ -64,12 +58,8 @@ def content_version(files: Mapping[str, bytes]) -> str:
 
 def last_version(history: Iterable[Mapping[str, Any]], name: str) -> str:
     """The version of which a sync made its last revision, by the history's messages; empty if unknown."""
-    start = _origin(name, "")[:-1]
-    for entry in history:
-        _, origin, version = str(entry["message"]).rpartition(start)
-        if origin and version.endswith(")"):
-            return version[:-1]
-    return ""
+    versions = (synced_version(str(entry["message"]), name) for entry in history)
+    return next(filter(None, versions), "")
 
 
 def load_tree(tree: Tree) -> LoadResult:

@@ -9,9 +9,13 @@ from meshwright.control_plane.api.models.moments import Moment
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.status import ControlPlaneAbsence, Status
 from meshwright.control_plane.api.models.topology import ServiceList
+from meshwright.control_plane.api.models.verdict import MeshProblem
+from meshwright.control_plane.api.sync_marks import LABEL
+from meshwright.control_plane.core.revision import CanonicalDocument
 from meshwright.control_plane.errors import StoreError
 from meshwright.control_plane.status.read_model import MeshReadModel
 from meshwright.control_plane.status.status import with_health
+from meshwright.control_plane.status.sync_drift import drift, last_syncs
 from meshwright.control_plane.status.verdict import FailureCause, VerdictInput, assess, failing
 from meshwright.control_plane.store.store import Store
 from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution
@@ -51,6 +55,7 @@ class StatusAssessment:
         self._absence = absence
         self._changes: Sequence[RevisionInfo] = ()
         self._changes_revision = -1
+        self._drift: tuple[MeshProblem, ...] = ()
 
     async def status(self) -> Status:
         """The status with health and verdict."""
@@ -71,6 +76,7 @@ class StatusAssessment:
             causes=await self._causes(rows, policies, current),
             certificates=self._certificates(),
             authors={ref: change_text(policies.last_change(ref)) for ref in faults},
+            drift=self._drift,
         )
         return current.model_copy(update={"verdict": assess(facts), "absence": self._absence()})
 
@@ -88,14 +94,32 @@ class StatusAssessment:
         )
 
     async def _read_changes(self, newest: int) -> Sequence[RevisionInfo]:
-        """The newest revisions, newest first, read once per revision; none while the store is unavailable."""
+        """The newest revisions, newest first, read once per revision; none while the store is unavailable.
+
+        Sets the drift from what syncs applied, too.
+        """
         if self._changes_revision != newest:
             try:
-                self._changes = await self._store.history(MAX_CHANGES)
+                changes = await self._store.history(MAX_CHANGES)
+                self._drift = await self._read_drift(newest, changes)
             except StoreError:
                 return ()
-            self._changes_revision = newest
+            self._changes, self._changes_revision = changes, newest
         return self._changes
+
+    async def _read_drift(self, newest: int, changes: Sequence[RevisionInfo]) -> tuple[MeshProblem, ...]:
+        if not any(LABEL in document.policy.metadata.labels for document in self._mesh.world.documents):
+            return ()
+        current = await self._documents(newest)
+        syncs = last_syncs(changes, current)
+        problems = [
+            drift(each, await self._documents(each.info.revision), current, changes) for each in syncs
+        ]
+        return tuple(filter(None, problems))
+
+    async def _documents(self, number: int) -> dict[str, CanonicalDocument]:
+        revision = await self._store.get(number)
+        return {ref: document.body for ref, document in revision.documents.items()}
 
     async def _causes(
         self, rows: ServiceList, policies: PolicyAttribution, status: Status

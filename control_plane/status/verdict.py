@@ -70,6 +70,7 @@ class VerdictInput:
     certificates: Mapping[str, float] = field(default_factory=dict)
     authors: Mapping[str, str] = field(default_factory=dict)
     """`Kind/name` of a document → `revision 2, by root`."""
+    drift: tuple[MeshProblem, ...] = ()
 
 
 def assess(facts: VerdictInput) -> Verdict:
@@ -82,6 +83,7 @@ def assess(facts: VerdictInput) -> Verdict:
         *_breakers(facts),
         *_faults(facts),
         *_policies(facts.status),
+        *facts.drift,
         *_certificates(facts),
         *_gateway_certificates(facts.reports),
         *_unfinished(facts),

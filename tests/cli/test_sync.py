@@ -15,8 +15,8 @@ import pytest
 from meshwright.cli.documents import InvalidFilesError
 from meshwright.cli.gitops.sources import FolderSource, GitSource, SourceError, is_repository
 from meshwright.cli.gitops.sync import Follower, SyncStep
-from meshwright.cli.gitops.tree import LABEL
 from meshwright.control_plane.api.errors import ApiError
+from meshwright.control_plane.api.sync_marks import LABEL
 from meshwright.control_plane.errors import InputError
 from tests.cli.conftest import MESH, ROOT, RunMesh
 from tests.cli.samples import retry
