@@ -203,22 +203,3 @@ Location = (
     | LiveRequestsLocation
     | ExplainLocation
 )
-
-
-def tab_of(location: Location) -> TabName:
-    """The tab that a location belongs to."""
-    match location:
-        case TabLocation(name):
-            return name
-        case NodeLocation() | EdgeLocation():
-            return "topology"
-        case ServiceLocation() | LogsLocation() | LiveRequestsLocation() | ExplainLocation():
-            return "services"
-        case TracesLocation() | TraceLocation():
-            return "traces"
-        case PolicyLocation() | RevisionLocation() | RolloutsLocation():
-            return "policies"
-        case ProxyLocation():
-            return "sidecars"
-        case EventsLocation():
-            return "events"

@@ -24,7 +24,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from meshwright.tui.mesh_state import DashboardState, StateField
-from meshwright.tui.navigation import Location, tab_of
+from meshwright.tui.navigation import Location
 from meshwright.tui.session import Session, session_of
 from meshwright.tui.widgets.header import StatusHeader
 from meshwright.tui.widgets.key_footer import KeyFooter
@@ -66,7 +66,7 @@ class MeshScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Header, body, search bar and key footer."""
-        yield StatusHeader(tab_of(self.location))
+        yield StatusHeader()
         yield from self.compose_body()
         yield SearchBar(self.SEARCH_HINT)
         yield KeyFooter()

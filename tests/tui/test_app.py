@@ -12,11 +12,13 @@ from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.tui.format import format_failure_percent, format_number
 from meshwright.tui.mesh_state import mesh_totals
 from meshwright.tui.navigation import (
+    ExplainLocation,
     LogsLocation,
     ServiceLocation,
     TabLocation,
     TracesLocation,
 )
+from meshwright.tui.session import session_of
 from tests.fakes.scenarios import exchange
 from tests.tui.pilot import (
     Dashboard,
@@ -188,3 +190,17 @@ async def test_a_click_on_a_tab_opens_it() -> None:
 
 def test_scenarios_are_deterministic() -> None:
     assert exchange() == exchange()
+
+
+async def test_the_tab_bar_shows_the_tab_that_a_screen_was_opened_from() -> None:
+    async with open_dashboard(size=(120, 40)) as (pilot, _):
+        session = session_of(pilot.app.screen)
+        session.go(ExplainLocation("inventory", "orders"))
+        await wait_for_location(pilot, ExplainLocation("inventory", "orders"))
+        await wait_for_text(pilot, "[1 Topology] 2 Services", "Topology › explain")
+        await press(pilot, "escape", "2")
+        await wait_for_location(pilot, TabLocation("services"))
+        await wait_for_text(pilot, "1 Topology [2 Services]")
+        session.go(TracesLocation("inventory"))
+        await wait_for_location(pilot, TracesLocation("inventory"))
+        await wait_for_text(pilot, "[2 Services] 3 Traces", "Services › traces of inventory")

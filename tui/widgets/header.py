@@ -32,7 +32,7 @@ from meshwright.tui.format import (
     truncate,
 )
 from meshwright.tui.mesh_state import STALE_AFTER, DashboardState, mesh_totals
-from meshwright.tui.navigation import TABS, TabName
+from meshwright.tui.navigation import TABS
 from meshwright.tui.session import session_of
 from meshwright.tui.theme import paint, status_text
 from meshwright.tui.widgets.stable_static import StableStatic
@@ -62,9 +62,8 @@ class StatusHeader(Vertical):
     StatusHeader #location { color: $mesh-line; }
     """
 
-    def __init__(self, tab: TabName) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._tab = tab
         self._state: DashboardState | None = None
 
     def compose(self) -> ComposeResult:
@@ -103,7 +102,7 @@ class StatusHeader(Vertical):
         width = self.size.width or self.app.size.width
         now = session.now()
         self.query_one("#figures", StableStatic).set_text(summary_line(state, now, width))
-        tabs = tab_line(TABS.index(self._tab), width)
+        tabs = tab_line([str(name) for name in TABS].index(session.current_mode), width)
         tabs = with_read_only_mark(tabs, width, read_only=session.read_only)
         self.query_one("#tabs", StableStatic).set_text(tabs)
         verdict = verdict_text(state.status)
