@@ -48,6 +48,7 @@ class LiveListScreen(SortableScreen[Item]):
     EMPTY: ClassVar[str]
     NOUN: ClassVar[str]
     LIMIT: ClassVar[int]
+    START_ROW: ClassVar[int] = -1
     DEFAULT_CSS = """
     LiveListScreen #filter { height: 1; padding: 0 1; }
     LiveListScreen #detail { height: auto; max-height: 6; padding: 0 1; background: $panel; }

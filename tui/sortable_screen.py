@@ -23,6 +23,8 @@ class SortableScreen(MeshScreen, Generic[Item]):
     COLUMNS: ClassVar[Sequence[TableColumn]]
     SORT_ORDERS: ClassVar[Sequence[SortOrder[Any]]]
     """The first is that at the start."""
+    START_ROW: ClassVar[int] = 0
+    """Where the cursor is at the start: at the first row (0) or the last (-1)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("greater_than_sign", "sort(1)", "sort by next", key_display=">"),
@@ -68,20 +70,34 @@ class SortableScreen(MeshScreen, Generic[Item]):
         titles = [column.title for column in self.COLUMNS]
         if message.table is not self.query(Table).first():
             return
+        at_start = self._is_cursor_at_start()
         for index, order in enumerate(self.SORT_ORDERS):
             if titles.index(order.title) == message.column:
                 self._reverse = not self._reverse if index == self._order else False
                 self._order = index
-        self.draw_list()
+        self._draw_in_new_order(at_start)
 
     def action_sort(self, step: int) -> None:
         """Sort by the next or previous column."""
+        at_start = self._is_cursor_at_start()
         self._order = (self._order + step) % len(self.SORT_ORDERS)
         self._reverse = False
         self.notify(f"sorted by {self.SORT_ORDERS[self._order].name}", timeout=2)
-        self.draw_list()
+        self._draw_in_new_order(at_start)
 
     def action_reverse(self) -> None:
         """Reverse the order."""
+        at_start = self._is_cursor_at_start()
         self._reverse = not self._reverse
+        self._draw_in_new_order(at_start)
+
+    def _is_cursor_at_start(self) -> bool:
+        table = self.query(Table).first()
+        last = self.is_initial_order and self.START_ROW == -1
+        return table.cursor == (max(0, table.count - 1) if last else 0)
+
+    def _draw_in_new_order(self, at_start: bool) -> None:
+        """Show the list from its start if the cursor was there, else the selected row where it was."""
         self.draw_list()
+        if at_start:
+            self.query(Table).first().action_end(self.START_ROW if self.is_initial_order else 0)

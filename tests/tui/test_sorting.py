@@ -50,6 +50,19 @@ async def test_a_list_is_sorted_reversed_and_keeps_its_selected_row(key: str) ->
         assert table.selected_key == selected
 
 
+async def test_a_list_at_its_start_stays_there_in_another_order() -> None:
+    async with open_dashboard(size=(80, 24)) as (pilot, _):
+        await press(pilot, "3")
+        await wait_for_location(pilot, LOCATIONS[2])
+        table = await wait_for_table(pilot)
+        newest = table.selected_key
+        await press(pilot, "greater_than_sign", "r")
+        assert table.rows[0].key != newest
+        assert (table.cursor, table.scroll_offset.y) == (0, 0)
+        await press(pilot, "less_than_sign")
+        assert table.selected_key == newest
+
+
 async def test_revisions_are_sorted_by_author_after_a_click_on_its_head() -> None:
     async with open_dashboard(size=(160, 40)) as (pilot, _):
         pilot.app.go(RevisionLocation(41))  # type: ignore[attr-defined]
