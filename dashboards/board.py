@@ -14,8 +14,8 @@ from meshwright.dashboards.parts import METRICS, Panel
 
 TAG = "meshwright"
 
-OVERVIEW, SERVICE, VERSIONS, RESILIENCE, TCP, SIDECARS, CONTROL_PLANE, SECURITY, APPS, EXCHANGE = (
-    *("mesh-overview", "mesh-service", "mesh-versions", "mesh-resilience", "mesh-tcp"),
+OVERVIEW, SERVICE, ROUTES, VERSIONS, RESILIENCE, TCP, SIDECARS, CONTROL_PLANE, SECURITY, APPS, EXCHANGE = (
+    *("mesh-overview", "mesh-service", "mesh-routes", "mesh-versions", "mesh-resilience", "mesh-tcp"),
     *("mesh-sidecars", "mesh-control-plane", "mesh-security", "mesh-apps", "mesh-exchange"),
 )
 """The uids, which links use."""

@@ -43,6 +43,8 @@ def edges(metric: str, more: str = "") -> str:
     return f"sum by (service, callee) (label_replace({rate(f'envoy_cluster_{metric}', where)}, {_NAME}))"
 
 
+_ROUTE = '"route", "$1", "mesh_rule", "(.+)/.*"'
+_RULE = '"rule", "$1", "mesh_rule", ".+/(.*)"'
 _SUBSET = '"subset", "$1", "envoy_cluster_name", "[^/]+/(.+)"'
 _OF_SUBSETS = 'job="meshwright-proxy", envoy_cluster_name=~"($callee)(_[^/]*)?/.+"'
 
@@ -55,6 +57,18 @@ def version_quantile(q: float, where: str) -> str:
 def versions(metric: str, more: str = "") -> str:
     """The rate of a cluster counter at all callers, by `callee` and `subset`."""
     return _by_version(rate(f"envoy_cluster_{metric}", ", ".join(filter(None, (_OF_SUBSETS, more)))))
+
+
+def route_quantile(q: float, where: str, by: str = "service, route, rule") -> str:
+    """A quantile of the latency of rules in milliseconds, by labels."""
+    bucket = f"mesh:route_latency_milliseconds_bucket:rate1m{{{where}}}"
+    return f"histogram_quantile({q}, sum by (le, {by}) ({bucket}))"
+
+
+def routes(metric: str) -> str:
+    """The rate of a router's counter, by `service` (the caller), `route` and `rule`."""
+    rule = f"label_replace({rate(f'envoy_vhost_route_{metric}', PROXY)}, {_ROUTE})"
+    return f"sum by (service, route, rule) (label_replace({rule}, {_RULE}))"
 
 
 def versions_now(metric: str) -> str:

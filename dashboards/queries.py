@@ -18,6 +18,7 @@ DEFAULT_VALUES = {
     "__interval": "30s",
     "service": ".*",
     "callee": ".*",
+    "route": ".*",
     "instance": ".*",
     "plane": ".*",
 }

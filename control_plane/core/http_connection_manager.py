@@ -21,6 +21,7 @@ from meshwright.control_plane.core import (
     local_replies,
     reply_reasons,
     resource,
+    route_statistics,
     shared_filters,
     span_log,
 )
@@ -78,7 +79,7 @@ def connection_manager(
     manager.common_http_protocol_options.max_headers_count.value = headers
     manager.max_request_headers_kb.value = header_limits.MAX_KIB_INSIDE if inside else header_limits.MAX_KIB
     if direction != "inbound":
-        manager.access_log.extend(local_replies.access_logs())
+        manager.access_log.extend((*local_replies.access_logs(), route_statistics.access_log()))
     manager.access_log.extend(limited_requests.access_logs())
     tracing = settings.tracing and not (settings.logs_spans and direction == "inbound")
     context = ListenerContext(direction, settings.owner, tracing, attempts=not settings.logs_spans)

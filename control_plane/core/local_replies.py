@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.resource_metadata import METADATA_KEY
+from meshwright.control_plane.core.route_statistics import RULE_FORMAT, RULE_TAG
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.faultinjection.envoy import ABORT_FLAG, DELAY_FLAG
 from meshwright.control_plane.policies.server_errors import grpc_error_filter
@@ -36,6 +37,7 @@ TAGS = {
 
 REPLY_TAGS = {
     **TAGS,
+    RULE_TAG: RULE_FORMAT,
     "envoy.response_code": "%RESPONSE_CODE%",
     "mesh.grpc_status": "%GRPC_STATUS_NUMBER%",
 }

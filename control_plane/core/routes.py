@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from meshwright.control_plane.api.resource_metadata import METADATA_KEY
-from meshwright.control_plane.core import preflights
+from meshwright.control_plane.core import preflights, route_statistics
 from meshwright.control_plane.core.attachment import hooks_of, refs_of
 from meshwright.control_plane.core.views import HostView, RuleView
 from meshwright.control_plane.envoy import v3
@@ -90,6 +90,8 @@ def _patch(rule: RuleView, route: v3.Route, *, gateway: bool) -> list[v3.Route]:
     refs = _refs(rule)
     if refs:
         route.metadata.filter_metadata[METADATA_KEY].update({"policies": list(refs)})
+    if name := route_statistics.rule_name(rule):
+        route_statistics.mark(route, name)
     routes = [route]
     if not route.HasField("route"):
         return routes

@@ -9,6 +9,7 @@ from meshwright.dashboards.boards import (
     exchange,
     overview,
     resilience,
+    routes,
     security,
     service,
     sidecars,
@@ -19,6 +20,7 @@ from meshwright.dashboards.boards import (
 BOARDS: tuple[Board, ...] = (
     overview.BOARD,
     service.BOARD,
+    routes.BOARD,
     versions.BOARD,
     resilience.BOARD,
     tcp.BOARD,

@@ -31,6 +31,7 @@ INCLUDED_STATS = (
             r"|grpc\.(\d+|success|failure|total))"
         }
     },
+    {"safe_regex": {"regex": r"vhost\..*\.route\..*\.upstream_rq_([1-5]xx|time|retry|timeout)"}},
 )
 """The statistics worth their cost. Envoy does not create the others (some 12 KB of text a cluster)."""
 
@@ -81,6 +82,15 @@ GRPC_STATUS_TAG = {"tag_name": "mesh.grpc_status", "regex": r"^cluster\.[^.]+\.g
 Envoy removes the first group from the name; the second is the tag's value.
 """
 
+RULE_TAGS = (
+    {"tag_name": "mesh.virtual_host", "regex": r"^vhost\.((.+?)\.)route\."},
+    {"tag_name": "mesh.rule", "regex": r"^vhost\..+?\.route\.((.+)\.)upstream_rq_"},
+)
+"""The same for `vhost.HOST.route.RULE.upstream_rq_2xx` (control_plane/core/route_statistics.py).
+
+Both names may have dots.
+"""
+
 
 def stats_config() -> Json:
     """Which statistics Envoy creates, their tags, and the buckets of durations."""
@@ -90,7 +100,7 @@ def stats_config() -> Json:
     ]
     return {
         "stats_matcher": {"inclusion_list": {"patterns": list(INCLUDED_STATS)}},
-        "stats_tags": [GRPC_STATUS_TAG],
+        "stats_tags": [GRPC_STATUS_TAG, *RULE_TAGS],
         "histogram_bucket_settings": durations,
     }
 

@@ -43,6 +43,9 @@ listener.127.0.0.1_15006.ssl.fail_verify_san
 listener_manager.lds.update_success listener_manager.lds.update_rejected
 listener_manager.total_listeners_active listener_manager.total_listeners_draining
 cluster_manager.cds.update_success cluster_manager.cds.update_rejected cluster_manager.active_clusters
+mesh.route_failures.mesh.rule.HTTPRoute/shop vhost.out/orders.route.HTTPRoute/shop.upstream_rq_2xx
+vhost.out/orders.route.HTTPRoute/shop.upstream_rq_retry
+vhost.out/orders.route.HTTPRoute/shop.upstream_rq_timeout
 control_plane.connected_state sds.identity.update_success mesh.local_replies.envoy.cluster_name.orders
 mesh.rate_limited.mesh.policy.RateLimit/a.mesh.outcome.refused
 server.uptime server.memory_allocated server.memory_physical_size
@@ -78,9 +81,10 @@ def prometheus_name(stat: str) -> str:
     if match := re.fullmatch(r"cluster\.[^.]+\.(ssl\.(?:versions|curves))\..*", stat):
         stat = f"cluster.orders.{match[1]}"
     stat = re.sub(r"^(cluster\.[^.]+\.grpc)\.\d+$", r"\1", stat)
+    stat = re.sub(r"^vhost\..*\.route\..*\.", "vhost.route.", stat)
     stat = re.sub(r"^(cluster|http|sds|tcp)\.[^.]+\.", r"\1.", stat)
     stat = re.sub(r"^listener\.[\d._]+\.", "listener.", stat)
-    stat = re.sub(r"^mesh\.(local_replies|rate_limited|wait_time)\..*", r"mesh.\1", stat)
+    stat = re.sub(r"^mesh\.(local_replies|rate_limited|route_failures|wait_time)\..*", r"mesh.\1", stat)
     return "envoy_" + re.sub(r"_[1-5]xx$", "_xx", stat).replace(".", "_")
 
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from meshwright.control_plane.telemetry.requests.failure import GRPC_FAILURES
@@ -39,8 +40,9 @@ def test_alerts_pass_their_promtool_tests() -> None:
     assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
-def test_edge_rules_pass_their_promtool_tests() -> None:
-    completed = promtool("test", "rules", "tests/edges.yml")
+@pytest.mark.parametrize("name", ["edges", "routes"])
+def test_recording_rules_pass_their_promtool_tests(name: str) -> None:
+    completed = promtool("test", "rules", f"tests/{name}.yml")
     assert completed.returncode == 0, completed.stdout + completed.stderr
 
 

@@ -22,6 +22,7 @@ from tests.envoy.grpc_client import call, channel, status, statuses
 from tests.envoy.harness import Mesh, running_mesh, service
 from tests.envoy.mesh_policies import policy_document
 from tests.envoy.routes.certificates import certificate, install
+from tests.envoy.rule_counts import FAILED, FORWARDED, TIMES, rule_counts
 from tests.fakes.ports import free_port
 
 PORT = 50051
@@ -228,6 +229,21 @@ async def test_route_matches_by_method(mesh: Mesh) -> None:
         async with grpc.aio.insecure_channel(outside, options=[("grpc.enable_http_proxy", 0)]) as through:
             assert (await call(through))["metadata"]["x-routed"] == "yes"
         await check_https(mesh)
+    finally:
+        mesh.run("delete", "GRPCRoute", "echo", "--wait")
+
+
+async def test_statuses_decide_which_calls_of_a_rule_failed(mesh: Mesh) -> None:
+    rule = "GRPCRoute/echo/#2"
+    before = rule_counts(mesh, "front-1")
+    mesh.apply(ROUTE)
+    try:
+        async with channel(mesh) as through:
+            for name in ("NOT_FOUND", "INTERNAL", "UNAVAILABLE"):
+                await status(through, fail=name)
+            await call(through)
+        expected = {(FORWARDED, rule): 4, (FAILED, rule): 2, (TIMES, rule): 4}
+        await xds_lab.until(lambda: rule_counts(mesh, "front-1") - before == expected)
     finally:
         mesh.run("delete", "GRPCRoute", "echo", "--wait")
 
