@@ -63,7 +63,8 @@ class LiveRequestsScreen(LiveListScreen[Request]):
     def on_screen_resume(self) -> None:
         """Receive requests again, unless a dialog was closed, which does not end the tap."""
         super().on_screen_resume()
-        if not any(worker.name == "listen" and not worker.is_finished for worker in self.workers):
+        mine = (worker for worker in self.workers if worker.node is self and worker.name == "listen")
+        if all(worker.is_finished for worker in mine):
             self.listen()
 
     def on_screen_suspend(self, _event: events.ScreenSuspend) -> None:

@@ -105,3 +105,10 @@ async def test_a_sidecar_shows_only_its_own_requests() -> None:
         await emit(api, served("/one"), served("/two", proxy="inventory-2"))
         live = pilot.app.screen.query_one(Table)
         await wait_until(pilot, lambda: paths(live) == ["/two"])
+
+
+async def test_requests_are_received_while_the_events_tab_receives_events() -> None:
+    async with open_dashboard(size=(120, 40)) as (pilot, api):
+        await press(pilot, "6")
+        await wait_until(pilot, lambda: api.event_queues)
+        await open_requests(pilot, api)
