@@ -231,10 +231,19 @@ def running_mesh(
 ) -> Iterator[Mesh]:
     """A mesh that is ready. Stopped by Ctrl-C at the end."""
     port = free_port()
-    state = folder / "state"
     file = folder / "application.yaml"
     with file.open("w") as out:
         YAML(typ="safe").dump(application(services, port, gateways=gateways), out)
+    with running_application(file, port, arguments, **environment) as mesh:
+        yield mesh
+
+
+@contextmanager
+def running_application(
+    file: Path, port: int, arguments: Sequence[str] = (), **environment: str
+) -> Iterator[Mesh]:
+    """The mesh of an application file, whose ingress listens on `port`; its state is beside the file."""
+    state = file.with_name("state")
     env = settings(state, **environment)
     process = subprocess.Popen(
         [sys.executable, "-m", "meshwright.cli", "up", "-f", str(file), "--timeout", str(READY), *arguments],
