@@ -19,7 +19,9 @@ from meshwright.cli.options import StateOption, author
 from meshwright.cli.state_lock import INSTANCES_FOLDER, StateLock, remove_abandoned_instances
 from meshwright.cli.token import AGENT_TOKEN_TTL
 from meshwright.control_plane.api import errors
+from meshwright.control_plane.api.host_suffixes import DOMAINS
 from meshwright.control_plane.api.private_files import private_folder, read_named
+from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import InputError
 from meshwright.sidecar.config import AgentConfig
 
@@ -47,8 +49,8 @@ DomainOption = Annotated[
     typer.Option(
         "--domain",
         metavar="NAME",
-        help="Domain below which services have names in DNS. Repeatable. [default: service.consul, "
-        "service.dc1.consul, mesh]",
+        help="Domain below which services have names in DNS. Repeatable. [default: those of MESH_DOMAINS, or "
+        "service.consul, service.dc1.consul, mesh]",
     ),
 ]
 AclTokenOption = Annotated[
@@ -95,7 +97,7 @@ def consul(
         file=settings.state / FILE,
         http_port=http_port,
         dns_port=dns_port,
-        domains=tuple(_domain(text) for text in domain) or DEFAULT_DOMAINS,
+        domains=tuple(_domain(text) for text in domain) or _domains_of_mesh(settings) or DEFAULT_DOMAINS,
         token=_read_token(acl_token_file) if acl_token_file else "",
     )
     remove_abandoned_instances(settings.state)
@@ -131,6 +133,11 @@ def _read_token(path: Path) -> str:
     if not token:
         raise InputError(f"{path}: it is empty: write the token that clients send into it")
     return token
+
+
+def _domains_of_mesh(settings: Settings) -> tuple[str, ...]:
+    """Those of MESH_DOMAINS, if it says more than what every mesh has: names that sidecars know."""
+    return settings.host_domains if settings.host_domains != DOMAINS else ()
 
 
 def _domain(text: str) -> str:

@@ -137,8 +137,8 @@ class ControlPlane:
 
     def _build_configuration(self) -> None:
         settings = self._settings
-        allowed, patched = settings.outbound == "allow", settings.patches_allowed
-        self.reconciler = ConfigReconciler(settings.trust_domain, self.xds.publish, allowed, patched)
+        allow, patched, names = settings.outbound == "allow", settings.patches_allowed, settings.host_domains
+        self.reconciler = ConfigReconciler(settings.trust_domain, self.xds.publish, allow, patched, names)
         self.drain = ClusterDrain(
             lambda: self.reconciler.translation, self.xds.queue, self.members, asyncio.sleep
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from meshwright.control_plane.api.host_suffixes import parse_domains
 from meshwright.control_plane.api.hosts import valid_host
 from meshwright.control_plane.api.state_dir import CERTIFICATES_FOLDER
 from meshwright.control_plane.errors import InputError
@@ -76,6 +77,11 @@ class Settings:
         "allow",
         "`deny`: sidecars refuse calls to hosts outside the mesh, except of applications that allow them.",
     )
+    domains: str = _setting(
+        "mesh",
+        "Domains in which every service has a name, separated by commas: `mesh,internal` for `orders.mesh` "
+        "and `orders.internal`. `mesh` always is one.",
+    )
     envoy_patches: str = _setting(
         "allow", "`deny`: an `EnvoyPatch` is refused, and those of earlier revisions are not in force."
     )
@@ -98,6 +104,11 @@ class Settings:
         64.0, "How many megabytes of the store this may take. The oldest is given up first."
     )
     log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`.")
+
+    @property
+    def host_domains(self) -> tuple[str, ...]:
+        """The domains in which every service has a name."""
+        return parse_domains(self.domains)
 
     @property
     def patches_allowed(self) -> bool:
@@ -153,6 +164,11 @@ def _parse(name: str, text: str, kind: Any) -> object:
         raise InputError(f"{variable}: {text} is not from {limits.low:g} to {limits.high:g} {limits.unit}")
     if (choices := _CHOICES.get(name)) and text not in choices:
         raise InputError(f"{variable}: {text!r} is not a choice: use {' or '.join(choices)}")
+    if name == "domains":
+        try:
+            parse_domains(text)
+        except ValueError as error:
+            raise InputError(f"{variable}: {error}: separate domains by commas") from None
     if name == "advertise":
         try:
             valid_host(text)

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from meshwright.control_plane.api.host_suffixes import DOMAINS, Domains
 from meshwright.control_plane.api.models.push import NO_PUSH, PushReport
 from meshwright.control_plane.core.assemble import Assembler, CanonicalPolicy
 from meshwright.control_plane.core.snapshot import Snapshot
@@ -62,9 +63,15 @@ class ConfigReconciler:
         publish: Callable[[Snapshot, TrialSnapshot | None], None],
         external_allowed: bool = True,
         patches_allowed: bool = True,
+        domains: Domains = DOMAINS,
     ) -> None:
         def assembler() -> Assembler:
-            return Assembler(trust_domain, external_allowed=external_allowed, patches_allowed=patches_allowed)
+            return Assembler(
+                trust_domain,
+                external_allowed=external_allowed,
+                patches_allowed=patches_allowed,
+                domains=domains,
+            )
 
         # One for each of the two revisions: what did not change keeps its identity.
         self._stable_assembler, self._trial_assembler = assembler(), assembler()

@@ -25,7 +25,9 @@ from meshwright.control_plane.policies.base import Metadata
 from meshwright.sidecar.config import Workload
 from meshwright.sidecar.ports import PortAllocator
 
-KEPT_SETTINGS = frozenset({"MESH_OUTBOUND", "MESH_ENVOY_PATCHES", "MESH_TRUST_DOMAIN", "MESH_VERIFY"})
+KEPT_SETTINGS = frozenset(
+    {"MESH_DOMAINS", "MESH_ENVOY_PATCHES", "MESH_OUTBOUND", "MESH_TRUST_DOMAIN", "MESH_VERIFY"}
+)
 """Settings that say what policies do. Others are those of the user's mesh, which nothing here may touch."""
 
 NO_COMMAND = ("played-by-mesh-test",)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from meshwright.control_plane.api.host_suffixes import DOMAINS, Domains
 from meshwright.control_plane.api.models.instances import Port, Registration, owner_name
 from meshwright.control_plane.core.world import Departure, Instance, PolicyDocument, Service, World
 from meshwright.control_plane.policies.base import Policy
@@ -34,11 +35,17 @@ class Assembler:
     """Builds worlds, each from the previous one where possible. `problems` lists unreadable documents."""
 
     def __init__(
-        self, trust_domain: str, *, external_allowed: bool = True, patches_allowed: bool = True
+        self,
+        trust_domain: str,
+        *,
+        external_allowed: bool = True,
+        patches_allowed: bool = True,
+        domains: Domains = DOMAINS,
     ) -> None:
         self._trust_domain = trust_domain
         self._external_allowed = external_allowed
         self._patches_allowed = patches_allowed
+        self._domains = domains
         self._documents: dict[CanonicalPolicy, PolicyDocument] = {}
         self._instances: dict[Registration, Instance] = {}
         self._world = World(0, trust_domain=trust_domain)
@@ -68,6 +75,7 @@ class Assembler:
             trust_domain=self._trust_domain,
             external_allowed=self._external_allowed,
             patches_allowed=self._patches_allowed,
+            domains=self._domains,
         )
         return self._world
 

@@ -3,8 +3,8 @@
 A virtual host `*` has their routes. Its routes match only once a mark is set, by a filter behind the one that
 fetches hosts on demand: so a host is first looked for in the mesh. Hosts of the mesh have no such filter.
 
-A sidecar is no way past the mesh: names of services and `.mesh` never match, and addresses of its own host's
-loopback are refused after names are resolved, since other sidecars and agents listen there.
+A sidecar is no way past the mesh: names of services and domains of the mesh never match. Addresses of its own
+host's loopback are refused after names are resolved, since other sidecars and agents listen there.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from meshwright.control_plane.api import cluster_names, header_limits
+from meshwright.control_plane.api.host_suffixes import DOMAINS, Domains, mesh_name_pattern
 from meshwright.control_plane.core import connect_tunnel, http2
 from meshwright.control_plane.core.reply_reasons import LOOPBACK_POLICY
 from meshwright.control_plane.core.resource import CDS, Resource, encode
@@ -46,7 +47,6 @@ _PROXY_FILTER = "envoy.filters.http.dynamic_forward_proxy"
 _GUARD_FILTER = "external-addresses"
 _MARK = "meshwright.external"
 
-_MESH_NAME = r"(?i)[^:]*\.mesh\.?(?::.*)?"
 _SINGLE_LABEL = r"[^.:\[]*(?::.*)?"
 
 _UNLIMITED = v3.UInt32Value(value=2**32 - 1)
@@ -86,12 +86,13 @@ def guarded() -> dict[str, v3.Any]:
 
 
 @lru_cache(maxsize=2)
-def virtual_host(*, allowed: bool) -> v3.VirtualHost:
+def virtual_host(domains: Domains = DOMAINS, *, allowed: bool) -> v3.VirtualHost:
     """The virtual host of all names that the mesh does not have."""
     host = v3.VirtualHost(name="external", domains=["*"])
-    connect = v3.Route(name="external", match=_match(_MESH_NAME))
+    inside = mesh_name_pattern(domains)
+    connect = v3.Route(name="external", match=_match(inside))
     connect.match.MergeFrom(connect_tunnel.connect_match())
-    plain = v3.Route(name="external", match=_match(_MESH_NAME))
+    plain = v3.Route(name="external", match=_match(inside))
     plain.match.prefix = ""
     if allowed:
         connect.route.CopyFrom(connect_tunnel.terminating_action(CLUSTER))

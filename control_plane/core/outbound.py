@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from meshwright.control_plane.api import probes
+from meshwright.control_plane.api.host_suffixes import DOMAINS, Domains
 from meshwright.control_plane.core import (
     ambiguous_path,
     caller_check,
@@ -81,10 +82,12 @@ def _connection_manager(stat_prefix: str, settings: ListenerSettings) -> http.HC
 
 
 @lru_cache(maxsize=256)
-def route_configuration(*, external_allowed: bool = True, outside: OutsideHosts = NO_HOSTS) -> Resource:
+def route_configuration(
+    *, external_allowed: bool = True, outside: OutsideHosts = NO_HOSTS, domains: Domains = DOMAINS
+) -> Resource:
     """The route configuration to which on-demand virtual hosts are added; it has hosts outside the mesh."""
     others = v3.VirtualHost()
-    others.CopyFrom(external.virtual_host(allowed=external_allowed))
+    others.CopyFrom(external.virtual_host(domains, allowed=external_allowed))
     for index, route in enumerate(outside.routes):
         others.routes.insert(index, v3.Route.FromString(route))
     declared = [v3.VirtualHost.FromString(host) for host in outside.virtual_hosts]

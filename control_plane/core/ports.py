@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api.host_suffixes import DOMAINS, Domains, host_names, service_in
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.attachment import EffectivePolicy
 from meshwright.control_plane.core.views import HostView, default_port
@@ -34,7 +35,7 @@ def subset_cluster(subset: Subset) -> str:
 
 def cluster_of_host(services: Mapping[str, Service], host: str) -> str:
     """The cluster behind a host of the mesh, such as `users` or `users:9090`; NO_CLUSTER if there is none."""
-    service = services.get(host.partition(":")[0].removesuffix(".mesh"))
+    service = services.get(service_in(host))
     if service is None:
         return NO_CLUSTER
     ports = (port for port, domains in domains_by_port(service) if host in domains)
@@ -104,14 +105,16 @@ def port_numbers(service: Service, port: Port) -> tuple[int, ...]:
     return (*implied, port.number) if port.number else implied
 
 
-def domains_by_port(service: Service) -> Iterable[tuple[Port, tuple[str, ...]]]:
+def domains_by_port(
+    service: Service, domains_of_mesh: Domains = DOMAINS
+) -> Iterable[tuple[Port, tuple[str, ...]]]:
     """Each port that speaks HTTP with its domains; a domain that two ports claim belongs to the first.
 
     The default port comes first. Envoy rejects a domain that occurs twice.
     """
     default = default_port(service.ports)
     taken: set[str] = set()
-    names = (service.name, f"{service.name}.mesh")
+    names = host_names(service.name, domains_of_mesh)
     for port in sorted(service.ports, key=lambda port: port != default):
         if port.protocol == "tcp":
             continue
@@ -122,9 +125,11 @@ def domains_by_port(service: Service) -> Iterable[tuple[Port, tuple[str, ...]]]:
         yield port, domains
 
 
-def https_refusal_hosts(service: Service, taken: set[str]) -> tuple[HostView, ...]:
+def https_refusal_hosts(
+    service: Service, taken: set[str], domains: Domains = DOMAINS
+) -> tuple[HostView, ...]:
     """The host of HTTPS to a service, unless one of its ports has that number."""
-    names = (f"{service.name}:{HTTPS_PORT}", f"{service.name}.mesh:{HTTPS_PORT}")
+    names = tuple(f"{name}:{HTTPS_PORT}" for name in host_names(service.name, domains))
     if not taken or taken.intersection(names):
         return ()
     return (HostView(names[0], names, (), https_refused_for=service.name),)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 
+from meshwright.control_plane.api.host_suffixes import DOMAINS, Domains
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import shared_filters
@@ -78,10 +79,15 @@ class Resolver:
     """
 
     def __init__(
-        self, documents: tuple[PolicyDocument, ...], trust_domain: str, last: Resolver | None = None
+        self,
+        documents: tuple[PolicyDocument, ...],
+        trust_domain: str,
+        last: Resolver | None = None,
+        domains: Domains = DOMAINS,
     ) -> None:
         self.attachments = Attachments(documents)
         self._trust_domain = trust_domain
+        self._domains = domains
         self._gateways: dict[str, Gateway] = {}
         subsets: dict[str, Subset] = {}
         certificates: dict[str, Certificate] = {}
@@ -145,10 +151,11 @@ class Resolver:
         service = services[name]
         hosts = tuple(
             self._routes.host(services, service, port, domains, caller)
-            for port, domains in domains_by_port(service)
+            for port, domains in domains_by_port(service, self._domains)
             if domains
         )
-        hosts += https_refusal_hosts(service, {domain for host in hosts for domain in host.domains})
+        taken = {domain for host in hosts for domain in host.domains}
+        hosts += https_refusal_hosts(service, taken, self._domains)
         return DestinationView(name, hosts, self._clusters(service, caller))
 
     def node(self, services: Services, service: Service) -> NodeView:

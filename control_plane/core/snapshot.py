@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 
+from meshwright.control_plane.api.host_suffixes import DOMAINS, Domains, service_in
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import (
     clusters,
@@ -106,6 +107,7 @@ class Snapshot:
     upstreams: Mapping[str, UpstreamView] = field(default_factory=dict)
     default_settings: ListenerSettings = NO_SETTINGS
     external_allowed: bool = True
+    domains: Domains = DOMAINS
     outside: Mapping[str, OutsideHosts] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     patches: Mapping[str, tuple[EffectivePolicy, ...]] = field(default_factory=dict)
@@ -197,7 +199,8 @@ class Snapshot:
             yield f"callers of {name}", (tcp.upstream_listener(name, LOOPBACK, 0, upstream),)
         for caller, outside in self.outside.items():
             if outside != NO_HOSTS:
-                yield caller or "all services", (outbound.route_configuration(outside=outside),)
+                routes = outbound.route_configuration(outside=outside, domains=self.domains)
+                yield caller or "all services", (routes,)
         for name, view in self.gateways.items():
             resources = (*gateway.listeners(view, LOOPBACK, {}), *gateway.route_configurations(view, {}))
             yield name, (*resources, *gateway.filters(view), *self._patched_shared(name))
@@ -205,8 +208,10 @@ class Snapshot:
     def _patched_shared(self, owner: str) -> Iterable[Resource]:
         for key in sorted(patches.keys(self.patches.get(owner, ()))):
             if key == (RDS, outbound.ROUTES):
-                allowed = self.external_allowed
-                yield outbound.route_configuration(external_allowed=allowed, outside=self.outside_of(owner))
+                allowed, outside = self.external_allowed, self.outside_of(owner)
+                yield outbound.route_configuration(
+                    external_allowed=allowed, outside=outside, domains=self.domains
+                )
             resource = self.variants.get(owner, {}).get(key) or self.shared.get(key)
             if resource is not None:
                 yield resource
@@ -248,6 +253,7 @@ class NodeSnapshot:
 
     def __init__(self, snapshot: Snapshot, identity: Identity, bindings: Bindings) -> None:
         self.revision = snapshot.revision
+        self._domains = snapshot.domains
         self._shared = snapshot.shared
         self._variant = snapshot.variants.get(identity.name, {})
         self._endpoint_overrides = _endpoint_overrides(snapshot, identity.name, bindings.zone)
@@ -285,7 +291,7 @@ class NodeSnapshot:
         if name in self._aliases:
             return None
         host = name.removeprefix(f"{outbound.ROUTES}/").lower()
-        service = host.partition(":")[0].removesuffix(".mesh")
+        service = service_in(host, self._domains)
         return outbound.refused_host(name, service) if service in self._services else None
 
     def differences(self, previous: NodeSnapshot, candidates: Iterable[ResourceKey]) -> ChangedResources:
@@ -323,7 +329,8 @@ def _node_resources(
     node = snapshot.nodes.get(identity.name)
     allowed = bindings.outside != "deny" if bindings.outside else snapshot.external_allowed
     settings = node.settings if node else default
-    return _sidecar_resources(node, settings, bindings, upstreams, external_allowed=allowed, outside=outside)
+    routes = outbound.route_configuration(external_allowed=allowed, outside=outside, domains=snapshot.domains)
+    return _sidecar_resources(node, settings, bindings, upstreams, routes)
 
 
 def _by_name(resources: Iterable[Resource]) -> ResourcesByName:
@@ -336,9 +343,7 @@ def _sidecar_resources(
     settings: ListenerSettings,
     bindings: Bindings,
     upstreams: tuple[UpstreamView | None, ...],
-    *,
-    external_allowed: bool,
-    outside: OutsideHosts,
+    outbound_routes: Resource,
 ) -> tuple[Mapping[str, ResourcesByName], ResourcesByName]:
     listeners: list[Resource] = []
     request_log, span_log = bindings.request_log, bindings.span_log
@@ -359,7 +364,6 @@ def _sidecar_resources(
         )
     for (name, address, port), upstream in zip(bindings.upstreams, upstreams, strict=True):
         listeners.append(tcp.upstream_listener(name, address, port, upstream, request_log=request_log))
-    outbound_routes = outbound.route_configuration(external_allowed=external_allowed, outside=outside)
     routes = (outbound_routes, *(inbound.routes(view) if view else ()))
     static_clusters = _by_name([clusters.blackhole(), connect_tunnel.cluster(), external.cluster()])
     filters = inbound.filters(view) if view else shared_filters.resources("inbound", ())

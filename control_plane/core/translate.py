@@ -72,7 +72,8 @@ def translate(world: World, last: Translation | None = None) -> Translation:
     if last and same_documents:
         resolver = last.resolver
     else:
-        resolver = Resolver(world.documents, world.trust_domain, last.resolver if last else None)
+        previous = last.resolver if last else None
+        resolver = Resolver(world.documents, world.trust_domain, previous, world.domains)
     same_topology = last is not None and same_documents and _topology(last.world) == _topology(world)
     views = last.views if last and same_topology else _build_views(world, resolver, last)
     assignments = _assignments(world, resolver, last if same_documents else None)
@@ -246,6 +247,7 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, EndpointAssi
         revision=world.revision,
         trust_domain=world.trust_domain,
         external_allowed=world.external_allowed,
+        domains=world.domains,
         shared=shared,
         variants={caller: _variant(table, shared) for caller, table in variants.items()},
         endpoint_overrides=overrides,

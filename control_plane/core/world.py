@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from meshwright.control_plane.api.host_suffixes import DOMAINS, Domains
 from meshwright.control_plane.api.models.instances import (
     INTERCEPT_HEADER_LABEL,
     INTERCEPT_PERCENT_LABEL,
@@ -177,6 +178,7 @@ class World:
     trust_domain: str = "mesh.local"
     external_allowed: bool = True
     patches_allowed: bool = True
+    domains: Domains = DOMAINS
     gateway_instances: Mapping[str, tuple[Instance, ...]] = field(default_factory=dict)
 
     def instances_of(self, owner: str) -> tuple[Instance, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
+from meshwright.control_plane.api.host_suffixes import DOMAINS
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core.resource import LDS, VHDS, Resource
 from meshwright.control_plane.core.snapshot import Bindings, ChangedResources, NodeSnapshot, Snapshot
@@ -26,6 +27,7 @@ class HandMadeNode(NodeSnapshot):
         self.resources = resources or {}
         self.pinned = frozenset(pinned)
         self._services = services
+        self._domains = DOMAINS
         self._aliases = {alias: host.name for host in self.resources.values() for alias in host.aliases}
 
     def get(self, type_url: str, name: str) -> Resource | None:
