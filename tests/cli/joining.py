@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from meshwright.cli.http import call_api
 from meshwright.control_plane.api import calls
@@ -44,6 +47,14 @@ class Joined:
         """Signal it and wait; returns its exit code."""
         self.process.send_signal(number)
         return self.process.wait(timeout)
+
+    def kill(self) -> None:
+        """End it as the loss of its machine does: the agent first, so that it cannot deregister, then its
+        children and its Envoy, which is detached from it."""
+        process = psutil.Process(self.process.pid)
+        for each in [process, *process.children(recursive=True), psutil.Process(self.pid("proxy"))]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
 
     def healthy(self) -> bool:
         """Whether its agent reports it as healthy; a gateway, which has no app, as running."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import subprocess
@@ -11,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.cli.joining import joined
@@ -138,17 +136,10 @@ def expect_lease_event(mesh: Mesh) -> None:
     app = (sys.executable, "-m", "tests.fakes.app")
     with joined(mesh, "back-9", "back", "--port", "0", run=app) as workload:
         until(lambda: find_event(mesh, "sidecar", "back-9", "connected"), "back-9 connected")
-        kill(psutil.Process(workload.process.pid))
+        workload.kill()
         expired = until(lambda: find_event(mesh, "lease", "back-9", "back lost back-9"), "the lease")
         assert expired["severity"] == "warning"
         until(lambda: find_event(mesh, "sidecar", "back-9", "disconnected"), "its sidecar")
-
-
-def kill(agent: psutil.Process) -> None:
-    """Kill an agent and its children, the agent first: it must not deregister."""
-    for process in [agent, *agent.children(recursive=True)]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
 
 
 def test_the_mesh_of_a_moment_ago_is_shown_as_it_was(mesh: Mesh) -> None:

@@ -166,7 +166,7 @@ def test_replica_that_cannot_report_its_death_is_removed_with_its_lease(
         agent, proxy = psutil.Process(third.process.pid), third.pid("proxy")
         with no_failed_request(mesh, tmp_path):
             if agent_dies:
-                _kill_with_children(agent)
+                third.kill()
             else:
                 agent.suspend()
                 os.kill(proxy, signal.SIGKILL)
@@ -177,10 +177,3 @@ def test_replica_that_cannot_report_its_death_is_removed_with_its_lease(
         if not agent_dies:
             agent.resume()
             until(lambda: callers_of(mesh, port) == list(CALLERS), "it is called again")
-
-
-def _kill_with_children(agent: psutil.Process) -> None:
-    """Kill an agent and its children, the agent first so that it cannot deregister them."""
-    for process in [agent, *agent.children(recursive=True)]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
