@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from meshwright.control_plane.api.resource_metadata import METADATA_KEY
-from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.core import stats_log
+from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.ratelimit.envoy import LIMITED_FLAG
 from meshwright.control_plane.policies.ratelimit.route_metadata import (
     AUDIT_HEADER,
@@ -17,7 +18,7 @@ from meshwright.control_plane.policies.ratelimit.route_metadata import (
     ENFORCED_KEY,
 )
 
-STAT_PREFIX, STAT = "mesh", "rate_limited"
+STAT = "rate_limited"
 POLICY_TAG, OUTCOME_TAG = "mesh.policy", "mesh.outcome"
 
 
@@ -32,9 +33,5 @@ def access_logs() -> tuple[v3.AccessLog, ...]:
 
 def _counter(counted: v3.AccessLogFilter, policies: str, outcome: str) -> v3.AccessLog:
     """The policies come from the route, never from the request: a peer cannot add statistics."""
-    config = v3.StatsAccessLog(stat_prefix=STAT_PREFIX)
-    counter = config.counters.add(value_fixed=v3.UInt64Value(value=1))
-    counter.stat.name = STAT
-    counter.stat.tags.add(name=POLICY_TAG, value_format=f"%METADATA(ROUTE:{METADATA_KEY}:{policies})%")
-    counter.stat.tags.add(name=OUTCOME_TAG, value_format=outcome)
-    return v3.AccessLog(name="envoy.access_loggers.stats", filter=counted, typed_config=codec.pack(config))
+    tags = {POLICY_TAG: f"%METADATA(ROUTE:{METADATA_KEY}:{policies})%", OUTCOME_TAG: outcome}
+    return stats_log.access_log(stats_log.counting(STAT, tags), counted)

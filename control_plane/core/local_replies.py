@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.resource_metadata import METADATA_KEY
+from meshwright.control_plane.core import stats_log
 from meshwright.control_plane.core.route_statistics import RULE_FORMAT, RULE_TAG
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.faultinjection.envoy import ABORT_FLAG, DELAY_FLAG
@@ -26,7 +27,7 @@ from meshwright.control_plane.policies.server_errors import grpc_error_filter
 SERVICE_KEY = "service"
 """The metadata of a virtual host, below METADATA_KEY, that names the service it stands for."""
 
-STAT_PREFIX, REPLIES, WAIT_TIME = "mesh", "local_replies", "wait_time"
+REPLIES, WAIT_TIME = "local_replies", "wait_time"
 
 TAGS = {
     "envoy.cluster_name": "%UPSTREAM_CLUSTER%",
@@ -72,15 +73,13 @@ CLIENT_ERROR = 400
 def access_logs() -> tuple[v3.AccessLog, ...]:
     """Access logs that write nothing and count; for connection managers of callers and gateways."""
     not_ok = _any(_status_from(CLIENT_ERROR), grpc_error_filter(), _flags(ABORT_FLAG))
-    replies = v3.StatsAccessLog(stat_prefix=STAT_PREFIX)
-    counter = replies.counters.add(value_fixed=v3.UInt64Value(value=1))
-    _set_stat(counter.stat, REPLIES, REPLY_TAGS)
+    replies = stats_log.counting(REPLIES, REPLY_TAGS)
     _add_histogram(replies)
-    waits = v3.StatsAccessLog(stat_prefix=STAT_PREFIX)
+    waits = stats_log.config()
     _add_histogram(waits)
     return (
-        _stats_log(replies, _all(not_ok, _expression(f"!({_COUNTED})"))),
-        _stats_log(waits, _all(_flags(DELAY_FLAG, *NO_RESPONSE_FLAGS), _expression(_COUNTED))),
+        stats_log.access_log(replies, _all(not_ok, _expression(f"!({_COUNTED})"))),
+        stats_log.access_log(waits, _all(_flags(DELAY_FLAG, *NO_RESPONSE_FLAGS), _expression(_COUNTED))),
     )
 
 
@@ -93,17 +92,7 @@ def _add_histogram(config: v3.StatsAccessLog) -> None:
     histogram = config.histograms.add(
         unit=v3.StatsAccessLog.Histogram.Milliseconds, value_format="%DURATION%"
     )
-    _set_stat(histogram.stat, WAIT_TIME, TAGS)
-
-
-def _set_stat(stat: v3.StatsAccessLog.Stat, name: str, tags: dict[str, str]) -> None:
-    stat.name = name
-    for tag, value in tags.items():
-        stat.tags.add(name=tag, value_format=value)
-
-
-def _stats_log(config: v3.StatsAccessLog, accepted: v3.AccessLogFilter) -> v3.AccessLog:
-    return v3.AccessLog(name="envoy.access_loggers.stats", filter=accepted, typed_config=codec.pack(config))
+    stats_log.set_stat(histogram.stat, WAIT_TIME, TAGS)
 
 
 def _any(*filters: v3.AccessLogFilter) -> v3.AccessLogFilter:

@@ -12,11 +12,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 from meshwright.control_plane.api.resource_metadata import METADATA_KEY
+from meshwright.control_plane.core import stats_log
 from meshwright.control_plane.core.views import RuleView
-from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.server_errors import server_error_filter
 
-STAT_PREFIX, FAILURES = "mesh", "route_failures"
+FAILURES = "route_failures"
 
 RULE_KEY = "rule"
 """The metadata of a route, below METADATA_KEY, that names its rule: `Kind/name/rule`."""
@@ -43,10 +44,5 @@ def access_log() -> v3.AccessLog:
 
     A request that succeeds costs two comparisons.
     """
-    config = v3.StatsAccessLog(stat_prefix=STAT_PREFIX)
-    counter = config.counters.add(value_fixed=v3.UInt64Value(value=1))
-    counter.stat.name = FAILURES
-    counter.stat.tags.add(name=RULE_TAG, value_format=RULE_FORMAT)
-    return v3.AccessLog(
-        name="envoy.access_loggers.stats", filter=server_error_filter(), typed_config=codec.pack(config)
-    )
+    counts = stats_log.counting(FAILURES, {RULE_TAG: RULE_FORMAT})
+    return stats_log.access_log(counts, server_error_filter())
