@@ -100,11 +100,14 @@ class StatusAssessment:
         """
         if self._changes_revision != newest:
             try:
-                changes = await self._store.history(MAX_CHANGES)
-                self._drift = await self._read_drift(newest, changes)
+                self._changes = await self._store.history(MAX_CHANGES)
             except StoreError:
                 return ()
-            self._changes, self._changes_revision = changes, newest
+            try:
+                self._drift = await self._read_drift(newest, self._changes)
+            except StoreError:
+                return self._changes  # a revision of a sync cannot be read, which takes nothing from the rest
+            self._changes_revision = newest
         return self._changes
 
     async def _read_drift(self, newest: int, changes: Sequence[RevisionInfo]) -> tuple[MeshProblem, ...]:
