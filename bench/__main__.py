@@ -14,19 +14,8 @@ import tempfile
 from pathlib import Path
 
 BENCHMARKS = (
-    *(
-        "snapshot",
-        "verification",
-        "xds",
-        "intake",
-        "demo",
-        "changes",
-        "journeys",
-        "overhead",
-        "limits",
-        "limit_keys",
-    ),
-    *("egress", "isolation", "series", "history", "graph", "dash"),
+    *("snapshot", "verification", "xds", "intake", "demo", "changes", "journeys"),
+    *("overhead", "limits", "limit_keys", "egress", "isolation", "series", "history", "graph", "dash"),
 )
 
 

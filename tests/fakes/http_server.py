@@ -11,9 +11,11 @@ from tests.fakes.ports import free_port
 
 
 @contextmanager
-def running_http_server(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[int]:
+def running_http_server(
+    handler: type[BaseHTTPRequestHandler], port: int = 0, address: str = "127.0.0.1"
+) -> Iterator[int]:
     """The port of a server with `handler`. It can be restarted on `port`, which no other process takes."""
-    server = ThreadingHTTPServer(("127.0.0.1", port or free_port()), handler)
+    server = ThreadingHTTPServer((address, port or free_port()), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

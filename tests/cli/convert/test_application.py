@@ -5,33 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 from tests.cli.convert.test_proved import EXAMPLE
 from tests.envoy.harness import ROOT, Mesh, running_application, settings, until
+from tests.fakes.http_server import running_http_server
 from tests.fakes.mesh_command import run_mesh
 from tests.fakes.ports import free_port
 
 OUTSIDE = "127.0.0.32"
 """An address that no sidecar listens on."""
-
-
-@contextmanager
-def outside_server() -> Iterator[int]:
-    """The port of a server outside the mesh."""
-    server = ThreadingHTTPServer((OUTSIDE, 0), SimpleHTTPRequestHandler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def write_command(file: Path) -> None:
@@ -74,7 +58,7 @@ def test_converted_application_runs(tmp_path: Path) -> None:
     for name in ("wares", "relics"):
         write_command(tmp_path / name)
     with (
-        outside_server() as outside,
+        running_http_server(SimpleHTTPRequestHandler, address=OUTSIDE) as outside,
         running_application(tmp_path / "application.yaml", ports["8080"]) as mesh,
     ):
         until(lambda: serves(mesh, "wares.example", "/exact") == "wares-1", "the path of an Ingress")
