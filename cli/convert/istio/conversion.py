@@ -73,9 +73,9 @@ def _report_foreign(document: Value) -> None:
     if not isinstance(content, Mapping):
         document.problem("expected a document with apiVersion, kind, metadata and spec")
         return
-    kind, version = content.get("kind"), str(content.get("apiVersion"))
+    kind, version = str(content.get("kind")), str(content.get("apiVersion"))
     metadata = content.get("metadata")
-    name = f"{kind}/{metadata.get('name')}" if isinstance(metadata, Mapping) else str(kind)
+    name = f"{kind}/{metadata.get('name')}" if isinstance(metadata, Mapping) else kind
     if version.startswith("gateway.networking.k8s.io/"):
         document.note(f"{name} is left as it is: `mesh apply` takes it")
     elif "istio.io/" in version or kind in KUBERNETES:

@@ -29,6 +29,14 @@ def check_mistake(convert: Convert, document: Any, place: int, mistake: Any) -> 
     assert not documents or load(dump_yaml(documents).encode(), "converted.yaml").problems == ()
 
 
+def check_mistakes_in_head(convert: Convert, document: Any) -> None:
+    """Put every mistake at every field outside the specification: there the converter of a kind is chosen."""
+    head = {key: value for key, value in document.items() if key != "spec"}
+    for place in range(sum(1 for _ in _places(head))):
+        for mistake in MISTAKES:
+            check_mistake(convert, head, place, mistake)
+
+
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Every entry of every mapping and list in a value: the container and the key."""
     for key in (

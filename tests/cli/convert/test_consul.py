@@ -21,7 +21,7 @@ from meshwright.cli.convert.consul.hcl import parse_hcl
 from meshwright.cli.convert.conversion import Conversion
 from meshwright.control_plane.api.yaml.parser import Position
 from tests.cli.convert.examples import check_golden, nodes_below
-from tests.cli.convert.mistakes import MISTAKES, check_mistake
+from tests.cli.convert.mistakes import MISTAKES, check_mistake, check_mistakes_in_head
 
 EXAMPLES = Path(__file__).parent / "consul"
 
@@ -75,6 +75,10 @@ def test_a_mistake_anywhere_crashes_nothing_and_makes_no_invalid_document(
     number: int, place: int, mistake: Any
 ) -> None:
     check_mistake(convert, DOCUMENTS[number], place, mistake)
+
+
+def test_a_mistake_where_the_kind_is_read_crashes_nothing() -> None:
+    check_mistakes_in_head(convert, DOCUMENTS[0])
 
 
 def test_table_is_in_the_documentation() -> None:

@@ -26,7 +26,7 @@ from meshwright.control_plane.api.yaml.dump import dump_yaml
 from meshwright.control_plane.api.yaml.parser import YamlNode, parse_yaml
 from tests.cli.conftest import RunMesh
 from tests.cli.convert.examples import check_golden
-from tests.cli.convert.mistakes import MISTAKES, check_mistake
+from tests.cli.convert.mistakes import MISTAKES, check_mistake, check_mistakes_in_head
 
 EXAMPLES = Path(__file__).parent / "istio"
 COMPLETE = ("routing", "gateways", "destinations", "security", "entries", "kubernetes")
@@ -137,6 +137,11 @@ def test_a_mistake_anywhere_crashes_nothing_and_makes_no_invalid_document(
     number: int, place: int, mistake: Any
 ) -> None:
     check_mistake(convert, DOCUMENTS[number], place, mistake)
+
+
+def test_a_mistake_where_the_kind_is_read_crashes_nothing() -> None:
+    for document in {document["apiVersion"]: document for document in DOCUMENTS}.values():
+        check_mistakes_in_head(convert, document)
 
 
 def test_table_is_in_the_documentation() -> None:
