@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
-from operator import methodcaller
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import work
@@ -13,13 +11,17 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import Resize
 
-from meshwright.control_plane.api.models.policies import AttachedPolicy
 from meshwright.control_plane.api.models.topology import TopologyEdge
-from meshwright.control_plane.api.models.traces import Trace
 from meshwright.tui import navigation
 from meshwright.tui.dialogs.choose_one import ChooseOne
-from meshwright.tui.features.topology.detail_panel import PanelData, RateHistory, edge_lines, node_lines
-from meshwright.tui.features.traces.failed_request import failed_requests, failed_span
+from meshwright.tui.features.topology.detail_panel import PanelData, edge_lines, node_lines
+from meshwright.tui.features.topology.selection_details import (
+    SelectionDetails,
+    fetch_history,
+    policies_in_force,
+)
+from meshwright.tui.features.topology.view_summary import view_summary
+from meshwright.tui.features.traces.newest_failure import newest_failure
 from meshwright.tui.features.traces.why_dialog import why_trace
 from meshwright.tui.format import sanitize
 from meshwright.tui.graph.graph import Link
@@ -34,23 +36,8 @@ from meshwright.tui.widgets.stable_static import StableStatic
 RELOAD_SECONDS = 3.0
 """Seconds between two requests for the history and policies of the selection."""
 
-FAILED_REQUEST_LIMIT, TRACE_ATTEMPTS = 50, 10
-"""Failed requests that `why` fetches, and how many of their traces it searches for a failed span."""
-
 LOW_HEIGHT = 18
 """Rows of the terminal below which the panel has one line."""
-
-NO_TRAFFIC = "no traffic yet: try `mesh demo --traffic 5`"
-IDLE = "no requests come in: try `mesh demo --traffic 5`"
-
-
-@dataclass(frozen=True, slots=True)
-class SelectionDetails:
-    """What was fetched for a selection; `policies`: those in force, None: not fetched yet."""
-
-    selection: GraphSelection = field(default_factory=GraphSelection)
-    history: RateHistory = field(default_factory=RateHistory)
-    policies: tuple[AttachedPolicy, ...] | None = None
 
 
 class TopologyScreen(MeshScreen):
@@ -187,9 +174,7 @@ class TopologyScreen(MeshScreen):
         width = max(20, self.size.width - 2)
         lines = (line.truncate(width, ellipsis=True) for line in self._panel_lines(width))
         panel.set_text(Content("\n").join(lines))
-        panel.border_title = Content(self._view_summary())
-        if graph.index.nodes and not graph.index.edges:
-            panel.border_title = Content(NO_TRAFFIC)
+        panel.border_title = Content(view_summary(graph, self._home[0]))
 
     def _panel_lines(self, width: int) -> list[Content]:
         graph = self.graph
@@ -203,25 +188,6 @@ class TopologyScreen(MeshScreen):
             return node_lines(node, graph.index, self._panel_data(), width)
         return [paint("" if self.mesh_state.topology else LOADING, "dim")]
 
-    def _view_summary(self) -> str:
-        """Which part of the mesh is visible, and in which directions it continues."""
-        graph, view = self.graph, self.graph.graph_filter
-        parts = []
-        if view.hops:
-            distance = "neighbours" if view.hops == 1 else f"{view.hops} hops around"
-            count = f"{len(graph.graph.nodes)} of {len(graph.index.nodes)} services"
-            back = "back" if view == self._home[0] else "all"
-            parts.append(f"{distance} of {sanitize(view.focus)}: {count}, f wider, Esc {back}")
-        if graph.current_layout.density.unitless and graph.current_layout.routes:
-            parts.append("on edges: requests/s")
-        if not graph.draws_all_edges:
-            parts.append("edges of the selection and those in trouble, z all")
-        if arrows := graph.scroll_arrows():
-            parts.append(f"more {arrows}")
-        if graph.index.is_idle:
-            parts.append(IDLE)
-        return " · ".join(parts)
-
     @work(exclusive=True, group="details")
     async def load(self) -> None:
         """Fetch the history and the policies of the selection."""
@@ -229,30 +195,20 @@ class TopologyScreen(MeshScreen):
         if not self.is_current or not selection.node or self.mesh_state.past:
             return
         service, caller = self.selected_service, link[0] if link else ""
-        history = await self._fetch_history(service, link)
+        history = await fetch_history(self.session, service, link)
         if not self._is_selected(selection):
             return
         previous = self._details.policies if self._details.selection == selection else None
         self._details = SelectionDetails(selection, history, previous)
         self._draw_panel()
-        response = await self.session.call(
-            lambda client: client.service_policies(service, caller), quiet=True
-        )
-        if response and self._is_selected(selection):
-            in_force = tuple(policy for policy in response.policies if policy.in_force)
-            self._details = SelectionDetails(selection, history, in_force)
+        policies = await policies_in_force(self.session, service, caller, quiet=True)
+        if policies is not None and self._is_selected(selection):
+            self._details = SelectionDetails(selection, history, policies)
             self._draw_panel()
 
     def _is_selected(self, selection: GraphSelection) -> bool:
         """Whether this is still the selection; False once the screen is being removed."""
         return any(graph.selected == selection for graph in self.query(GraphView))
-
-    async def _fetch_history(self, service: str, link: Link | None) -> RateHistory:
-        if link:
-            edge = await self.session.call(lambda client: client.edge_history(*link), quiet=True)
-            return RateHistory(edge.step, edge.points) if edge else RateHistory()
-        node = await self.session.call(lambda client: client.service_history(service), quiet=True)
-        return RateHistory(node.step, node.points) if node else RateHistory()
 
     # --- keys ---------------------------------------------------------------------------------------
 
@@ -342,12 +298,9 @@ class TopologyScreen(MeshScreen):
         link, name = self.selected_link, self.selected_service
         if not name:
             return
-        response = await self.session.call(
-            lambda client: client.service_policies(name, link[0] if link else "")
-        )
-        if response is None:
+        policies = await policies_in_force(self.session, name, link[0] if link else "")
+        if policies is None:
             return
-        policies = [policy for policy in response.policies if policy.in_force]
         if not policies:
             self.notify(f"no policy is in force for {sanitize(name)}", markup=False)
             return
@@ -362,10 +315,9 @@ class TopologyScreen(MeshScreen):
         name, link = self.selected_service, self.selected_link
         if not name:
             return
-        async for trace in self._failed_traces(name, link):
-            span = failed_span(trace, name, link)
-            if span is None:
-                continue
+        failure = await newest_failure(self.session, name, link)
+        if failure is not None:
+            trace, span = failure
             self.session.go(navigation.TraceLocation(trace.id))
             location = await self.app.push_screen_wait(why_trace(trace, span))
             if location:
@@ -373,21 +325,3 @@ class TopologyScreen(MeshScreen):
             return
         where = f"{link[0]} → {link[1]}" if link else name
         self.notify(f"no failed request of {sanitize(where)} is stored", markup=False)
-
-    async def _failed_traces(self, name: str, link: Link | None) -> AsyncIterator[Trace]:
-        """Traces of failed requests: first those of the proxies' request logs, then those found by spans."""
-        reporter = link[0] if link else name
-        requests = await self.session.call(
-            lambda client: client.requests(service=reporter, errors=True, limit=FAILED_REQUEST_LIMIT),
-            quiet=True,
-        )
-        ids = [request.trace for request in failed_requests(requests or (), name, link)]
-        summaries = await self.session.call(
-            lambda client: client.traces(service=reporter, errors=True, limit=FAILED_REQUEST_LIMIT),
-            quiet=True,
-        )
-        ids += [summary.id for summary in summaries or ()]
-        for id in list(dict.fromkeys(ids))[:TRACE_ATTEMPTS]:
-            trace = await self.session.call(methodcaller("trace", id), quiet=True)
-            if trace is not None:
-                yield trace
