@@ -78,8 +78,8 @@ class ConfigReconciler:
         self._publish_snapshot = publish
         self._published: Build | None = None
         self._failure = ""
-        self.on_trial = asyncio.Event()
-        """Whether the newest revision is on trial."""
+        self.push_under_way = asyncio.Event()
+        """Whether the newest revision is watched: it may be withdrawn."""
 
     @property
     def translation(self) -> Translation | None:
@@ -142,10 +142,10 @@ class ConfigReconciler:
         admitted = frozenset(build.push.push.admitted if build.push.push else ())
         trial = TrialSnapshot(build.trial.snapshot, admitted) if build.trial else None
         self._publish_snapshot(build.stable.snapshot, trial)
-        if build.trial or build.failure:
-            self.on_trial.set()
+        if build.push.is_under_way:
+            self.push_under_way.set()
         else:
-            self.on_trial.clear()
+            self.push_under_way.clear()
 
     def _translate(
         self, assembler: Assembler, stored: StoredState, revision: StoredRevision, last: Translation | None

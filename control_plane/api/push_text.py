@@ -7,11 +7,11 @@ from typing import Any
 
 
 def push_text(report: Mapping[str, Any]) -> str:
-    """One line about the push of a PushReport; empty if the newest revision is in force."""
-    if report["newest"] == report["stable"]:
-        return ""
-    start = f"revision {report['newest']} on trial, {report['stable']} in force"
+    """One line about the push of a PushReport; empty if none is under way."""
     push = report["push"]
+    if report["newest"] == report["stable"]:
+        return f"revision {report['stable']} in force, still watched" if push else ""
+    start = f"revision {report['newest']} on trial, {report['stable']} in force"
     if not push or not push["wave"]:
         return (
             f"{start}: {'paused before the first wave' if push and push['state'] == 'paused' else 'starting'}"

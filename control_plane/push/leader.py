@@ -1,4 +1,4 @@
-"""Leads the push of a revision that is on trial: observes, decides by `step`, writes the result to the store.
+"""Leads the push of a revision: observes, decides by `step`, writes the result to the store.
 
 Of several control planes the holder of a lease leads. All of them serve what the record in the store says.
 """
@@ -72,7 +72,7 @@ class PushLeader:
         self._settles_at = time.monotonic() + SETTLE_SECONDS
 
     async def run(self) -> None:
-        """Lead whatever is on trial until cancelled, and remember what services do before."""
+        """Lead whatever is under way until cancelled, and remember what services do before."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._lead())
             if self._remembers:
@@ -80,7 +80,7 @@ class PushLeader:
 
     async def _lead(self) -> None:
         while True:
-            await self._reconciler.on_trial.wait()
+            await self._reconciler.push_under_way.wait()
             started = time.monotonic()
             try:
                 await self._look()
@@ -91,7 +91,7 @@ class PushLeader:
     async def _look(self) -> None:
         report = await self._pushes.read()
         build = self._reconciler.published
-        if report.newest == report.stable or build is None or build.push.generation != report.generation:
+        if not report.is_under_way or build is None or build.push.generation != report.generation:
             return
         if not await self._pushes.lead(self._id):
             metrics.WAVE.set(0)
@@ -119,7 +119,8 @@ class PushLeader:
         """A wave that another leader has begun is waited for and watched again, from now on."""
         if push.wave:
             self._settles_at = time.monotonic() + SETTLE_SECONDS
-            again = push.model_copy(update={"phase": "acks", "since": time.time()})
+            phase = "after" if push.phase == "after" else "acks"
+            again = push.model_copy(update={"phase": phase, "since": time.time()})
             if not await self._pushes.save(report, again):
                 return
         self._led, self._first_wave = push.revision, push.wave
@@ -130,17 +131,25 @@ class PushLeader:
             await self._withdrawals.withdraw(report, after.reason, AUTHOR)
             metrics.ENDED.labels("withdrawn").inc()
         elif isinstance(after, Promote):
-            if await self._pushes.promote(report):
-                metrics.ENDED.labels("promoted").inc()
-                log.info("push ended", revision=push.revision, waves=push.wave, figures=seen.figures)
+            await self._promote(report, push, after.after, seen.figures)
         elif after != push:
             if after.wave > push.wave:
                 log.info("push: next wave", revision=push.revision, wave=after.wave, proxies=after.current)
             await self._pushes.save(report, after)
-        current = after if isinstance(after, Push) else Push(revision=0)
+        current = after if isinstance(after, Push) and report.on_trial else Push(revision=0)
         metrics.WAVE.set(current.wave)
         metrics.ADMITTED.set(len(current.admitted))
         metrics.AFFECTED.set(current.affected)
+
+    async def _promote(self, report: PushReport, push: Push, after: Push | None, figures: str) -> None:
+        if after:
+            after = after.model_copy(update={"restores": report.stable})
+        if not await self._pushes.promote(report, after):
+            return
+        if report.on_trial:
+            log.info("revision in force", revision=push.revision, waves=push.wave, figures=figures)
+        if not after:
+            metrics.ENDED.labels("promoted").inc()
 
     def _is_settling(self, world: World, proxies: Sequence[ProxyStatus]) -> bool:
         """Whether proxies of registered instances may not have connected yet: they would be overlooked."""

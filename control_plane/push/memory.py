@@ -43,7 +43,7 @@ class TrafficMemory:
             await asyncio.sleep(WINDOW)
             build, last = self._reconciler.published, generation
             generation = build.push.generation if build else -1
-            if generation == last and not self._reconciler.on_trial.is_set():
+            if generation == last and not self._reconciler.push_under_way.is_set():
                 await self._remember_all()
 
     def before(self, services: Iterable[str]) -> Mapping[str, UpstreamCounters]:

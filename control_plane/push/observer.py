@@ -42,7 +42,9 @@ class PushObserver:
             self._gone_since, self._drops, self._seen = {}, Counter(), set()
         requests = {f"{item.service}/{item.name}": item.counters.completed for item in traffic}
         before = self._before({key.partition("/")[0] for key in push.admitted})
-        burn, figures = compare(traffic, push.admitted, before)
+        # Once it is in force, those that came since have it, too.
+        having = requests if push.phase == "after" else push.admitted
+        burn, figures = compare(traffic, having, before)
         return PushObservation(
             now, tuple(self._affected(push, proxies, world, requests, now)), "", burn, figures, self._watch
         )

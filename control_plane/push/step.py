@@ -1,13 +1,13 @@
 """One push as a pure state machine: what is seen of the proxies in, the next state or the verdict out.
 
 A revision on trial is withdrawn as soon as a proxy that has it rejects it, drops off, or does worse than the
-others. Otherwise the next wave is admitted once the last one has ACKed and was watched. A paused push admits
-nobody; it is still withdrawn.
+others. Otherwise the next wave is admitted once the last one has ACKed and was watched. Once the final wave
+has ACKed, the revision is in force, and still watched. A paused push admits nobody; it is still withdrawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshwright.control_plane.api.models.push import Push
@@ -16,7 +16,8 @@ GROWTH = 4
 """Times as many proxies after each wave: a hundred are reached in four waves."""
 
 LATER_PROXIES = 8
-"""A later wave has at least as many proxies, if there are: in a small mesh more waves only take time."""
+"""A later wave has at least as many proxies, and leaves none or more: in a small mesh more waves only take
+time."""
 
 LATER_WATCH = 0.5
 """The share of the watch for waves after the first. Two flushes of figures arrive in half of ten seconds: a
@@ -62,7 +63,8 @@ class PushObservation:
 
     `together`: it changes both sides of calls, which a wave must not separate.
     `failure`: why the revision cannot be translated. `burn`: how the proxies that have it do worse than the
-    others. `figures`: how both do. `watch`: seconds for which the first wave is watched, if it has traffic.
+    others. `figures`: how both do. `watch`: seconds for which the first wave, and the revision once it is in
+    force, are watched, if they have traffic.
     `taken_over`: another leader began the wave, so that its traffic is not known yet: it may have some.
     """
 
@@ -85,7 +87,9 @@ class Withdraw:
 
 @dataclass(frozen=True, slots=True)
 class Promote:
-    """Every affected proxy has the revision: it is in force."""
+    """Every affected proxy has the revision: it is in force, and no longer watched without `after`."""
+
+    after: Push | None = None
 
 
 def step(push: Push, seen: PushObservation) -> Push | Withdraw | Promote:
@@ -96,20 +100,32 @@ def step(push: Push, seen: PushObservation) -> Push | Withdraw | Promote:
         return Withdraw(reason)
     wave = [by_key[key] for key in push.current if key in by_key]
     pending = [proxy for proxy in wave if not proxy.accepted]
+    if push.phase == "after":
+        return push if seen.now - push.since < seen.watch else Promote()
     if push.phase == "acks" and pending:
         waited = seen.now - push.since
         if waited >= ACK_LIMIT:
             return Withdraw(f"{_named(pending)} neither accepted nor rejected it within {waited:.0f} s")
         return push
-    may_have_traffic = seen.taken_over or any(proxy.requests for proxy in wave)
-    if push.phase == "acks" and seen.watch > 0 and may_have_traffic:
+    waiting = [proxy for proxy in by_key.values() if proxy.key not in push.admitted and not proxy.gone]
+    if waiting and push.phase == "acks" and _may_have_traffic(wave, seen):
         return push.model_copy(update={"phase": "watch", "since": seen.now, "figures": seen.figures})
     watch = seen.watch if push.wave == 1 else seen.watch * LATER_WATCH
-    if push.phase == "watch" and seen.now - push.since < watch:
+    if waiting and push.phase == "watch" and seen.now - push.since < watch:
         return push
     if push.state == "paused":
         return push
-    return _next_wave(push, by_key, seen)
+    if waiting:
+        return _next_wave(push, waiting, seen)
+    if not _may_have_traffic(admitted, seen):
+        return Promote()
+    after = {"phase": "after", "since": seen.now, "size": 0, "affected": len(push.admitted)}
+    return Promote(push.model_copy(update={**after, "figures": seen.figures}))
+
+
+def _may_have_traffic(proxies: Sequence[AffectedProxy], seen: PushObservation) -> bool:
+    """Whether there is anything to watch."""
+    return seen.watch > 0 and (seen.taken_over or any(proxy.requests for proxy in proxies))
 
 
 def _harm(push: Push, admitted: Sequence[AffectedProxy], seen: PushObservation) -> str:
@@ -127,10 +143,7 @@ def _harm(push: Push, admitted: Sequence[AffectedProxy], seen: PushObservation) 
     return seen.burn
 
 
-def _next_wave(push: Push, by_key: Mapping[str, AffectedProxy], seen: PushObservation) -> Push | Promote:
-    waiting = [proxy for proxy in by_key.values() if proxy.key not in push.admitted and not proxy.gone]
-    if not waiting:
-        return Promote()
+def _next_wave(push: Push, waiting: Sequence[AffectedProxy], seen: PushObservation) -> Push:
     if seen.together:
         wave = waiting
     else:
@@ -168,18 +181,19 @@ def later_wave(waiting: Sequence[AffectedProxy], reached: int) -> list[AffectedP
     for proxy in waiting:
         left[proxy.service] = left.get(proxy.service, 0) + 1
     ordered = sorted(_busiest_first(waiting), key=lambda proxy: (left[proxy.service], proxy.service))
-    return ordered[: _later_size(reached)]
+    return ordered[: _later_size(reached, len(waiting))]
 
 
-def _later_size(reached: int) -> int:
-    return max(LATER_PROXIES, reached * (GROWTH - 1))
+def _later_size(reached: int, waiting: int) -> int:
+    size = max(LATER_PROXIES, reached * (GROWTH - 1))
+    return waiting if waiting - size <= LATER_PROXIES else size
 
 
 def _waves_after(reached: int, waiting: int) -> int:
     """How many later waves reach `waiting` more proxies."""
     waves = 0
     while waiting > 0:
-        size = _later_size(reached)
+        size = _later_size(reached, waiting)
         waves, reached, waiting = waves + 1, reached + size, waiting - size
     return waves
 

@@ -1,4 +1,4 @@
-"""Withdraws a revision on trial: the documents of the one in force become the newest revision, at once."""
+"""Withdraws a revision: the documents of the one that was in force before become the newest, at once."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Withdrawals:
 
     async def withdraw(self, push: PushReport, reason: str, author: str) -> None:
         """Withdraw the newest revision; raises RevisionConflictError if there is a newer one, StoreError."""
-        stable = await self._store.get(push.stable)
+        stable = await self._store.get(push.restores)
         withdrawal = Withdrawal(
             revision=push.newest,
-            stable=push.stable,
+            stable=push.restores,
             restored=push.newest + 1,
             reason=" ".join(reason.split())[:REASON_LIMIT],
             admitted=push.push.admitted if push.push else (),

@@ -206,8 +206,7 @@ local time = now()
 if ARGV[9] ~= '' then
   redis.call('LPUSH', 'mesh:push:withdrawn', ARGV[9])
   redis.call('LTRIM', 'mesh:push:withdrawn', 0, 49)
-  local stable = tonumber(redis.call('HGET', 'mesh:push', 'stable') or newest)
-  for trial = stable + 1, newest do
+  for trial = cjson.decode(ARGV[9]).stable + 1, newest do
     redis.call('HSET', 'mesh:revision:' .. text(trial), 'withdrawn', ARGV[10])
   end
 end

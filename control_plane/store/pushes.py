@@ -1,8 +1,9 @@
 """The push of the newest revision: its record, who leads it, and what was withdrawn.
 
-`stable` is the revision in force. The newest one is on trial while it is another. The record counts only if
-it is about the newest revision. Writes compare its generation with the one that was read, so that a leader
-that lost its lease, and a person who pauses the push, cannot undo each other's change.
+`stable` is the revision in force. The newest one is on trial while it is another, and is watched for some
+time after. The record counts only if it is about the newest revision. Writes compare its generation with the
+one that was read, so that a leader that lost its lease, and a person who pauses the push, cannot undo each
+other's change.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ return {{{_HEADER}, 1}}
 SAVE_PUSH = script(
     "save push",
     f"""
--- ARGV: revision, generation that was read, the record ('' to put the revision in force)
+-- ARGV: revision, generation that was read, the record ('' for none), '1' to put the revision in force
 -- returns: format, newest revision, 1 unless something was written since
 local generation = redis.call('HGET', 'mesh:push', 'generation') or '0'
 if redis.call('GET', 'mesh:revision') ~= ARGV[1] or generation ~= ARGV[2] then return {{{_HEADER}, 0}} end
+if ARGV[4] == '1' then redis.call('HSET', 'mesh:push', 'stable', ARGV[1]) end
 if ARGV[3] == '' then
-  redis.call('HSET', 'mesh:push', 'stable', ARGV[1])
   redis.call('HDEL', 'mesh:push', 'record')
 else
   redis.call('HSET', 'mesh:push', 'record', ARGV[3])
@@ -82,14 +83,19 @@ class PushStore:
 
     async def save(self, read: PushReport, push: Push) -> bool:
         """Write the record, unless something was written since `read`; returns whether it was."""
-        return await self._save(read, push.model_dump_json())
+        return await self._save(read, push)
 
-    async def promote(self, read: PushReport) -> bool:
-        """Put the newest revision in force, unless something was written since `read`."""
-        return await self._save(read, "")
+    async def promote(self, read: PushReport, after: Push | None = None) -> bool:
+        """Put the newest revision in force, unless something was written since `read`.
 
-    async def _save(self, read: PushReport, record: str) -> bool:
-        _, _, saved = await self._run(SAVE_PUSH, str(read.newest), str(read.generation), record)
+        With `after` it is still watched; without, the push has ended.
+        """
+        return await self._save(read, after, in_force="1")
+
+    async def _save(self, read: PushReport, push: Push | None, in_force: str = "") -> bool:
+        record = push.model_dump_json() if push else ""
+        arguments = (str(read.newest), str(read.generation), record, in_force)
+        _, _, saved = await self._run(SAVE_PUSH, *arguments)
         return bool(saved)
 
 
@@ -100,20 +106,21 @@ def parse_push(newest: int, fields: Sequence[str | None], withdrawn: Sequence[st
     return PushReport(
         newest=newest,
         stable=stable,
-        push=_parse_record(record, newest) if record and stable != newest else None,
+        push=_parse_record(record, newest, stable) if record else None,
         withdrawals=tuple(filter(None, map(_parse_withdrawal, withdrawn))),
         generation=int(generation or 0),
     )
 
 
-def _parse_record(stored: str, newest: int) -> Push | None:
+def _parse_record(stored: str, newest: int, stable: int) -> Push | None:
     """The record, if it is about the newest revision; with one that cannot be read the push begins again."""
     try:
         push = Push.model_validate_json(stored)
     except ValidationError:
         log.error("the record of the push in the store cannot be read")
         return None
-    return push if push.revision == newest else None
+    in_force = newest == stable
+    return push if push.revision == newest and (push.phase == "after") == in_force else None
 
 
 def _parse_withdrawal(stored: str) -> Withdrawal | None:

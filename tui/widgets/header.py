@@ -158,11 +158,13 @@ def past_banner(past: PastMesh | None, now: float, width: int, *, is_shown: bool
 
 
 def wave_text(status: Status) -> str:
-    """How far the newest revision is that is pushed in waves; empty without one."""
+    """How far the newest revision is that is pushed in waves; empty once it is no longer watched."""
     report = status.push
-    if report is None or report.newest == report.stable:
+    if report is None or not report.is_under_way:
         return ""
     push = report.push
+    if not report.on_trial:
+        return "◒ watched"
     reached = f"wave {push.wave}, {len(push.admitted)}/{push.affected}" if push and push.wave else "on trial"
     return f"◒ {reached}{', paused' if push and push.state == 'paused' else ''}"
 

@@ -51,16 +51,20 @@ class PushesRouter:
         return await self._pushes.read()
 
     async def change(self, _params: NoParams, body: PushRequest) -> PushReport:
-        """Pause, resume or abort; raises NotFoundError if no revision is on trial."""
+        """Pause, resume or abort; raises NotFoundError without a wave to stop, or a revision to withdraw."""
         for _ in range(ATTEMPTS):
             report = await self._pushes.read()
-            if report.newest == report.stable:
+            if not report.is_under_way:
                 raise NotFoundError(f"no push is under way: revision {report.stable} is in force")
             if body.action == "abort":
                 reason = f"aborted by {body.author or 'an operator'}"
                 why = f": {body.message}" if body.message else ""
                 await self._withdraw(report, reason + why, body.author)
                 return await self._pushes.read()
+            if not report.on_trial:
+                raise NotFoundError(
+                    f"no wave is left: revision {report.stable} is in force; `mesh push abort` withdraws it"
+                )
             push = report.push or Push(revision=report.newest)
             state = "paused" if body.action == "pause" else "running"
             if await self._pushes.save(report, push.model_copy(update={"state": state})):

@@ -10,19 +10,20 @@ from meshwright.control_plane.api.models.base import ApiModel, StrictModel
 
 PushState = Literal["running", "paused"]
 
-PushPhase = Literal["acks", "watch"]
-"""`acks`: the proxies of the wave have not all ACKed. `watch`: their traffic is compared."""
+PushPhase = Literal["acks", "watch", "after"]
+"""`acks`: the proxies of the wave have not all ACKed. `watch`: their traffic is compared before the next
+wave. `after`: every affected proxy has ACKed, the revision is in force, and traffic is still compared."""
 
 PushAction = Literal["pause", "resume", "abort"]
 
 
 class Push(ApiModel):
-    """The push of a revision that is on trial, as the store keeps it.
+    """The push of a revision that is on trial or has just been, as the store keeps it.
 
     `wave` is the number of the current wave, 0 before the first, and `waves` how many there will be.
     `admitted` are the proxies that get the revision, as `service/name`, those of the current wave last;
     `size` counts those. `affected` are the proxies whose configuration it changes. `since`: when the phase
-    began, in epoch seconds.
+    began, in epoch seconds. `restores` is the revision that a withdrawal restores in the phase `after`.
     """
 
     revision: int
@@ -35,6 +36,7 @@ class Push(ApiModel):
     size: int = 0
     affected: int = 0
     figures: str = ""
+    restores: int = 0
 
     @property
     def current(self) -> tuple[str, ...]:
@@ -74,6 +76,21 @@ class PushReport(ApiModel):
     generation: int = 0
     push: Push | None = None
     withdrawals: tuple[Withdrawal, ...] = ()
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether the newest revision is on trial."""
+        return self.newest != self.stable
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the newest revision is watched: it may be withdrawn."""
+        return self.on_trial or self.push is not None
+
+    @property
+    def restores(self) -> int:
+        """The revision that a withdrawal restores."""
+        return self.push.restores if self.push and not self.on_trial else self.stable
 
 
 NO_PUSH = PushReport(newest=0, stable=0)

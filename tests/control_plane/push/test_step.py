@@ -58,7 +58,8 @@ def test_services_with_one_proxy_each_get_it_one_after_the_other() -> None:
     assert len(later_wave(waiting[:2], 1)) == 2
     fleet = proxies(*(f"orders-{number}" for number in range(20)))
     assert len(later_wave(fleet, 2)) == 8
-    assert len(later_wave(fleet, 5)) == 15
+    assert len(later_wave(fleet, 3)) == 9
+    assert len(later_wave(fleet, 5)) == 20, "no wave is left for the last few"
 
 
 def test_the_waves_are_counted_before_they_begin() -> None:
@@ -98,10 +99,55 @@ def test_a_wave_with_traffic_is_watched() -> None:
     assert next_push(watched, seen, now=11.9) == watched
     second = next_push(watched, seen, now=12.0)
     assert second.wave == 2
-    second = next_push(second, seen, now=13.0)
-    assert next_push(second, seen, now=17.9).phase == "watch"
-    assert isinstance(step(second, PushObservation(18.0, seen)), Promote)
+    assert isinstance(step(second, PushObservation(13.0, seen)), Promote)
     assert next_push(push, seen, watch=0).wave == 2
+
+
+def test_a_later_wave_is_watched_half_as_long() -> None:
+    names = [f"orders-{number}" for number in range(40)]
+    push = next_push(PUSH, proxies(*names, requests=9))
+    seen = proxies(*names, requests=9, accepted=True)
+    push = next_push(next_push(push, seen, now=1.0), seen, now=11.0)
+    watched = next_push(push, seen, now=12.0)
+    assert (watched.wave, watched.phase) == (2, "watch")
+    assert next_push(watched, seen, now=16.9) == watched
+    assert next_push(watched, seen, now=17.0).wave == 3
+
+
+def after_the_last_wave(now: float = 0.0) -> Push:
+    """A push of one proxy with traffic, in force at `now`."""
+    push = next_push(PUSH, proxies("orders-1", requests=9))
+    verdict = step(push, PushObservation(now, proxies("orders-1", requests=9, accepted=True)))
+    assert isinstance(verdict, Promote)
+    assert verdict.after is not None
+    return verdict.after
+
+
+def test_a_revision_in_force_is_watched_still() -> None:
+    push = after_the_last_wave(now=2.0)
+    assert (push.phase, push.since, push.wave, push.affected) == ("after", 2.0, 1, 1)
+    quiet = proxies("orders-1", accepted=True)
+    assert next_push(push, quiet, now=11.9) == push
+    assert step(push, PushObservation(12.0, quiet)) == Promote()
+    assert step(push, PushObservation(5.0, quiet, burn="9 of 30 failed")) == Withdraw("9 of 30 failed")
+
+
+def test_a_revision_in_force_without_traffic_is_not_watched() -> None:
+    push = next_push(PUSH, proxies("orders-1"))
+    quiet = proxies("orders-1", accepted=True)
+    assert step(push, PushObservation(1.0, quiet)) == Promote()
+    busy = proxies("orders-1", requests=9, accepted=True)
+    assert step(push, PushObservation(1.0, busy, watch=0)) == Promote()
+    taken_over = step(push, PushObservation(1.0, quiet, taken_over=True))
+    assert isinstance(taken_over, Promote)
+    assert taken_over.after is not None
+
+
+def test_a_paused_push_is_not_in_force_before_it_is_resumed() -> None:
+    push = next_push(PUSH, proxies("orders-1")).model_copy(update={"state": "paused"})
+    accepted = proxies("orders-1", accepted=True)
+    assert next_push(push, accepted) == push
+    assert step(push.model_copy(update={"state": "running"}), PushObservation(0.0, accepted)) == Promote()
 
 
 @pytest.mark.parametrize(
@@ -182,6 +228,7 @@ def test_any_course_of_events(fleet: list[tuple[str, int]], data: st.DataObject)
             return
         if isinstance(after, Promote):
             assert set(push.admitted) == accepted == {proxy.key for proxy in seen}
+            assert after.after is None or after.after.phase == "after"
             return
         assert isinstance(after, Push)
         assert after.admitted[: len(push.admitted)] == push.admitted

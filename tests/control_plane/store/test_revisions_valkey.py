@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from meshwright.control_plane.api.models.push import Withdrawal
+from meshwright.control_plane.api.models.push import Push, Withdrawal
 from meshwright.control_plane.errors import InputError, NotFoundError, RevisionConflictError
+from meshwright.control_plane.push.withdrawal import Withdrawals
 from meshwright.control_plane.store import lua
 from meshwright.control_plane.store.connection import Connection
 from meshwright.control_plane.store.revisions import StoredDocument, StoredRevision
@@ -124,6 +125,40 @@ async def test_history_says_what_is_on_trial_and_what_was_withdrawn(store: Store
     states = [(info.revision, info.on_trial, info.withdrawn) for info in await store.history()]
     assert states == [(4, False, ""), (3, False, "it does harm"), (2, False, "it does harm"), (1, False, "")]
     assert (await store.pushes.read()).stable == 4
+
+
+async def test_a_revision_in_force_may_still_be_withdrawn(store: Store) -> None:
+    await store.commit(0, by_ref(retry("a", 1)), "ann", "")
+    for number in (1, 2):
+        await store.commit(number, by_ref(retry("a", number + 1)), "ann", "", on_trial=True)
+    push = Push(revision=3, phase="after", restores=1)
+    assert await store.pushes.promote(await store.pushes.read(), push)
+    report = await store.pushes.read()
+    assert (report.stable, report.on_trial, report.is_under_way, report.restores) == (3, False, True, 1)
+    assert [info.on_trial for info in await store.history()] == [False] * 3
+    reports: list[Withdrawal] = []
+    withdrawals = Withdrawals(store, lambda withdrawal, _author: reports.append(withdrawal))
+    await withdrawals.withdraw(report, "it does harm", "ann")
+    assert [(item.revision, item.stable, item.restored) for item in reports] == [(3, 1, 4)]
+    states = [(info.revision, info.withdrawn) for info in await store.history()]
+    assert states == [(4, ""), (3, "it does harm"), (2, "it does harm"), (1, "")]
+    texts = [document.text for document in (await store.current()).documents.values()]
+    assert texts == [document.text for document in (await store.get(1)).documents.values()]
+    assert not (await store.pushes.read()).is_under_way
+
+
+async def test_the_watch_of_a_revision_in_force_ends_or_is_replaced(store: Store) -> None:
+    await store.commit(0, by_ref(retry("a", 1)), "ann", "")
+    await store.commit(1, by_ref(retry("a", 2)), "ann", "", on_trial=True)
+    read = await store.pushes.read()
+    assert await store.pushes.promote(read, Push(revision=2, phase="after", restores=1))
+    assert not await store.pushes.promote(read), "something was written since"
+    await store.commit(2, by_ref(retry("a", 3)), "ann", "", on_trial=True)
+    report = await store.pushes.read()
+    assert (report.stable, report.push, report.restores) == (2, None, 2)
+    assert await store.pushes.promote(report, Push(revision=3, phase="after", restores=2))
+    assert await store.pushes.promote(await store.pushes.read())
+    assert not (await store.pushes.read()).is_under_way
 
 
 @pytest.mark.parametrize("number", [-1, 1, 10**15])

@@ -21,8 +21,8 @@ LINES = 3
 
 
 def is_under_way(report: PushReport | None) -> bool:
-    """Whether a revision is on trial."""
-    return report is not None and report.newest != report.stable
+    """Whether a revision is on trial, or watched since it is in force."""
+    return report is not None and report.is_under_way
 
 
 def push_lines(report: PushReport, now: float) -> Iterator[Content]:
@@ -52,9 +52,9 @@ async def abort(session: Session, report: PushReport) -> None:
 
     async def withdraw(client: Client, options: ChangeOptions) -> ApplyResponse:
         if options.dry_run:
-            return await client.rollback(report.stable, options)
+            return await client.rollback(report.restores, options)
         after = await client.change_push("abort", options.author, options.message)
         return ApplyResponse(revision=after.newest)
 
-    title = f"Withdraw revision {report.newest}, and restore {report.stable}?"
+    title = f"Withdraw revision {report.newest}, and restore {report.restores}?"
     await apply_or_notify(session, ChangeRequest(title, "withdraw", withdraw, report.newest))

@@ -46,3 +46,17 @@ async def test_a_push_in_waves_is_shown_paused_and_aborted(tmp_path: Path) -> No
         dialog.query_one(Input).value = "too slow"
         await pilot.press("y")
         await wait_until(pilot, lambda: mesh.push.withdrawn == ["aborted by me@test: too slow"])
+
+
+async def test_a_revision_in_force_is_shown_as_watched(tmp_path: Path) -> None:
+    async with on_policies(tmp_path) as (pilot, mesh):
+        stage(mesh, wave=2, phase="after", admitted=("orders/orders-2",), affected=1, restores=1)
+        report = mesh.push.report.model_copy(update={"stable": mesh.push.report.newest})
+        mesh.push.report = report
+        mesh.status = mesh.status.model_copy(update={"push": report})
+        await pilot.press("H")
+        await wait_for_text(pilot, "revision 3 in force, still watched")
+        await wait_for_text(pilot, "◒ watched")
+        await pilot.press("a")
+        await sheet(pilot, ConfirmChange)
+        assert "Withdraw revision 3, and restore 1?" in screen_text(pilot)
