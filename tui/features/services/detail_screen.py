@@ -16,6 +16,7 @@ from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.policies import AttachedPolicy
 from meshwright.control_plane.api.models.topology import HealthThresholds, ServiceSummary
 from meshwright.control_plane.api.models.traces import TraceSummary
+from meshwright.tui.features.change.screen import ChangesTraffic
 from meshwright.tui.features.events.table import EVENT_COLUMNS, event_row, is_about, last_change
 from meshwright.tui.features.services import detail_rows
 from meshwright.tui.features.services.table import EDGE_COLUMNS, edge_row, success_cell
@@ -44,7 +45,7 @@ from meshwright.tui.navigation import (
     TracesLocation,
 )
 from meshwright.tui.refusal_text import refusals_at
-from meshwright.tui.screen import LOADING, MeshScreen
+from meshwright.tui.screen import LOADING
 from meshwright.tui.theme import paint, status_text
 from meshwright.tui.widgets.table import Table
 from meshwright.tui.widgets.table_model import TableRow
@@ -67,7 +68,7 @@ TRACE_LIMIT, EVENT_LIMIT = 20, 200
 """Traces that are listed, and events that are searched for those about the service."""
 
 
-class ServiceDetailScreen(MeshScreen):
+class ServiceDetailScreen(ChangesTraffic):
     """A service or gateway in detail."""
 
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset(
@@ -249,9 +250,13 @@ class ServiceDetailScreen(MeshScreen):
 
     def action_explain(self) -> None:
         """What becomes of a request to the service: on the selected call, else of its usual caller."""
+        self.session.go(ExplainLocation(*self.selected_traffic()))
+
+    def selected_traffic(self) -> tuple[str, str]:
+        """What `c` changes: the selected call, else the service."""
         calls = self.query_one("#calls Table", Table)
         caller, _, callee = calls.selected_key.partition(">") if calls.has_focus else ("", "", "")
-        self.session.go(ExplainLocation(callee or self.service, caller))
+        return callee or self.service, caller
 
     def action_traces(self) -> None:
         """Traces of the service."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from meshwright.control_plane.api.models.topology import HealthThresholds, ServiceSummary
+from meshwright.tui.features.change.screen import ChangesTraffic
 from meshwright.tui.features.services import table
 from meshwright.tui.list_screen import ListScreen
 from meshwright.tui.mesh_state import DashboardState, StateField
@@ -25,7 +26,7 @@ from meshwright.tui.search import label_texts
 from meshwright.tui.widgets.table_model import LazyRows
 
 
-class ServicesScreen(ListScreen[ServiceSummary]):
+class ServicesScreen(ChangesTraffic, ListScreen[ServiceSummary]):
     """The table of services. Its sort order is kept while the dashboard runs."""
 
     COLUMNS = table.COLUMNS
@@ -85,6 +86,10 @@ class ServicesScreen(ListScreen[ServiceSummary]):
     def location_of(self, key: str) -> Location:
         """The service in detail."""
         return ServiceLocation(key)
+
+    def selected_traffic(self) -> tuple[str, str]:
+        """What `c` changes."""
+        return self.selected_key, ""
 
     def action_explain(self) -> None:
         """What becomes of a request to the selected service."""

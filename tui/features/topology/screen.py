@@ -14,6 +14,7 @@ from textual.events import Resize
 from meshwright.control_plane.api.models.topology import TopologyEdge
 from meshwright.tui import navigation
 from meshwright.tui.dialogs.choose_one import ChooseOne
+from meshwright.tui.features.change.screen import ChangesTraffic
 from meshwright.tui.features.topology.detail_panel import PanelData, edge_lines, node_lines
 from meshwright.tui.features.topology.selection_details import (
     SelectionDetails,
@@ -28,7 +29,7 @@ from meshwright.tui.graph.graph import Link
 from meshwright.tui.graph.versions import has_versions, service_of, split_versions
 from meshwright.tui.graph.viewport import GraphFilter
 from meshwright.tui.mesh_state import DashboardState, StateField
-from meshwright.tui.screen import LOADING, MeshScreen
+from meshwright.tui.screen import LOADING
 from meshwright.tui.theme import paint
 from meshwright.tui.widgets.graph_view import GraphSelection, GraphView
 from meshwright.tui.widgets.stable_static import StableStatic
@@ -40,7 +41,7 @@ LOW_HEIGHT = 18
 """Rows of the terminal below which the panel has one line."""
 
 
-class TopologyScreen(MeshScreen):
+class TopologyScreen(ChangesTraffic):
     """The graph. A location that names a node or an edge selects it."""
 
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"revisions"})
@@ -148,6 +149,10 @@ class TopologyScreen(MeshScreen):
         """The services at both ends of the selected edge."""
         link = self.graph.selected.link
         return (link[0], service_of(link[1])) if link else None
+
+    def selected_traffic(self) -> tuple[str, str]:
+        """What `c` changes."""
+        return self.selected_service, self.selected_link[0] if self.selected_link else ""
 
     def on_graph_view_selection_changed(self, _message: GraphView.SelectionChanged) -> None:
         """Show another selection and fetch its details."""

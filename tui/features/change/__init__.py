@@ -1,0 +1,1 @@
+"""Sheets: forms that change the traffic of a service or an edge by writing its policies."""
