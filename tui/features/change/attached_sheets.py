@@ -87,7 +87,7 @@ RETRIES = SheetKind(
         SpecField(("backoff", "base"), "first wait", "25ms", duration),
         SpecField(("backoff", "max"), "longest wait", "250ms", duration),
         SpecField(("budget", "percent"), "budget %", "20, of the requests in flight", percentage),
-        SpecField(("budget", "minConcurrency"), "always", "20 retries in flight are allowed", whole_number),
+        SpecField(("budget", "minConcurrency"), "always allowed", "20 retries in flight", whole_number),
     ),
     "retry",
     (

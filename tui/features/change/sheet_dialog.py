@@ -40,9 +40,9 @@ class SheetDialog(ModalScreen[Mapping[str, str] | None]):
     }
     SheetDialog Input:focus { background: $mesh-cursor; }
     SheetDialog #effect { height: auto; max-height: 4; margin-top: 1; }
-    SheetDialog VerticalScroll { height: auto; max-height: 1fr; margin-top: 1; scrollbar-size-vertical: 1; }
+    SheetDialog VerticalScroll { height: auto; max-height: 1fr; margin: 1 0; scrollbar-size-vertical: 1; }
     SheetDialog VerticalScroll Static { height: auto; }
-    SheetDialog #keys { height: 1; margin-top: 1; text-wrap: nowrap; }
+    SheetDialog #keys { height: 1; dock: bottom; text-wrap: nowrap; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "done", "preview"),
@@ -61,8 +61,8 @@ class SheetDialog(ModalScreen[Mapping[str, str] | None]):
         """Notes, fields, the effect or the problem, and the YAML."""
         with Vertical() as box:
             box.border_title = Content(sanitize(self._sheet.title))
-            box.border_subtitle = Content(sanitize(self._sheet.place))
-            notes = [paint(sanitize(note), "dim") for note in (self._sheet.place, *self._sheet.notes)]
+            notes = [paint(sanitize(self._sheet.place), "strong")]
+            notes += [paint(sanitize(note), "dim") for note in self._sheet.notes]
             yield Static(Content("\n").join(notes), id="notes")
             for field in self._sheet.fields:
                 with Horizontal(classes="field"):
