@@ -26,6 +26,8 @@ from meshwright.cli.traffic.plan import TrafficPlan
 from meshwright.cli.up import (
     DetachOption,
     PortOption,
+    Ports,
+    PortsOption,
     ScaleOption,
     application_to_run,
     demo_application_file,
@@ -44,6 +46,7 @@ def demo(
     pace: PaceOption = None,
     scale: ScaleOption = [],  # noqa: B006  typer copies it
     port: PortOption = [],  # noqa: B006  typer copies it
+    ports: PortsOption = Ports.fixed,
     detach: DetachOption = False,
     timeout: ReadyTimeoutOption = 60.0,
     state: StateOption = None,
@@ -62,6 +65,7 @@ def demo(
       mesh demo
       curl http://127.0.0.1:8080/api/catalog/products
       mesh demo --scale orders=3 --scale payments=2
+      mesh demo --state .second --ports auto
       mesh demo --traffic 5
       mesh demo --traffic 5 --for 30s --fault inventory:fail:5s > counts.json
       mesh demo --story
@@ -74,14 +78,24 @@ def demo(
     if requested:
         plan = launch_plan(application_to_run(file, "", scale, port), state, timeout)
         if tour:
-            _play_story(requested, tour, plan)
+            _play_story(requested, tour, plan, ports)
         else:
-            _send_traffic(requested, plan)
+            _send_traffic(requested, plan, ports)
         return
-    up(str(file), only="", scale=scale, port=port, detach=detach, timeout=timeout, ready_fd=-1, state=state)
+    up(
+        str(file),
+        only="",
+        scale=scale,
+        port=port,
+        ports=ports,
+        detach=detach,
+        timeout=timeout,
+        ready_fd=-1,
+        state=state,
+    )
 
 
-def _send_traffic(requested: TrafficPlan, plan: LaunchPlan) -> None:
+def _send_traffic(requested: TrafficPlan, plan: LaunchPlan, ports: Ports) -> None:
     """Send traffic to the mesh of this state, starting one if needed. The counts go to stdout."""
     from meshwright.cli.traffic.runner import run_traffic
 
@@ -93,27 +107,27 @@ def _send_traffic(requested: TrafficPlan, plan: LaunchPlan) -> None:
         out.flush()
 
     with redirect_stdout(sys.stderr):
-        _while_running(plan, send)
+        _while_running(plan, ports, send)
 
 
-def _play_story(requested: TrafficPlan, pace: float, plan: LaunchPlan) -> None:
+def _play_story(requested: TrafficPlan, pace: float, plan: LaunchPlan, ports: Ports) -> None:
     """Play the tour on the mesh of this state, starting one if needed."""
     from meshwright.cli.story.player import play
 
     async def tell(stop: asyncio.Event) -> None:
         await play(requested, pace, plan.settings.state, stop)
 
-    _while_running(plan, tell)
+    _while_running(plan, ports, tell)
 
 
-def _while_running(plan: LaunchPlan, while_running: WhileRunning) -> None:
+def _while_running(plan: LaunchPlan, ports: Ports, while_running: WhileRunning) -> None:
     """Run something on the mesh of this state, or on one that is started for it and stopped afterwards."""
     if holder(plan.settings.state) is not None:
         asyncio.run(_until_signal(while_running))
         return
     lock = StateLock(plan.settings.state)
     try:
-        asyncio.run(run_mesh(settle_ports(plan), -1, while_running))
+        asyncio.run(run_mesh(settle_ports(plan, auto=ports is Ports.auto), -1, while_running))
     finally:
         lock.release()
 

@@ -12,9 +12,11 @@ from meshwright.cli.http import call_api
 from meshwright.cli.options import AllOption, Output, OutputOption, StateOption
 from meshwright.cli.output import Level, colorize, echo, print_data, print_table, sanitize, status_text
 from meshwright.cli.policy_status import condition_level, find_policy, policy_lines
+from meshwright.cli.version import THIS_COMMAND
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.api.problem_text import problem_text, verdict_line
 from meshwright.control_plane.api.push_text import push_text
+from meshwright.control_plane.api.version_skew import by_version, find_skews
 
 PROXY_LEVELS: dict[str, Level] = {
     "synced": "good",
@@ -123,7 +125,24 @@ def _print_mesh(mesh: Mapping[str, Any]) -> None:
         echo(colorize(sanitize(status_text("partial", line))))
     if mesh.get("patched"):
         echo(colorize(sanitize(status_text("partial", _patched(mesh["patched"])))))
+    if skew := _skew(mesh):
+        echo(colorize(sanitize(skew)))
     _print_sections(mesh)
+
+
+def _skew(mesh: Mapping[str, Any]) -> str:
+    """The worst difference between versions, this command's with them, in one line; empty if there is none.
+
+    A control plane of an earlier version says nothing of the others: then `mesh version` shows them.
+    """
+    client = find_skews((THIS_COMMAND, *by_version("control plane", {"": mesh["version"]})))
+    skews = [(skew.supported, skew.difference) for skew in client]
+    skews += [(skew["supported"], skew["message"]) for skew in mesh.get("skews", ())]
+    if not skews:
+        return ""
+    supported, text = min(skews, key=lambda skew: skew[0])
+    more = f"; {len(skews) - 1} more" if len(skews) > 1 else ""
+    return status_text("partial" if supported else "bad", f"{text}{more}: see `mesh version`")
 
 
 def _patched(resources: Sequence[Mapping[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +12,16 @@ import typer
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import Level, colorize, echo, print_data, print_table, sanitize, status_text
-from meshwright.cli.version_skew import Installed, Skew, by_version, find_skews, places_text
-from meshwright.control_plane.api import calls
+from meshwright.control_plane.api import calls, mesh_locator
 from meshwright.control_plane.api.software_version import VERSION
+from meshwright.control_plane.api.version_skew import (
+    Installed,
+    Skew,
+    by_version,
+    find_skews,
+    places_text,
+    versions_of_proxies,
+)
 
 THIS_COMMAND = Installed("client", VERSION, ("this command",))
 
@@ -36,8 +44,7 @@ def version(
       mesh version --client
       mesh version -o json | jq -r '.skews[].message'
     """
-    parts = (THIS_COMMAND,) if client else all_parts(state)
-    skews = find_skews(parts)
+    parts, skews = ((THIS_COMMAND,), ()) if client else parts_and_skews(state)
     if output is not Output.table:
         print_data(_document(parts, skews), output)
         return
@@ -54,26 +61,39 @@ def mesh_parts(status: Mapping[str, Any], proxies: Sequence[Mapping[str, Any]]) 
     """The versions of a running mesh. Proxies without a report have no known version and are left out."""
     planes = {plane["address"]: plane.get("version", "") for plane in status.get("control_planes", ())}
     planes = planes or {"this mesh": status.get("version", "")}
-    reported = [proxy for proxy in proxies if proxy["reported"]]
-    agents = {f"{proxy['service']}/{proxy['name']}": proxy.get("agent", "") for proxy in reported}
-    envoys = {f"{proxy['service']}/{proxy['name']}": proxy["version"] for proxy in reported}
-    return (
-        *by_version("control plane", planes),
-        *by_version("agent", agents),
-        *by_version("Envoy", envoys),
-    )
+    rows = [
+        (_place(proxy), proxy.get("agent", ""), proxy["version"]) for proxy in proxies if proxy["reported"]
+    ]
+    return (*by_version("control plane", planes), *versions_of_proxies(rows))
 
 
-def all_parts(state: Path | None) -> tuple[Installed, ...]:
-    """This command and the parts of the mesh; raises UnreachableError or ApiError."""
+def parts_and_skews(state: Path | None) -> tuple[tuple[Installed, ...], tuple[Skew, ...]]:
+    """This command and the parts of the mesh, and which do not belong together.
+
+    Raises UnreachableError or ApiError.
+    """
     status, proxies = call_api(calls.status(), state), call_api(calls.proxies(), state)["proxies"]
-    return (THIS_COMMAND, *mesh_parts(status, proxies))
+    parts = (THIS_COMMAND, *mesh_parts(status, proxies))
+    return parts, mesh_skews(parts, state)
+
+
+def mesh_skews(parts: Sequence[Installed], state: Path | None) -> tuple[Skew, ...]:
+    """Which parts do not belong together, with what `mesh upgrade` would say of those on this host."""
+    skews = find_skews(parts)
+    if not skews:
+        return ()
+    from meshwright.cli.upgrade.joined import obstacles  # imports pydantic
+
+    return find_skews(parts, obstacles(mesh_locator.state_dir(os.environ, state)))
 
 
 def versions_document(state: Path | None) -> dict[str, Any]:
     """What `mesh version -o json` prints."""
-    parts = all_parts(state)
-    return _document(parts, find_skews(parts))
+    return _document(*parts_and_skews(state))
+
+
+def _place(proxy: Mapping[str, Any]) -> str:
+    return f"{proxy['service']}/{proxy['name']}"
 
 
 def _document(parts: Sequence[Installed], skews: Sequence[Skew]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshwright.cli.version_skew import Skew
+from meshwright.control_plane.api.version_skew import Skew
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ from typing import Any
 
 from meshwright.cli.doctor.facts import MeshFacts
 from meshwright.cli.http import api_connection, api_endpoint, api_path, call_api
-from meshwright.cli.version import THIS_COMMAND, mesh_parts
-from meshwright.cli.version_skew import find_skews
+from meshwright.cli.version import THIS_COMMAND, mesh_parts, mesh_skews
 from meshwright.control_plane.api import calls, errors
 
 STUCK_AFTER = 3.0
@@ -42,7 +41,7 @@ def gather_mesh(state: Path | None) -> MeshFacts:
         proxies=proxies,
         stuck=tuple(sorted(stuck)),
         tokens=tokens,
-        skews=find_skews((THIS_COMMAND, *mesh_parts(status, proxies))),
+        skews=mesh_skews((THIS_COMMAND, *mesh_parts(status, proxies)), state),
     )
 
 

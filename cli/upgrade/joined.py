@@ -42,15 +42,31 @@ def local_instances(state: Path, envoy: Path) -> list[LocalInstance]:
     return [_local_instance(folder, envoy) for folder in folders if holder(folder) is not None]
 
 
+def obstacles(state: Path) -> dict[str, str]:
+    """Why `mesh upgrade` leaves agents of instances alone, by `service/name`, for those that respond."""
+    folders = [folder for folder in (state / INSTANCES_FOLDER).glob("*") if holder(folder) is not None]
+    reasons = {}
+    for folder in folders:
+        agent, workload = _local_agent(folder)
+        if workload and agent.obstacle:
+            reasons[f"{workload.service}/{workload.name}"] = agent.obstacle
+    return reasons
+
+
 def _local_instance(folder: Path, envoy: Path) -> LocalInstance:
+    agent, workload = _local_agent(folder)
+    return LocalInstance(folder, agent, _proxy(folder, workload, envoy) if workload else None)
+
+
+def _local_agent(folder: Path) -> tuple[RunningAgent, WorkloadStatus | None]:
+    """The agent that runs in a folder, and its workload if it responds."""
     try:
         status = control_client.fetch_status(folder)
         workload = status.workloads[0]
     except (OSError, ValueError, IndexError):
-        agent = RunningAgent(folder.name, "", "it does not respond: see its output, and start it again")
-        return LocalInstance(folder, agent, None)
-    agent = RunningAgent(workload.name, status.version, _obstacle(folder))
-    return LocalInstance(folder, agent, _proxy(folder, workload, envoy))
+        obstacle = "it does not respond: see its output, and start it again"
+        return RunningAgent(folder.name, "", obstacle), None
+    return RunningAgent(workload.name, status.version, _obstacle(folder)), workload
 
 
 def _obstacle(folder: Path) -> str:

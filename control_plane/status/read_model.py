@@ -53,6 +53,7 @@ from meshwright.control_plane.status.known_nodes import bounded_reports
 from meshwright.control_plane.status.observed_calls import observed_calls
 from meshwright.control_plane.status.prometheus import MeshMetrics
 from meshwright.control_plane.status.service_policies import service_policies
+from meshwright.control_plane.status.versions import version_skews
 from meshwright.control_plane.store.store import Store
 from meshwright.control_plane.telemetry.adaptive_cache import AdaptiveCache
 from meshwright.control_plane.telemetry.requests import refusals
@@ -137,6 +138,7 @@ class MeshReadModel:
     async def status(self) -> Status:
         """The status of the mesh."""
         ack_counts, reports = await self._sync.ack_counts(), self.reports()
+        control_planes = self._members.statuses()
         return status.mesh_status(
             self._reconciler.world,
             self._store.health.status,
@@ -145,7 +147,8 @@ class MeshReadModel:
             self._sync.problems(),
             version=VERSION,
             breakers=self._breakers(),
-            control_planes=self._members.statuses(),
+            control_planes=control_planes,
+            skews=version_skews(VERSION, control_planes, reports),
             certificates=node_certificates(reports),
             patched=self._patched(),
             push=self._reconciler.published.push if self._reconciler.published else None,

@@ -15,6 +15,7 @@ from meshwright.control_plane.api.models.status import (
     PatchedResource,
     ServiceStatus,
     Status,
+    VersionSkew,
 )
 from meshwright.control_plane.api.models.topology import Breaker, ServiceList
 from meshwright.control_plane.core.patches import PatchedPlace
@@ -42,6 +43,7 @@ def mesh_status(
     version: str = "",
     breakers: tuple[Breaker, ...] = (),
     control_planes: tuple[ControlPlaneStatus, ...] = (),
+    skews: tuple[VersionSkew, ...] = (),
     certificates: NodeCertificates = NO_CERTIFICATES,
     patched: Mapping[PatchedPlace, tuple[str, ...]] = NO_PATCHES,
     push: PushReport | None = None,
@@ -72,6 +74,7 @@ def mesh_status(
         ),
         push=push if push and (push.push or push.withdrawals or push.stable != push.newest) else None,
         problems=problems,
+        skews=skews,
         control_planes=control_planes,
     )
 

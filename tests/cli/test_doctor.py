@@ -23,13 +23,13 @@ from meshwright.cli.doctor.command import diagnose
 from meshwright.cli.doctor.connections import exposed_apps, shortcuts
 from meshwright.cli.doctor.facts import Facts, HostFacts, MeshFacts, PortUse, Shortcut, Usage
 from meshwright.cli.doctor.mesh import still_pending
-from meshwright.cli.version_skew import Skew
 from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.verdict import MeshProblem, ProblemKind, Verdict
 from meshwright.control_plane.api.process_identity import MARKER, birth
 from meshwright.control_plane.api.software_version import VERSION
 from meshwright.control_plane.api.state_dir import ProcessRecord
+from meshwright.control_plane.api.version_skew import Skew
 from meshwright.sidecar.status import WorkloadStatus
 from tests.cli.conftest import RunMesh
 from tests.fakes.admin_server import FakeMesh

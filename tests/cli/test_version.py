@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from meshwright.cli.version_skew import by_version, find_skews, is_supported
 from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.control_plane.api.models.status import ControlPlaneStatus, Status
 from meshwright.control_plane.api.software_version import VERSION
+from meshwright.control_plane.api.version_skew import by_version, find_skews, is_supported
 from tests.cli.conftest import RunMesh
 from tests.fakes.admin_server import FakeMesh
 
@@ -45,6 +45,19 @@ def test_each_part_is_compared_with_the_newest_control_plane() -> None:
     newer = find_skews((*by_version("client", {"": "0.3.0"}), *by_version("control plane", {"": "0.2.0"})))
     assert newer[0].message.endswith("run `mesh upgrade`")
     assert find_skews(by_version("client", {"": "0.3.0"})) == ()
+
+
+def test_agents_that_cannot_be_replaced_in_place_have_the_advice_of_mesh_upgrade() -> None:
+    parts = (
+        *by_version("control plane", {"": "0.2.0"}),
+        *by_version("agent", {"a/a-1": "0.1.0", "a/a-2": "0.1.0", "b/b-1": ""}),
+    )
+    skews = find_skews(parts, {"a/a-2": "start it again", "b/b-1": "start it again"})
+    assert [(skew.difference.split(":")[0], skew.advice) for skew in skews] == [
+        ("agent of a/a-1", "run `mesh upgrade` there"),
+        ("agent of a/a-2", "start it again"),
+        ("agent of b/b-1", "start it again"),
+    ]
 
 
 async def test_versions_are_listed_with_what_differs(mesh: FakeMesh, run: RunMesh) -> None:

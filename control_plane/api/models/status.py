@@ -68,6 +68,13 @@ class ControlPlaneAbsence(ApiModel):
     until: float
 
 
+class VersionSkew(ApiModel):
+    """Versions of parts of the mesh that differ, in words. `supported`: they work together."""
+
+    supported: bool
+    message: str
+
+
 class Status(ApiModel):
     """The current state of the mesh."""
 
@@ -87,6 +94,8 @@ class Status(ApiModel):
     """Envoy's configuration that is patched by hand: what the other policies say need not hold there."""
     push: PushReport | None = None
     """The push in waves that is under way, and what was withdrawn; None if there was none."""
+    skews: tuple[VersionSkew, ...] = ()
+    """How the versions of control planes, agents and Envoys differ, as they do during an upgrade."""
     problems: tuple[str, ...] = ()
     """Internal failures after which the control plane kept the last good state, a sentence each."""
     control_planes: tuple[ControlPlaneStatus, ...] = ()

@@ -17,8 +17,7 @@ import requests
 from meshwright.cli.story.scenes import SCENES
 from meshwright.cli.traffic.sender import ABORTED
 from tests.cli.demo.running import READY, Demo, checked, demo
-from tests.envoy.harness import settings, until
-from tests.fakes.ports import free_port
+from tests.envoy.harness import until
 from tests.services.ingress import authorization
 
 SIGNED_UP = 6
@@ -210,9 +209,11 @@ def test_a_tour_that_is_stopped_leaves_the_mesh_as_it_was(running: Demo, number:
 
 
 @pytest.mark.long
-def test_a_demo_started_for_its_traffic_is_stopped_afterwards(tmp_path: Path) -> None:
-    environment = settings(tmp_path / "state")
-    options = ("--port", f"ingress={free_port()}", "--timeout", "150", "--traffic", "4", "--for", "5")
+def test_a_second_demo_started_for_its_traffic_is_stopped_afterwards(running: Demo, tmp_path: Path) -> None:
+    environment = {**running.environment, "MESH_STATE": str(tmp_path / "state")}
+    port = running.url.rpartition(":")[2]
+    ports = ("--port", f"ingress={port}", "--ports", "auto")
+    options = (*ports, "--timeout", "150", "--traffic", "4", "--for", "5")
     with demo(tmp_path, environment, *options) as child:
         out, _ = child.communicate(timeout=280)
     progress = (tmp_path / "stderr").read_text()
@@ -222,3 +223,4 @@ def test_a_demo_started_for_its_traffic_is_stopped_afterwards(tmp_path: Path) ->
     assert READY in progress
     assert progress.rstrip().endswith("stopping")
     assert not (tmp_path / "state" / "mesh.json").exists()
+    assert running.synced()

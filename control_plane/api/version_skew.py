@@ -7,11 +7,13 @@ Neighbours of one minor version are supported either way, which is what an upgra
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Component = Literal["client", "control plane", "agent", "Envoy"]
+
+NONE: Mapping[str, str] = {}
 
 MAX_NAMES = 3
 """Places that a sentence names."""
@@ -28,10 +30,19 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Skew:
-    """Two versions that differ. `supported`: they work together, as they do while an upgrade lasts."""
+    """Two versions that differ, and what to do if anything is to be done.
+
+    `supported`: they work together, as they do while an upgrade lasts.
+    """
 
     supported: bool
-    message: str
+    difference: str
+    advice: str = ""
+
+    @property
+    def message(self) -> str:
+        """Both in one sentence."""
+        return f"{self.difference}: {self.advice}" if self.advice else self.difference
 
 
 def by_version(component: Component, versions: Mapping[str, str]) -> tuple[Installed, ...]:
@@ -43,19 +54,42 @@ def by_version(component: Component, versions: Mapping[str, str]) -> tuple[Insta
     return tuple(Installed(component, version, tuple(sorted(places))) for version, places in ordered)
 
 
-def find_skews(parts: Sequence[Installed]) -> tuple[Skew, ...]:
-    """What differs from the newest control plane, and Envoys of several versions."""
+def versions_of_proxies(rows: Sequence[tuple[str, str, str]]) -> tuple[Installed, ...]:
+    """Agents and Envoys, from `service/name`, the agent's version and Envoy's of every proxy."""
+    agents, envoys = ({row[0]: row[column] for row in rows} for column in (1, 2))
+    return (*by_version("agent", agents), *by_version("Envoy", envoys))
+
+
+def find_skews(parts: Sequence[Installed], obstacles: Mapping[str, str] = NONE) -> tuple[Skew, ...]:
+    """What differs from the newest control plane, and Envoys of several versions.
+
+    `obstacles`: the agents that `mesh upgrade` leaves alone, by place, with its reason.
+    """
     planes = [part for part in parts if part.component == "control plane"]
     if not planes:
         return ()
     reference = max(planes, key=lambda part: _numbers(part.version))
     others = [part for part in parts if part.component != "Envoy" and part.version != reference.version]
     envoys = [part for part in parts if part.component == "Envoy"]
-    skews = [_skew(part, reference.version) for part in others]
+    skews = [
+        _skew(share, reference.version, obstacle)
+        for part in others
+        for share, obstacle in _by_obstacle(part, obstacles)
+    ]
     if len(envoys) > 1:
         versions = ", ".join(f"{part.version or 'unknown'} ({places_text(part.places)})" for part in envoys)
         skews.append(Skew(True, f"Envoys of several versions run: {versions}"))
     return tuple(skews)
+
+
+def _by_obstacle(part: Installed, obstacles: Mapping[str, str]) -> Iterator[tuple[Installed, str]]:
+    """A part of one version, divided by what is in the way of `mesh upgrade`; "" where nothing is."""
+    reasons: dict[str, list[str]] = {}
+    for place in part.places:
+        reason = obstacles.get(place, "") if part.component == "agent" else ""
+        reasons.setdefault(reason, []).append(place)
+    for reason in sorted(reasons):
+        yield Installed(part.component, part.version, tuple(reasons[reason])), reason
 
 
 def is_supported(version: str, other: str) -> bool:
@@ -70,20 +104,19 @@ def places_text(places: Sequence[str]) -> str:
     return ", ".join(places[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _skew(part: Installed, reference: str) -> Skew:
+def _skew(part: Installed, reference: str, obstacle: str) -> Skew:
     subject = (
         part.component if part.component == "client" else f"{part.component} of {places_text(part.places)}"
     )
     if not part.version:
-        return Skew(True, f"{subject}: does not say its version, so it is older: run `mesh upgrade` there")
+        difference = f"{subject}: does not say its version, so it is older"
+        return Skew(True, difference, obstacle or "run `mesh upgrade` there")
     newer = _numbers(part.version) > _numbers(reference)
     older = "install that version here" if part.component == "client" else "run `mesh upgrade` there"
-    advice = "run `mesh upgrade`" if newer else older
     supported = is_supported(part.version, reference)
     limit = "" if supported else ", more than one minor version apart, which is not supported"
-    return Skew(
-        supported, f"{subject}: version {part.version}, the control plane has {reference}{limit}: {advice}"
-    )
+    difference = f"{subject}: version {part.version}, the control plane has {reference}{limit}"
+    return Skew(supported, difference, obstacle or ("run `mesh upgrade`" if newer else older))
 
 
 def _numbers(version: str) -> tuple[int, int, int]:
