@@ -2,7 +2,8 @@
 
 Commands, exit codes, policy kinds, settings, ports and limits are facts of the code. The page repeats them,
 as does the tree of commands that shell completion reads; docs/convert-istio.md and its like list
-the fields of other meshes' documents. `--check` fails if one of the files differs.
+the fields of other meshes' documents, docs/dashboard.md the keys of the dashboard. `--check` fails if one of
+the files differs.
 """
 
 from __future__ import annotations
@@ -34,8 +35,12 @@ from meshwright.control_plane.telemetry.traces import store as traces
 from meshwright.sidecar import supervisor
 from meshwright.sidecar.bootstrap import document
 from meshwright.sidecar.ports import FIRST_PORT, LAST_PORT
+from meshwright.tui import keys
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
+
+DASHBOARD = PAGE.with_name("dashboard.md")
+KEYS_START, KEYS_END = "<!-- keys: written by `make reference` -->", "<!-- end of keys -->"
 
 HEAD = """# Reference
 
@@ -194,11 +199,18 @@ def _size(count: int) -> str:
     return f"{mebibytes:g} MiB"
 
 
+def key_table() -> str:
+    """docs/dashboard.md with the table of keys between its two marks."""
+    text = DASHBOARD.read_text(encoding="utf-8")
+    before, after = text.split(KEYS_START)[0], text.split(KEYS_END)[1]
+    return "".join((before, KEYS_START, "\n", *(f"{line}\n" for line in keys.table()), KEYS_END, after))
+
+
 def main(arguments: Sequence[str]) -> int:
     """Write the files, or compare them with `--check`."""
     stale = False
     tables = ((convert_page(source), table.page(source)) for source in table.SOURCES)
-    texts = ((PAGE, page()), *tables, (command_tree.FILE, command_tree.text()))
+    texts = ((PAGE, page()), *tables, (command_tree.FILE, command_tree.text()), (DASHBOARD, key_table()))
     for path, text in texts:
         if list(arguments) != ["--check"]:
             path.write_text(text, encoding="utf-8")

@@ -30,7 +30,7 @@ COMMAND_SETTINGS = (
     CommandSetting(
         "MESH_JAEGER_UI",
         "",
-        "The address of Jaeger's pages (`http://jaeger:16686`), which `o` opens in `mesh dash`.",
+        "The address of Jaeger's pages (`http://jaeger:16686`), which `J` opens in `mesh dash`.",
     ),
     CommandSetting(
         "MESH_OTLP",

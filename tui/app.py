@@ -10,8 +10,8 @@ How a screen works (`tui/screen.py` has the base class):
 - Anything else is fetched in a worker:
   `@work async def load(self): trace = await self.session.call(lambda client: client.trace(id))`
   (None: the request failed and the user has been notified). Screens never block: no file, socket or sleep.
-- Keys: Textual's `BINDINGS`. Those with `show=True` appear in the footer, all of them in the help dialog.
-  1-6, `:`, `?`, `/`, ctrl+p, Esc and q are taken.
+- Keys: `tui/keys.py` gives each its one meaning, `BINDINGS` bind them to actions by `bind`. Those with
+  `show=True` appear in the footer, all of them in the help dialog and the command palette.
 - Actions that change the mesh are listed in `WRITE_ACTIONS` and go through
   `tui/features/policies/change_flow.py`: it previews the change, asks for confirmation and applies it.
 - Every status has a symbol, a word and a colour (`tui/format.py`, `theme.status_text`). Text from the mesh
@@ -31,9 +31,10 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
-from meshwright.tui import theme
+from meshwright.tui import keys, theme
 from meshwright.tui.command_palette import CommandPaletteProvider
 from meshwright.tui.features.registry import create_screen
+from meshwright.tui.keys import bind
 from meshwright.tui.navigation import TABS, Location, TabLocation
 from meshwright.tui.past import Step
 from meshwright.tui.screen import MeshScreen
@@ -51,18 +52,18 @@ class DashboardApp(Session):
     COMMANDS: ClassVar[set[Any]] = {CommandPaletteProvider}
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(str(number), f"app.tab({number})", name.capitalize(), show=False)
-            for number, name in enumerate(TABS, start=1)
+            Binding(str(number), f"app.tab({number})", keys.TABS.word, show=False)
+            for number in range(1, len(TABS) + 1)
         ),
-        Binding("colon", "go_to", "go to", key_display=":", show=True),
-        Binding("left_square_bracket", "past('earlier')", "past", key_display="["),
-        Binding("right_square_bracket", "past('later')", "later", key_display="]"),
-        Binding("left_curly_bracket", "past('much-earlier')", "5 min earlier", key_display="{", show=False),
-        Binding("right_curly_bracket", "past('much-later')", "5 min later", key_display="}", show=False),
-        Binding("n", "now", "now"),
-        Binding("escape", "back", "back", show=False),
-        Binding("question_mark", "help", "help", key_display="?"),
-        Binding("q", "quit", "quit"),
+        bind(keys.GO_TO, "go_to"),
+        bind(keys.EARLIER, "past('earlier')"),
+        bind(keys.LATER, "past('later')"),
+        bind(keys.MUCH_EARLIER, "past('much-earlier')", show=False),
+        bind(keys.MUCH_LATER, "past('much-later')", show=False),
+        bind(keys.NOW, "now"),
+        bind(keys.BACK, "back", show=False),
+        bind(keys.HELP, "help"),
+        bind(keys.QUIT, "quit"),
     ]
 
     def __init__(
@@ -148,7 +149,7 @@ class DashboardApp(Session):
         if action == "now":
             return self.past is not None
         if action == "past":
-            has_past = isinstance(self.screen, MeshScreen) and self.screen.HAS_PAST
+            has_past = any(screen.HAS_PAST for screen in self.mesh_screens()[-1:])
             return has_past and (self.past is not None or "earlier" in str(parameters[0]))
         return super().check_action(action, parameters)
 

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
+from textual.binding import Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
-from textual.widget import Widget
 
 from meshwright.tui import theme
 from meshwright.tui.dialogs.go_to import go_to_targets
+from meshwright.tui.keys import BACK, COMMANDS, GROUPS, HELP, QUIT, ROLLOUTS, is_bound
+from meshwright.tui.keys import TABS as TAB_KEYS
 from meshwright.tui.navigation import TABS, RolloutsLocation, TabLocation
-from meshwright.tui.screen import MeshScreen
 from meshwright.tui.session import Session, session_of
 
 
@@ -23,6 +24,12 @@ class PaletteCommand(NamedTuple):
     name: str
     run: IgnoreReturnCallbackType
     help: str
+
+
+def is_command(binding: Binding) -> bool:
+    """Whether the palette lists what a key does: not moving, nor what it lists as commands of its own."""
+    unlisted = (*GROUPS["move"], TAB_KEYS, COMMANDS, BACK, HELP, QUIT)
+    return is_bound(binding) and all(binding.key not in key.names.split(",") for key in unlisted)
 
 
 class CommandPaletteProvider(Provider):
@@ -37,7 +44,9 @@ class CommandPaletteProvider(Provider):
         yield from self._screen_commands()
         for number, name in enumerate(TABS, start=1):
             yield PaletteCommand(f"show {name}", partial(session.go, TabLocation(name)), f"key {number}")
-        yield PaletteCommand("show rollouts", partial(session.go, RolloutsLocation()), "key o of policies")
+        yield PaletteCommand(
+            "show rollouts", partial(session.go, RolloutsLocation()), f"key {ROLLOUTS.names} of policies"
+        )
         for theme_name in theme.THEMES:
             yield PaletteCommand(f"theme {theme_name}", partial(session.set_theme, theme_name), "colours")
         yield PaletteCommand("help", partial(session.run_action, "app.help"), "key ?")
@@ -47,8 +56,7 @@ class CommandPaletteProvider(Provider):
         """What the keys of the current screen do, but moving in it."""
         commands: dict[str, PaletteCommand] = {}
         for node, binding, enabled, _ in self.screen.active_bindings.values():
-            mine = isinstance(node, MeshScreen) or (isinstance(node, Widget) and binding.show)
-            if mine and enabled and binding.description[:1].islower() and binding.action not in commands:
+            if enabled and binding.action not in commands and is_command(binding):
                 key = self._session.get_key_display(binding)
                 run = partial(self._session.run_action, binding.action, node)
                 commands[binding.action] = PaletteCommand(binding.description, run, f"key {key}")

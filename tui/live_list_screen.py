@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets import Static
 
+from meshwright.tui import keys
+from meshwright.tui.keys import bind
 from meshwright.tui.navigation import Location
 from meshwright.tui.screen import LOADING
 from meshwright.tui.search import SearchQuery, parse_search
@@ -53,7 +55,7 @@ class LiveListScreen(SortableScreen[Item]):
     LiveListScreen #filter { height: 1; padding: 0 1; }
     LiveListScreen #detail { height: auto; max-height: 6; padding: 0 1; background: $panel; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "pause", "pause")]
+    BINDINGS: ClassVar[list[BindingType]] = [bind(keys.PAUSE, "pause")]
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)

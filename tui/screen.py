@@ -20,9 +20,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.screen import Screen
 
+from meshwright.tui import keys
+from meshwright.tui.keys import bind
 from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import Location
 from meshwright.tui.session import Session, session_of
@@ -46,7 +48,7 @@ class MeshScreen(Screen[None]):
     DEFAULT_CSS = """
     MeshScreen { background: $background; color: $foreground; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("slash", "search", "search", key_display="/")]
+    BINDINGS: ClassVar[list[BindingType]] = [bind(keys.SEARCH, "search")]
 
     def __init__(self, location: Location) -> None:
         super().__init__()

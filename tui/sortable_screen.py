@@ -6,8 +6,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
+from meshwright.tui import keys
+from meshwright.tui.keys import bind
 from meshwright.tui.navigation import Location
 from meshwright.tui.screen import MeshScreen
 from meshwright.tui.widgets.table import Table
@@ -27,9 +29,9 @@ class SortableScreen(MeshScreen, Generic[Item]):
     """Where the cursor is at the start: at the first row (0) or the last (-1)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("greater_than_sign", "sort(1)", "sort by next", key_display=">"),
-        Binding("less_than_sign", "sort(-1)", "sort by previous", key_display="<", show=False),
-        Binding("r", "reverse", "reverse"),
+        bind(keys.SORT, "sort(1)"),
+        bind(keys.SORT_BACK, "sort(-1)", show=False),
+        bind(keys.REVERSE, "reverse", show=False),
     ]
 
     def __init__(self, location: Location) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from textual.widgets import OptionList
+
+from meshwright.tui.dialogs.choose_one import ChooseOne
 from meshwright.tui.navigation import (
     TABS,
     Location,
@@ -34,6 +37,17 @@ async def press(pilot: Dashboard, *keys: str) -> None:
     for key in keys:
         await pilot.press(key)
         await pilot.pause()
+
+
+async def choose(pilot: Dashboard, key: str, text: str) -> None:
+    """Press a key that opens a choice, and choose the line with a text."""
+    await pilot.press(key)
+    await wait_until(pilot, lambda: isinstance(pilot.app.screen, ChooseOne))
+    choices = pilot.app.screen.query_one(OptionList)
+    texts = [str(option.prompt) for option in choices.options]
+    choices.highlighted = next(index for index, each in enumerate(texts) if text in each)
+    await pilot.press("enter")
+    await wait_until(pilot, lambda: not isinstance(pilot.app.screen, ChooseOne))
 
 
 async def open_services(pilot: Dashboard) -> Table:

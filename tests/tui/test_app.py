@@ -98,7 +98,7 @@ async def test_help_lists_the_keys_of_the_screen_and_esc_closes_it() -> None:
     async with open_dashboard(size=(80, 24)) as (pilot, _):
         await open_services(pilot)
         await press(pilot, "question_mark")
-        await wait_for_text(pilot, "sort by next", "● healthy")
+        await wait_for_text(pilot, "sort", "● healthy")
         await press(pilot, "escape")
         await wait_for_location(pilot, TabLocation("services"))
 
@@ -107,7 +107,7 @@ async def test_the_command_palette_has_the_keys_of_the_screen() -> None:
     async with open_dashboard() as (pilot, _):
         await open_services(pilot)
         await pilot.press("ctrl+p")
-        await wait_for_text(pilot, "sort by next", "key T")
+        await wait_for_text(pilot, "sort", "key T")
         await pilot.press(*"logs")
         await wait_until(pilot, lambda: "key <" not in screen_text(pilot))
         await wait_for_text(pilot, "key l")

@@ -105,7 +105,7 @@ async def edit(pilot: Dashboard, old: str, new: str) -> None:
 async def take_back(pilot: Dashboard) -> None:
     """Roll the route back to before its last change, up to the confirmation."""
     await wait_until(pilot, lambda: not isinstance(pilot.app.screen, ModalScreen), WITHIN)
-    await pilot.press("b")
+    await pilot.press("B")
     await sheet(pilot, ChooseOne)
     await pilot.press("enter")
     await sheet(pilot, ConfirmChange)

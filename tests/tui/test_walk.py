@@ -110,7 +110,7 @@ async def test_from_the_first_screen_to_the_cause_and_the_rollback_by_keys(
     await terminal.shows("› CircuitBreaker inventory-limits")
     await terminal.shows("maxRequests: 1")
 
-    terminal.press("b")
+    terminal.press("B")
     await terminal.shows("only CircuitBreaker inventory-limits")
     terminal.press("Enter")
     await terminal.shows(lambda text: "+  maxRequests: 64" in text and "-  maxRequests: 1" in text)
@@ -176,7 +176,7 @@ async def test_the_same_walk_in_a_browser(mesh: Mesh) -> None:
         await browser.press("Tab", "Tab", "Tab", "Enter")
         await browser.wait_for_text("› CircuitBreaker inventory-limits")
         await browser.wait_for_text("maxRequests: 1")
-        await browser.press("b")
+        await browser.press("B")
         await browser.wait_for_text("only CircuitBreaker inventory-limits")
         await browser.press("Enter")
         await browser.wait_for_text("+  maxRequests: 64")

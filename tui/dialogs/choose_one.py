@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from meshwright.tui import keys
 from meshwright.tui.format import sanitize
+from meshwright.tui.keys import bind
 
 
 class ChooseOne(ModalScreen[int | None]):
@@ -34,7 +36,10 @@ class ChooseOne(ModalScreen[int | None]):
         background: $mesh-cursor; color: $foreground; text-style: bold;
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        bind(keys.BACK, "dismiss(None)"),
+        bind(keys.QUIT, "dismiss(None)"),
+    ]
 
     def __init__(self, title: str, choices: Sequence[str]) -> None:
         super().__init__()

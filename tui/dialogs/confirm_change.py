@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
 from meshwright.control_plane.api.models.policies import ApplyResponse
+from meshwright.tui import keys
 from meshwright.tui.format import sanitize
+from meshwright.tui.keys import bind
 from meshwright.tui.revision_text import describe_changes
 from meshwright.tui.theme import paint
 from meshwright.tui.widgets.diff_highlight import diff_lines
@@ -47,10 +49,10 @@ class ConfirmChange(ModalScreen[str | None]):
     ConfirmChange #keys { height: 1; dock: bottom; text-wrap: nowrap; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "confirm", "confirm"),
-        Binding("m", "edit_message", "message"),
-        Binding("n,q", "cancel", "cancel"),
-        Binding("escape", "back", "cancel"),
+        bind(keys.CONFIRM, "confirm"),
+        bind(keys.EDIT, "edit_message"),
+        bind(keys.QUIT, "cancel"),
+        bind(keys.BACK, "back"),
     ]
 
     def __init__(
@@ -84,7 +86,7 @@ class ConfirmChange(ModalScreen[str | None]):
                     compact=True,
                     max_length=MESSAGE_LIMIT,
                 )
-            keys = (("y", self._verb), ("m", "edit the message"), ("n", "cancel"))
+            keys = (("y", self._verb), ("e", "edit the message"), ("Esc", "cancel"))
             parts = [Content.assemble(paint(key, "accent"), f" {action}") for key, action in keys]
             yield Static(Content("   ").join(parts), id="keys")
 

@@ -14,6 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
+from meshwright.tui import keys
+from meshwright.tui.keys import bind
 from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.navigation import (
     TABS,
@@ -89,9 +91,9 @@ class GoTo(ModalScreen[Location | None]):
     GoTo OptionList, GoTo OptionList:focus { border: none; height: auto; max-height: 12; padding: 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "close"),
-        Binding("down", "move(1)", "next", priority=True),
-        Binding("up", "move(-1)", "previous", priority=True),
+        bind(keys.BACK, "cancel"),
+        Binding("down", "move(1)", keys.DOWN.word, priority=True),
+        Binding("up", "move(-1)", keys.UP.word, priority=True),
     ]
 
     def __init__(self, state: DashboardState) -> None:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from meshwright.tui import keys
 from meshwright.tui.format import BREAKER_LABELS, HEALTH_LABELS, pad
+from meshwright.tui.keys import bind
 from meshwright.tui.screen import MeshScreen
 from meshwright.tui.theme import paint, status_text
 
-GLOBAL_KEYS = (
-    ("1 – 6", "the six tabs; again: back to the first screen of the tab"),
-    ("/", "search in this screen, Esc ends it; Tab: next pane"),
-    (":", "go to a service, sidecar, policy, revision or trace"),
-    ("[ ] { }", "the mesh as it was, by 10 s or 5 min; n: now"),
-    ("ctrl+p", "all commands and themes"),
-    ("Esc, q", "back; quit"),
-)
-UNLISTED_KEYS = frozenset({"tab", "shift+tab", "ctrl+c", "super+c", "slash"})
-"""Keys that need no explanation, or have one in `GLOBAL_KEYS`."""
+GLOBAL_KEYS = tuple((key.label or key.names, key.word) for key in keys.GROUPS["everywhere"])
 
 TWO_COLUMN_WIDTH = 76
 """Width of the terminal from which keys are listed in two columns."""
@@ -45,7 +39,11 @@ class HelpDialog(ModalScreen[None]):
         border: round $accent; padding: 0 1; background: $background;
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        bind(keys.BACK, "dismiss"),
+        bind(keys.QUIT, "dismiss"),
+        bind(keys.HELP, "dismiss"),
+    ]
 
     def __init__(self, screen: MeshScreen) -> None:
         super().__init__()
@@ -63,10 +61,10 @@ class HelpDialog(ModalScreen[None]):
 def help_lines(screen: MeshScreen) -> list[Content]:
     """What the screen shows, its keys, the global keys, and the symbols."""
     lines = [Content(screen.HELP)] if screen.HELP else []
-    keys = _screen_keys(screen)
     wide = screen.app.size.width >= TWO_COLUMN_WIDTH
-    lines += _two_columns(keys) if wide else [_key_line(key, text) for key, text in keys]
-    lines += [Content(""), *(_key_line(key, text) for key, text in GLOBAL_KEYS)]
+    for part in (_screen_keys(screen), GLOBAL_KEYS):
+        lines += _two_columns(part) if wide else [_key_line(key, text) for key, text in part]
+        lines.append(Content(""))
     health = [status_text(HEALTH_LABELS[state]) for state in ("healthy", "degraded", "unhealthy", "unknown")]
     breaker = [status_text(BREAKER_LABELS[state], " breaker") for state in ("open", "partial")]
     lines.append(Content("  ").join([*health, *breaker]))
@@ -76,28 +74,26 @@ def help_lines(screen: MeshScreen) -> list[Content]:
 
 def _screen_keys(screen: MeshScreen) -> list[tuple[str, str]]:
     """The keys of a screen and its widgets with their descriptions; keys of one action are joined."""
-    keys: dict[str, list[str]] = {}
-    for node, binding, enabled, _ in screen.active_bindings.values():
-        listed = binding.key not in UNLISTED_KEYS and _is_dashboard_key(binding.description)
-        if node is not screen.app and enabled and listed:
-            keys.setdefault(binding.description, []).append(screen.app.get_key_display(binding))
-    return [(" ".join(names), description) for description, names in keys.items()]
+    active = [
+        binding
+        for node, binding, enabled, _ in screen.active_bindings.values()
+        if node is not screen.app and enabled and binding.action != "search" and keys.is_bound(binding)
+    ]
+    names: dict[str, list[str]] = {}
+    for binding in sorted(active, key=lambda each: keys.RANKS[each.key]):
+        names.setdefault(binding.description, []).append(screen.app.get_key_display(binding))
+    return [(" ".join(labels), word) for word, labels in names.items()]
 
 
-def _is_dashboard_key(description: str) -> bool:
-    """Whether a key is the dashboard's own: descriptions of Textual's keys are capitalised."""
-    return description[:1].islower()
-
-
-def _two_columns(keys: list[tuple[str, str]]) -> list[Content]:
+def _two_columns(pairs: Sequence[tuple[str, str]]) -> list[Content]:
     """Keys in two columns, to be read downwards."""
-    half = (len(keys) + 1) // 2
+    half = (len(pairs) + 1) // 2
     lines = []
     for index in range(half):
-        key, text = keys[index]
+        key, text = pairs[index]
         line = _key_line(key, pad(text, 24))
         other = half + index
-        lines.append(line + _key_line(*keys[other]) if other < len(keys) else line)
+        lines.append(line + _key_line(*pairs[other]) if other < len(pairs) else line)
     return lines
 
 

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from meshwright.control_plane.api.errors import SourceProblem
+from meshwright.tui import keys
 from meshwright.tui.format import sanitize
+from meshwright.tui.keys import bind
 from meshwright.tui.theme import paint
 
 CONTEXT_LINES = 1
@@ -34,8 +36,9 @@ class ValidationErrors(ModalScreen[bool]):
     ValidationErrors #keys { height: 1; dock: bottom; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e,enter", "close(True)", "edit again"),
-        Binding("escape,q,n", "close(False)", "cancel"),
+        bind(keys.EDIT, "close(True)"),
+        bind(keys.BACK, "close(False)"),
+        bind(keys.QUIT, "close(False)"),
     ]
 
     def __init__(self, text: str, problems: Sequence[SourceProblem], cancel_note: str) -> None:

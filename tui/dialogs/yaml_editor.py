@@ -7,14 +7,16 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static, TextArea
 
 from meshwright.control_plane.api.errors import SourceProblem
+from meshwright.tui import keys
 from meshwright.tui.format import sanitize
+from meshwright.tui.keys import bind
 from meshwright.tui.theme import paint
 
 INDENT = 2
@@ -51,8 +53,8 @@ class YamlEditor(ModalScreen[str | None]):
     YamlEditor #keys { height: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "done", "done"),  # no priority: it must not overtake keys typed before it
-        Binding("escape", "cancel", "cancel", priority=True),
+        bind(keys.PREVIEW, "done"),  # no priority: it must not overtake keys typed before it
+        bind(keys.BACK, "cancel", priority=True),
     ]
 
     def __init__(self, title: str, text: str, problems: Sequence[SourceProblem] = ()) -> None:

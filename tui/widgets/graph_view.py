@@ -11,7 +11,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual import events, work
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -19,6 +19,7 @@ from textual.strip import Strip
 from textual.worker import get_current_worker
 
 from meshwright.control_plane.api.models.topology import Topology
+from meshwright.tui import keys
 from meshwright.tui.format import pad
 from meshwright.tui.graph.density import fit_layout
 from meshwright.tui.graph.drawing import CellStyle, Drawing, Scene
@@ -35,6 +36,7 @@ from meshwright.tui.graph.viewport import (
     initial_filter,
     visible_graph,
 )
+from meshwright.tui.keys import bind
 
 INLINE_LAYOUT_NODES = 40
 """Nodes up to which a layout takes only a few milliseconds."""
@@ -70,15 +72,13 @@ class GraphView(ScrollView, can_focus=True):
     GraphView > .graph--accent { color: $accent; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move('up')", "move", key_display="↑↓←→"),
-        # It stands for the others in the help, which lists keys that have a description.
-        Binding("down,j", "move('down')", show=False),
-        Binding("k", "move('up')", show=False),
-        Binding("left", "move('left')", show=False),
-        Binding("right", "move('right')", show=False),
-        Binding("tab", "link(1)", "edges", key_display="tab"),
-        Binding("shift+tab", "link(-1)", "previous edge", show=False),
-        Binding("enter", "open", "open"),
+        bind(keys.UP, "move('up')", show=False),
+        bind(keys.DOWN, "move('down')", show=False),
+        bind(keys.LEFT, "move('left')", show=False),
+        bind(keys.RIGHT, "move('right')", show=False),
+        bind(keys.NEXT_EDGE, "link(1)", show=False),
+        bind(keys.PREVIOUS_EDGE, "link(-1)", show=False),
+        bind(keys.OPEN, "open"),
     ]
 
     class SelectionChanged(Message):

@@ -9,6 +9,7 @@ from textual.events import Click
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
+from meshwright.tui.keys import RANKS
 from meshwright.tui.session import session_of
 from meshwright.tui.theme import paint
 
@@ -70,7 +71,7 @@ class KeyFooter(Static):
 
 
 def key_hints(screen: Screen[object]) -> list[KeyHint]:
-    """The active keys of a screen that have a description; pinned ones last."""
+    """The active keys of a screen that are shown, in the order of `keys.GROUPS`; pinned ones last."""
     if isinstance(screen.focused, Input):
         return [KeyHint("⏎", "apply", "enter"), KeyHint("Esc", "close", "escape")]
     pinned_actions = PINNED_ACTIONS + (PAST_ACTIONS if session_of(screen).past else ())
@@ -80,7 +81,7 @@ def key_hints(screen: Screen[object]) -> list[KeyHint]:
             label = screen.app.get_key_display(binding)
             pinned = binding.action in pinned_actions
             hints[binding.action] = KeyHint(label, binding.description, binding.key, pinned)
-    return sorted(hints.values(), key=lambda hint: hint.pinned)
+    return sorted(hints.values(), key=lambda hint: (hint.pinned, RANKS.get(hint.key, -1)))
 
 
 def fit_hints(hints: list[KeyHint], width: int) -> list[KeyHint]:

@@ -13,14 +13,16 @@ from typing import Any, ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from meshwright.tui import keys
 from meshwright.tui.format import pad
+from meshwright.tui.keys import bind
 from meshwright.tui.widgets.table_model import (
     UNSORTED,
     LazyRows,
@@ -58,13 +60,13 @@ class Table(ScrollView, can_focus=True):
     Table > .table--sorted { color: $accent; text-style: bold underline; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "up", show=False),
-        Binding("down,j", "move(1)", "down", show=False),
-        Binding("pageup", "page(-1)", "page up", show=False),
-        Binding("pagedown", "page(1)", "page down", show=False),
-        Binding("home,g", "end(0)", "first", show=False),
-        Binding("end,G", "end(-1)", "last", show=False),
-        Binding("enter", "choose", "open"),
+        bind(keys.UP, "move(-1)", show=False),
+        bind(keys.DOWN, "move(1)", show=False),
+        bind(keys.PAGE_UP, "page(-1)", show=False),
+        bind(keys.PAGE_DOWN, "page(1)", show=False),
+        bind(keys.FIRST, "end(0)", show=False),
+        bind(keys.LAST, "end(-1)", show=False),
+        bind(keys.OPEN, "choose"),
     ]
     cursor: reactive[int] = reactive(0, repaint=True)
 

@@ -14,8 +14,10 @@ from textual.widgets import Input, Label, Static
 
 from meshwright.control_plane.api.yaml.dump import dump_yaml
 from meshwright.control_plane.errors import InputError
+from meshwright.tui import keys
 from meshwright.tui.features.change.sheet import Edit, Sheet
 from meshwright.tui.format import sanitize
+from meshwright.tui.keys import bind
 from meshwright.tui.theme import paint
 from meshwright.tui.widgets.yaml_highlight import highlight_yaml
 
@@ -45,10 +47,10 @@ class SheetDialog(ModalScreen[Mapping[str, str] | None]):
     SheetDialog #keys { height: 1; dock: bottom; text-wrap: nowrap; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "done", "preview"),
-        Binding("down", "app.focus_next", "next field", show=False),
-        Binding("up", "app.focus_previous", "previous field", show=False),
-        Binding("escape", "dismiss(None)", "cancel"),
+        bind(keys.OPEN, "done"),
+        Binding("down", "app.focus_next", keys.DOWN.word, show=False),
+        Binding("up", "app.focus_previous", keys.UP.word, show=False),
+        bind(keys.BACK, "dismiss(None)"),
     ]
 
     def __init__(self, sheet: Sheet, texts: Mapping[str, str], problem: str = "") -> None:

@@ -7,11 +7,13 @@ from typing import ClassVar, get_args
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets import Static
 
 from meshwright.control_plane.api.models.events import Event, EventKind
+from meshwright.tui import keys
+from meshwright.tui.dialogs.choose_one import ChooseOne
 from meshwright.tui.features.events.table import (
     EVENT_COLUMNS,
     EVENT_ORDERS,
@@ -21,6 +23,7 @@ from meshwright.tui.features.events.table import (
     is_about,
 )
 from meshwright.tui.format import format_time, sanitize
+from meshwright.tui.keys import bind
 from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.navigation import (
     EventsLocation,
@@ -38,7 +41,7 @@ from meshwright.tui.widgets.table import Table
 EVENT_LIMIT = 1000
 """Events that are kept, newest first."""
 
-KINDS: tuple[str, ...] = ("", *get_args(EventKind))
+KINDS: tuple[str, ...] = get_args(EventKind)
 EMPTY = "no events yet: apply a policy and it appears here"
 NO_MATCH = "no event matches: Esc shows all"
 
@@ -52,18 +55,16 @@ class EventsScreen(SortableScreen[Event]):
     SEARCH_HINT: ClassVar[str] = "part of a name or of a message"
     HELP: ClassVar[str] = (
         "Policy changes, rejections by Envoy, circuit breakers, instances, certificates, as they occur. "
-        "Events missed during an outage are fetched afterwards. f cycles through the kinds, w through the "
-        "minimum severity, Enter opens the object of an event."
+        "Events missed during an outage are fetched afterwards. f chooses a kind or a minimum severity, "
+        "Enter opens the object of an event."
     )
     DEFAULT_CSS = """
     EventsScreen #filter { height: 1; padding: 0 1; }
     EventsScreen #detail { height: auto; max-height: 5; padding: 0 1; background: $panel; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "kind(1)", "kind"),
-        Binding("F", "kind(-1)", "previous kind", show=False),
-        Binding("w", "severity", "severity"),
-        Binding("space", "pause", "pause"),
+        bind(keys.FILTER, "filter"),
+        bind(keys.PAUSE, "pause"),
     ]
 
     def __init__(self, location: Location) -> None:
@@ -197,14 +198,20 @@ class EventsScreen(SortableScreen[Event]):
             self.draw_list()
         return filtered
 
-    def action_kind(self, step: int) -> None:
-        """Show only the next or previous kind."""
-        self._kind = KINDS[(KINDS.index(self._kind) + step) % len(KINDS)]
-        self.draw_list()
-
-    def action_severity(self) -> None:
-        """Raise the minimum severity; after `error` back to all."""
-        self._min_severity = (self._min_severity + 1) % len(SEVERITIES)
+    @work(exclusive=True, group="choose")
+    async def action_filter(self) -> None:
+        """Choose a minimum severity, or a kind."""
+        severities = [f"{severity} or worse" for severity in SEVERITIES[1:]]
+        choices = ["of every kind and severity", *severities, *(f"of kind {kind}" for kind in KINDS)]
+        chosen = await self.app.push_screen_wait(ChooseOne("show events", choices))
+        if chosen is None:
+            return
+        if chosen == 0:
+            self._kind, self._min_severity = "", 0
+        elif chosen < len(SEVERITIES):
+            self._min_severity = chosen
+        else:
+            self._kind = KINDS[chosen - len(SEVERITIES)]
         self.draw_list()
 
     def action_pause(self) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.events import Resize
@@ -15,6 +15,7 @@ from textual.widgets import Input, Label, Static
 
 from meshwright.control_plane.api.models.call_explanation import CallExplanation
 from meshwright.control_plane.errors import MeshError
+from meshwright.tui import keys
 from meshwright.tui.dialogs.choose_one import ChooseOne
 from meshwright.tui.features.explain.lines import choices, deciding_policies, explanation_lines
 from meshwright.tui.features.explain.question import (
@@ -24,6 +25,7 @@ from meshwright.tui.features.explain.question import (
     usual_caller,
 )
 from meshwright.tui.format import sanitize
+from meshwright.tui.keys import bind
 from meshwright.tui.navigation import ExplainLocation, PolicyLocation
 from meshwright.tui.screen import LOADING, MeshScreen
 from meshwright.tui.theme import paint
@@ -56,8 +58,8 @@ class ExplainScreen(MeshScreen):
     ExplainScreen VerticalScroll Static { height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "edit", "edit request"),
-        Binding("p", "policies", "policies"),
+        bind(keys.EDIT, "edit"),
+        bind(keys.POLICIES, "policies"),
     ]
 
     def __init__(self, location: ExplainLocation) -> None:

@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import ClassVar
 
 from textual import work
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 
 from meshwright.control_plane.api.log_lines import LogCursors, LogLine, merge_lines
 from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.control_plane.errors import MeshError
+from meshwright.tui import keys
+from meshwright.tui.dialogs.choose_one import ChooseOne
 from meshwright.tui.features.logs.table import (
     COLUMNS,
     MAX_LINE,
@@ -23,6 +25,7 @@ from meshwright.tui.features.logs.table import (
     trace_id,
 )
 from meshwright.tui.format import sanitize
+from meshwright.tui.keys import bind
 from meshwright.tui.live_list_screen import LiveListScreen
 from meshwright.tui.mesh_state import StateField
 from meshwright.tui.navigation import LogsLocation, ProxyLocation, TraceLocation
@@ -58,7 +61,7 @@ class LogsScreen(LiveListScreen[LogLine]):
         "follows its end while the cursor is there. f shows only apps or only Envoys, space pauses, Enter "
         "opens the trace that a line names, or else the sidecar; the 5000 newest lines are kept."
     )
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("f", "source", "app or Envoy")]
+    BINDINGS: ClassVar[list[BindingType]] = [bind(keys.FILTER, "filter")]
 
     def __init__(self, location: LogsLocation) -> None:
         super().__init__(location)
@@ -130,10 +133,14 @@ class LogsScreen(LiveListScreen[LogLine]):
         if self._source:
             yield paint(f"{self._source} only", "accent")
 
-    def action_source(self) -> None:
-        """Show all lines, those of apps, or those of Envoys."""
-        self._source = SOURCES[(SOURCES.index(self._source) + 1) % len(SOURCES)]
-        self.draw_list()
+    @work(exclusive=True, group="choose")
+    async def action_filter(self) -> None:
+        """Choose all lines, those of apps, or those of Envoys."""
+        choices = ["of apps and Envoys", *(f"of {source}s only" for source in SOURCES[1:])]
+        chosen = await self.app.push_screen_wait(ChooseOne("show lines", choices))
+        if chosen is not None:
+            self._source = SOURCES[chosen]
+            self.draw_list()
 
     def on_table_row_selected(self, message: Table.RowSelected) -> None:
         """Enter: the trace that the line names, else the sidecar."""

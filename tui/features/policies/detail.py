@@ -25,7 +25,7 @@ from meshwright.tui.widgets.table import Table
 from meshwright.tui.widgets.yaml_highlight import highlight_yaml
 
 DetailView = Literal["yaml", "history", "diff"]
-DETAIL_VIEWS: dict[DetailView, str] = {"yaml": "y YAML", "history": "h history", "diff": "v changes"}
+DETAIL_VIEWS: dict[DetailView, str] = {"yaml": "YAML", "history": "h history", "diff": "d diff"}
 
 History = list[tuple[RevisionInfo, DocumentChange]]
 """Revisions that changed the policy, newest first, with the change."""
@@ -92,6 +92,11 @@ class PolicyDetail(Vertical):
             return
         self._draw()
 
+    @property
+    def view(self) -> DetailView:
+        """What is shown of it."""
+        return self._view
+
     def set_view(self, view: DetailView) -> None:
         """Switch between YAML, history and changes."""
         self._view = view
@@ -121,7 +126,7 @@ class PolicyDetail(Vertical):
         """Why there is no revision to roll back to."""
         if self._policy is None or not self._history:
             return NO_HISTORY
-        return f"{self._policy.name} has no earlier revision (d deletes it)"
+        return f"{self._policy.name} has no earlier revision (D deletes it)"
 
     async def load_history(self) -> None:
         """Fetch the history of the policy, unless it is up to date."""

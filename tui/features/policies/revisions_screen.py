@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
@@ -15,7 +15,7 @@ from textual.widgets import Static
 from meshwright.control_plane.api.models.push import PushReport
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.yaml.diff import unified_diff
-from meshwright.tui import navigation
+from meshwright.tui import keys, navigation
 from meshwright.tui.features.policies import push
 from meshwright.tui.features.policies.change_flow import roll_back
 from meshwright.tui.features.policies.detail import REVISION_LIMIT
@@ -26,6 +26,7 @@ from meshwright.tui.features.policies.revision_rows import (
 )
 from meshwright.tui.features.policies.screen import LOW_HEIGHT, WIDE_WIDTH
 from meshwright.tui.format import sanitize
+from meshwright.tui.keys import bind
 from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.revision_text import revision_summary
 from meshwright.tui.search import parse_search
@@ -45,15 +46,15 @@ class RevisionsScreen(SortableScreen[RevisionInfo]):
     SORT_ORDERS = REVISION_ORDERS
     SEARCH_HINT = "number, author, message, or a policy's name; !word: without it"
     HELP = (
-        "Every revision of the policies, and the changes of the selected one (v: all changes since then). b "
+        "Every revision of the policies, and the changes of the selected one (d: all changes since then). B "
         "rolls back to it, which creates a new revision: the history is never lost. During a push in "
-        "waves, space pauses or resumes that, and a withdraws the revision."
+        "waves, Z pauses or resumes that, and A withdraws the revision."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "since", "changes since"),
-        Binding("b", "roll_back", "roll back"),
-        Binding("space", "pause_or_resume", "pause, resume"),
-        Binding("a", "abort", "abort push"),
+        bind(keys.DIFF, "since"),
+        bind(keys.ROLL_BACK, "roll_back"),
+        bind(keys.HOLD, "pause_or_resume"),
+        bind(keys.ABORT, "abort"),
     ]
     DEFAULT_CSS = """
     RevisionsScreen #push { display: none; padding: 0 1; }

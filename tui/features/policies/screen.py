@@ -6,14 +6,14 @@ from typing import ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container
 from textual.widgets import Static
 
-from meshwright.tui import navigation
+from meshwright.tui import keys, navigation
 from meshwright.tui.dialogs.choose_one import ChooseOne
 from meshwright.tui.features.policies import change_flow
-from meshwright.tui.features.policies.detail import PolicyDetail
+from meshwright.tui.features.policies.detail import DetailView, PolicyDetail
 from meshwright.tui.features.policies.edit_flow import edit_policy
 from meshwright.tui.features.policies.view_model import (
     POLICY_COLUMNS,
@@ -24,6 +24,7 @@ from meshwright.tui.features.policies.view_model import (
     policy_view_models,
 )
 from meshwright.tui.format import sanitize, truncate
+from meshwright.tui.keys import bind
 from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.screen import LOADING, MeshScreen
 from meshwright.tui.sortable_screen import SortableScreen
@@ -46,14 +47,13 @@ class PolicyActions(MeshScreen):
     STATE_FIELDS = frozenset({"policies", "refusals"})
     WRITE_ACTIONS = frozenset({"edit", "roll_back", "delete"})
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "view('yaml')", "YAML", show=False),
-        Binding("h", "view('history')", "history"),
-        Binding("v", "view('diff')", "changes"),
-        Binding("b", "roll_back", "roll back"),
-        Binding("e", "edit", "edit"),
-        Binding("d", "delete", "delete"),
-        Binding("H", "revisions", "revisions"),
-        Binding("o", "rollouts", "rollouts", show=False),
+        bind(keys.HISTORY, "view('history')"),
+        bind(keys.DIFF, "view('diff')"),
+        bind(keys.ROLL_BACK, "roll_back"),
+        bind(keys.EDIT, "edit"),
+        bind(keys.DELETE, "delete"),
+        bind(keys.REVISIONS, "revisions"),
+        bind(keys.ROLLOUTS, "rollouts"),
     ]
 
     def __init__(self, location: navigation.Location) -> None:
@@ -86,9 +86,9 @@ class PolicyActions(MeshScreen):
         """The widget that shows the policy."""
         return self.query_one(PolicyDetail)
 
-    def action_view(self, view: str) -> None:
-        """Switch to a view of the policy and focus it."""
-        self.detail.set_view("history" if view == "history" else "diff" if view == "diff" else "yaml")
+    def action_view(self, view: DetailView) -> None:
+        """Switch to a view of the policy and focus it; from that view back to the YAML."""
+        self.detail.set_view("yaml" if view == self.detail.view else view)
         self.detail.focus_content()
 
     def action_rollouts(self) -> None:
@@ -143,7 +143,7 @@ class PoliciesScreen(PolicyActions, SortableScreen[PolicyViewModel]):
     HELP = (
         "Every policy and its state. programmed n/m: n of the m sidecars that need it have accepted it; "
         "pending; rejected by an Envoy; conflicted: an older policy is in force; target not found; no "
-        "effect; unused: no connected sidecar needs it. refu/s: requests that it refuses per second. b rolls "
+        "effect; unused: no connected sidecar needs it. refu/s: requests that it refuses per second. B rolls "
         "back to the revision selected in the history, or to the one before the last change."
     )
     DEFAULT_CSS = """

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import ClassVar
 
 from textual import events, work
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.screen import ModalScreen
 
 from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.models.requests import Request, TapEvent
 from meshwright.control_plane.errors import MeshError
+from meshwright.tui import keys
 from meshwright.tui.features.requests.table import (
     COLUMNS,
     ORDERS,
@@ -25,6 +26,7 @@ from meshwright.tui.features.requests.table import (
 )
 from meshwright.tui.features.traces.why_dialog import WhyDialog
 from meshwright.tui.format import format_number, sanitize
+from meshwright.tui.keys import bind
 from meshwright.tui.live_list_screen import LiveListScreen
 from meshwright.tui.navigation import LiveRequestsLocation, LogsLocation, TraceLocation
 from meshwright.tui.poller import RECONNECT_SECONDS
@@ -48,9 +50,9 @@ class LiveRequestsScreen(LiveListScreen[Request]):
         "failed requests, Enter explains the selected one, t opens its trace; the 2000 newest are kept."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "failed", "failed only"),
-        Binding("t", "trace", "trace"),
-        Binding("l", "logs", "logs"),
+        bind(keys.FAILED, "failed"),
+        bind(keys.TRACES, "trace"),
+        bind(keys.LOGS, "logs"),
     ]
 
     def __init__(self, location: LiveRequestsLocation) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from textual import work
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from meshwright.control_plane.api.calls import DocumentRef
 from meshwright.control_plane.api.models.rollouts import RolloutAction, RolloutStatus
+from meshwright.tui import keys
 from meshwright.tui.features.policies.change_flow import ChangeRequest, apply_or_notify, newest_revision
 from meshwright.tui.features.rollouts import table
+from meshwright.tui.keys import bind
 from meshwright.tui.list_screen import ListScreen
 from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import Location, PolicyLocation
@@ -39,14 +41,14 @@ class RolloutsScreen(ListScreen[RolloutStatus]):
     SEARCH_HINT: ClassVar[str] = "part of a rollout's name, its backends, or a phase"
     HELP: ClassVar[str] = (
         "Every Rollout: the share of its canary, and how canary and stable version do in the guards' window. "
-        "It moves on by itself; p, P, space, a and R steer it, each after a preview. Enter opens its policy."
+        "It moves on by itself; P, F, Z, A and R steer it, each after a preview. Enter opens its policy."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "steer('promote')", "promote"),
-        Binding("P", "steer('promote-fully')", "promote fully"),
-        Binding("space", "pause_or_resume", "pause, resume"),
-        Binding("a", "steer('abort')", "abort"),
-        Binding("R", "steer('restart')", "restart"),
+        bind(keys.PROMOTE, "steer('promote')"),
+        bind(keys.PROMOTE_FULLY, "steer('promote-fully')"),
+        bind(keys.HOLD, "pause_or_resume"),
+        bind(keys.ABORT, "steer('abort')"),
+        bind(keys.RESTART, "steer('restart')"),
     ]
 
     def items(self, state: DashboardState) -> Iterable[RolloutStatus] | None:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.events import Resize
@@ -16,6 +16,7 @@ from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.policies import AttachedPolicy
 from meshwright.control_plane.api.models.topology import HealthThresholds, ServiceSummary
 from meshwright.control_plane.api.models.traces import TraceSummary
+from meshwright.tui import keys
 from meshwright.tui.features.change.screen import ChangesTraffic
 from meshwright.tui.features.events.table import EVENT_COLUMNS, event_row, is_about, last_change
 from meshwright.tui.features.services import detail_rows
@@ -30,6 +31,7 @@ from meshwright.tui.format import (
     success_tone,
 )
 from meshwright.tui.graph.edge_labels import QUIET_BREAKERS
+from meshwright.tui.keys import bind
 from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import (
     EdgeLocation,
@@ -101,13 +103,13 @@ class ServiceDetailScreen(ChangesTraffic):
     ServiceDetailScreen.-wide #calls Table { height: auto; max-height: 100%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l", "logs", "logs"),
-        Binding("T", "live_requests", "requests"),
-        Binding("E", "explain", "explain"),
-        Binding("t", "traces", "traces"),
-        Binding("x", "failed_traces", "failed traces"),
-        Binding("m", "topology", "topology"),
-        Binding("e", "events", "events"),
+        bind(keys.LOGS, "logs"),
+        bind(keys.LIVE_REQUESTS, "live_requests"),
+        bind(keys.EXPLAIN, "explain"),
+        bind(keys.TRACES, "traces"),
+        bind(keys.FAILED, "failed_traces"),
+        bind(keys.TOPOLOGY, "topology"),
+        bind(keys.HISTORY, "events"),
     ]
 
     def __init__(self, location: ServiceLocation) -> None:

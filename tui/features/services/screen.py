@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from meshwright.control_plane.api.models.topology import HealthThresholds, ServiceSummary
+from meshwright.tui import keys
 from meshwright.tui.features.change.screen import ChangesTraffic
 from meshwright.tui.features.services import table
+from meshwright.tui.keys import bind
 from meshwright.tui.list_screen import ListScreen
 from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import (
@@ -40,16 +42,16 @@ class ServicesScreen(ChangesTraffic, ListScreen[ServiceSummary]):
     HELP: ClassVar[str] = (
         "All services and gateways with the traffic to them (for a gateway: from it) over the last 10 s, the "
         "worst first. Latencies are in ms and include retries. refu/s: requests per second that policies "
-        "refuse there, or on the way there. Click a column head to sort by it. z also shows services whose "
+        "refuse there, or on the way there. Click a column head to sort by it. a also shows services whose "
         "instances have all left as planned."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l", "logs", "logs"),
-        Binding("T", "live_requests", "requests"),
-        Binding("E", "explain", "explain"),
-        Binding("t", "traces", "traces"),
-        Binding("m", "topology", "topology"),
-        Binding("z", "idle_services", "idle services", show=False),
+        bind(keys.LOGS, "logs"),
+        bind(keys.LIVE_REQUESTS, "live_requests"),
+        bind(keys.EXPLAIN, "explain"),
+        bind(keys.TRACES, "traces"),
+        bind(keys.TOPOLOGY, "topology"),
+        bind(keys.SHOW_ALL, "idle_services"),
     ]
 
     def __init__(self, location: Location) -> None:

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+from textual.binding import BindingType
 from textual.widgets import Tree
 from textual.widgets.tree import TreeNode
 
+from meshwright.tui import keys
 from meshwright.tui.features.sidecars import config_tree
+from meshwright.tui.keys import bind
 
 
-class ConfigTree(Tree[Any]):
+class ConfigTree(Tree[Any], inherit_bindings=False):
     """Shows a configuration dump."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        bind(keys.OPEN, "select_cursor"),
+        bind(keys.UP, "cursor_up", show=False),
+        bind(keys.DOWN, "cursor_down", show=False),
+        bind(keys.LEFT, "collapse", show=False),
+        bind(keys.RIGHT, "expand", show=False),
+        bind(keys.PAGE_UP, "page_up", show=False),
+        bind(keys.PAGE_DOWN, "page_down", show=False),
+        bind(keys.FIRST, "scroll_home", show=False),
+        bind(keys.LAST, "scroll_end", show=False),
+    ]
 
     DEFAULT_CSS = """
     ConfigTree { background: $background; height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
@@ -34,6 +49,19 @@ class ConfigTree(Tree[Any]):
         for name, section in config_tree.sections(configs):
             self._dump[name if name not in self._dump else f"{name} {len(self._dump)}"] = section
         self.filter_text("")
+
+    def action_collapse(self) -> None:
+        """Collapse the selected branch; a collapsed one or a leaf: go to its parent."""
+        node = self.cursor_node
+        if node is not None and node.is_expanded and node.allow_expand:
+            node.collapse()
+        else:
+            self.action_cursor_parent()
+
+    def action_expand(self) -> None:
+        """Expand the selected branch."""
+        if self.cursor_node is not None and self.cursor_node.allow_expand:
+            self.cursor_node.expand()
 
     def filter_text(self, text: str) -> int:
         """Show only the branches that lead to matches; returns the number of matches, up to the limit."""

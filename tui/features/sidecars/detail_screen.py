@@ -6,13 +6,14 @@ from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
 from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.proxies import ProxyDetail
+from meshwright.tui import keys
 from meshwright.tui.features.sidecars import config_tree
 from meshwright.tui.features.sidecars.config_view import ConfigTree
 from meshwright.tui.features.sidecars.table import expiry_cell
@@ -24,6 +25,7 @@ from meshwright.tui.format import (
     format_time,
     sanitize,
 )
+from meshwright.tui.keys import bind
 from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import (
     EventsLocation,
@@ -46,7 +48,7 @@ class SidecarDetailScreen(MeshScreen):
     SEARCH_HINT: ClassVar[str] = "part of a key, name or value of the configuration"
     HELP: ClassVar[str] = (
         "One Envoy and the configuration that it runs, dumped by Envoy itself without private keys. Enter "
-        "expands a branch, / shows only matches, a reloads the configuration."
+        "expands a branch, / shows only matches, u reloads the configuration."
     )
     DEFAULT_CSS = """
     SidecarDetailScreen #summary { height: auto; padding: 0 1; }
@@ -57,11 +59,11 @@ class SidecarDetailScreen(MeshScreen):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l", "logs", "logs"),
-        Binding("T", "live_requests", "requests"),
-        Binding("a", "reload", "reload"),
-        Binding("s", "service", "service"),
-        Binding("e", "events", "events"),
+        bind(keys.LOGS, "logs"),
+        bind(keys.LIVE_REQUESTS, "live_requests"),
+        bind(keys.RELOAD, "reload"),
+        bind(keys.SERVICE, "service"),
+        bind(keys.HISTORY, "events"),
     ]
 
     def __init__(self, location: ProxyLocation) -> None:
@@ -94,7 +96,7 @@ class SidecarDetailScreen(MeshScreen):
         name = f"{self.service}/{self.proxy_name}" if self.service else self.proxy_name
         configs = await self.session.call(lambda client: client.proxy_config(name))
         if configs is None:
-            title.update("the configuration is unavailable: a tries again")
+            title.update("the configuration is unavailable: u tries again")
             return
         for tree in self.query(ConfigTree):
             tree.set_dump(configs)

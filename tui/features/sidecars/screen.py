@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from meshwright.control_plane.api.models.proxies import ProxyDetail
+from meshwright.tui import keys
 from meshwright.tui.features.sidecars import table
+from meshwright.tui.keys import bind
 from meshwright.tui.list_screen import ListScreen
 from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import (
@@ -38,10 +40,10 @@ class SidecarsScreen(ListScreen[ProxyDetail]):
         "certificate expires (it is renewed at half of its lifetime), and Envoy's message about a rejection."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l", "logs", "logs"),
-        Binding("T", "live_requests", "requests"),
-        Binding("s", "service", "service"),
-        Binding("e", "events", "events"),
+        bind(keys.LOGS, "logs"),
+        bind(keys.LIVE_REQUESTS, "live_requests"),
+        bind(keys.SERVICE, "service"),
+        bind(keys.HISTORY, "events"),
     ]
 
     def __init__(self, location: Location) -> None:

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.events import Resize
 
 from meshwright.control_plane.api.models.topology import TopologyEdge
-from meshwright.tui import navigation
+from meshwright.tui import keys, navigation
 from meshwright.tui.dialogs.choose_one import ChooseOne
 from meshwright.tui.features.change.screen import ChangesTraffic
 from meshwright.tui.features.topology.detail_panel import PanelData, edge_lines, node_lines
@@ -28,6 +28,7 @@ from meshwright.tui.format import sanitize
 from meshwright.tui.graph.graph import Link
 from meshwright.tui.graph.versions import has_versions, service_of, split_versions
 from meshwright.tui.graph.viewport import GraphFilter
+from meshwright.tui.keys import bind
 from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.screen import LOADING
 from meshwright.tui.theme import paint
@@ -51,7 +52,7 @@ class TopologyScreen(ChangesTraffic):
         "Services and gateways, callers left of callees, over the last 10 s. ● healthy ◐ degraded ✖ "
         "unhealthy ○ unknown ⊘ breaker open ◑ partly open ↻ calls itself. On an edge: requests/s, failures, "
         "p99. Lines that cross without a corner or branch are unrelated. Tab cycles through the edges of a "
-        "service; of many edges z draws all; f shows only its neighbours, again: one hop more, Esc: all; v "
+        "service; of many edges a draws all; z shows only its neighbours, again: one hop more, Esc: all; v "
         "splits services by version."
     )
     DEFAULT_CSS = """
@@ -62,16 +63,16 @@ class TopologyScreen(ChangesTraffic):
     TopologyScreen.-low #panel { height: 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "focus_neighbours", "focus"),
-        Binding("w", "why", "why"),
-        Binding("E", "explain", "explain"),
-        Binding("t", "traces", "traces"),
-        Binding("p", "policies", "policies"),
-        Binding("l", "logs", "logs"),
-        Binding("T", "live_requests", "requests"),
-        Binding("v", "versions", "versions"),
-        Binding("z", "all_edges", "all edges"),
-        Binding("e", "events", "events", show=False),
+        bind(keys.FOCUS, "focus_neighbours"),
+        bind(keys.WHY, "why"),
+        bind(keys.EXPLAIN, "explain"),
+        bind(keys.TRACES, "traces"),
+        bind(keys.POLICIES, "policies"),
+        bind(keys.LOGS, "logs"),
+        bind(keys.LIVE_REQUESTS, "live_requests"),
+        bind(keys.VERSIONS, "versions"),
+        bind(keys.SHOW_ALL, "all_edges"),
+        bind(keys.HISTORY, "events"),
     ]
 
     def __init__(self, location: navigation.Location) -> None:

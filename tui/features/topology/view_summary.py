@@ -19,11 +19,11 @@ def view_summary(graph: GraphView, home: GraphFilter) -> str:
         distance = "neighbours" if view.hops == 1 else f"{view.hops} hops around"
         count = f"{len(graph.graph.nodes)} of {len(graph.index.nodes)} services"
         back = "back" if view == home else "all"
-        parts.append(f"{distance} of {sanitize(view.focus)}: {count}, f wider, Esc {back}")
+        parts.append(f"{distance} of {sanitize(view.focus)}: {count}, z wider, Esc {back}")
     if graph.current_layout.density.unitless and graph.current_layout.routes:
         parts.append("on edges: requests/s")
     if not graph.draws_all_edges:
-        parts.append("edges of the selection and those in trouble, z all")
+        parts.append("edges of the selection and those in trouble, a all")
     if arrows := graph.scroll_arrows():
         parts.append(f"more {arrows}")
     if graph.index.is_idle:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from rich.cells import cell_len
 from textual import events, on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container
 from textual.content import Content
 from textual.timer import Timer
@@ -16,11 +16,12 @@ from textual.widgets import Static
 
 from meshwright.control_plane.api import waterfall
 from meshwright.control_plane.api.models.traces import Span, Trace
-from meshwright.tui import navigation
+from meshwright.tui import keys, navigation
 from meshwright.tui.features.traces.span_detail import SpanDetail
 from meshwright.tui.features.traces.waterfall import Waterfall
 from meshwright.tui.features.traces.why_dialog import why_trace
 from meshwright.tui.format import format_number, format_time, pad, sanitize, truncate
+from meshwright.tui.keys import bind
 from meshwright.tui.screen import LOADING, MeshScreen
 from meshwright.tui.theme import paint
 
@@ -48,11 +49,11 @@ class TraceDetailScreen(MeshScreen):
         "show start and end of the span. The spans of one visit to a service collapse into one row."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "service", "service"),
-        Binding("w", "why", "why"),
-        Binding("c", "copy", "copy ID"),
-        Binding("o", "open", "open in Jaeger"),
-        Binding("enter", "panel", "attributes", show=False),
+        bind(keys.SERVICE, "service"),
+        bind(keys.WHY, "why"),
+        bind(keys.COPY, "copy"),
+        bind(keys.JAEGER, "open"),
+        bind(keys.OPEN, "panel"),
     ]
     DEFAULT_CSS = """
     TraceDetailScreen #head { height: auto; max-height: 3; width: 1fr; }

@@ -11,8 +11,8 @@ from meshwright.tui.format import NO_VALUE, format_number, format_time, sanitize
 from meshwright.tui.search import parse_search
 from meshwright.tui.widgets.table_model import SortOrder, TableCell, TableColumn, TableRow
 
-DURATIONS = ("", "100ms", "250ms", "1s", "5s")
-"""Minimum durations that the key cycles through."""
+DURATIONS = ("100ms", "250ms", "1s", "5s")
+"""Minimum durations to choose from."""
 
 _DURATION = re.compile(r">=?([0-9]{1,9})(ms|s|m)?")
 
@@ -86,10 +86,13 @@ def parse_query(text: str, services: Collection[str], base: TraceFilter = NO_FIL
     return replace(result, texts=tuple(texts))
 
 
-def next_duration(duration: str) -> str:
-    """The next minimum duration."""
-    index = DURATIONS.index(duration) if duration in DURATIONS else -1
-    return DURATIONS[(index + 1) % len(DURATIONS)]
+def filter_choices(current: TraceFilter, services: Iterable[str]) -> list[tuple[str, TraceFilter]]:
+    """What the filter can be changed to, with a text for each."""
+    return [
+        ("of all services, of any duration", replace(current, service="", min_duration="")),
+        *((f"of at least {each}", replace(current, min_duration=each)) for each in DURATIONS),
+        *((f"of {name}", replace(current, service=name)) for name in services),
+    ]
 
 
 def matching_traces(traces: Iterable[TraceSummary], texts: Collection[str]) -> list[TraceSummary]:

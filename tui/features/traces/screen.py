@@ -7,21 +7,21 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import Static
 
 from meshwright.control_plane.api.models.traces import TraceSummary
 from meshwright.control_plane.errors import MeshError
-from meshwright.tui import navigation
+from meshwright.tui import keys, navigation
 from meshwright.tui.dialogs.choose_one import ChooseOne
 from meshwright.tui.features.traces import query
 from meshwright.tui.features.traces.query import TraceFilter
 from meshwright.tui.format import sanitize, truncate
+from meshwright.tui.keys import bind
 from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.screen import LOADING
 from meshwright.tui.sortable_screen import SortableScreen
 from meshwright.tui.theme import paint
-from meshwright.tui.widgets.search_bar import SearchBar
 from meshwright.tui.widgets.table import Table
 
 RELOAD_SECONDS = 2.0
@@ -31,7 +31,7 @@ LIST_LIMIT, SEARCH_LIMIT = 100, 500
 """Traces that are fetched, and how many if the filter has texts."""
 
 NONE_YET = "no traces yet: try `mesh demo --traffic 5`; Telemetry's `sampling` (1 %) says how many are stored"
-NO_MATCH = "no stored trace matches: x clears the filter"
+NO_MATCH = "no stored trace matches: Esc clears the filter"
 
 
 class TracesScreen(SortableScreen[TraceSummary]):
@@ -46,11 +46,9 @@ class TracesScreen(SortableScreen[TraceSummary]):
     )
     STATE_FIELDS = frozenset({"services"})
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "errors", "failed only"),
-        Binding("d", "min_duration", "slower than"),
-        Binding("s", "service", "service"),
-        Binding("space", "pause", "pause"),
-        Binding("x", "clear", "clear"),
+        bind(keys.FAILED, "errors"),
+        bind(keys.FILTER, "filter"),
+        bind(keys.PAUSE, "pause"),
     ]
     DEFAULT_CSS = """
     TracesScreen #filter { height: 1; width: 1fr; text-wrap: nowrap; }
@@ -59,7 +57,8 @@ class TracesScreen(SortableScreen[TraceSummary]):
     def __init__(self, location: navigation.Location) -> None:
         super().__init__(location)
         initial = location if isinstance(location, navigation.TracesLocation) else navigation.TracesLocation()
-        self._key_filter = TraceFilter(service=initial.service, errors=initial.errors)
+        self._initial_filter = TraceFilter(service=initial.service, errors=initial.errors)
+        self._key_filter = self._initial_filter
         self._text = ""
         self._traces: tuple[TraceSummary, ...] | None = None
         self._paused = False
@@ -158,10 +157,12 @@ class TracesScreen(SortableScreen[TraceSummary]):
         """Toggle between failed and all traces."""
         self._set_key_filter(replace(self._key_filter, errors=not self._key_filter.errors))
 
-    def action_min_duration(self) -> None:
-        """Set the next minimum duration."""
-        duration = query.next_duration(self._key_filter.min_duration)
-        self._set_key_filter(replace(self._key_filter, min_duration=duration))
+    def back_one_step(self) -> bool:
+        """Remove what keys filter by."""
+        filtered = self._key_filter != self._initial_filter
+        if filtered:
+            self._set_key_filter(self._initial_filter)
+        return filtered
 
     def action_pause(self) -> None:
         """Pause or resume updates."""
@@ -169,16 +170,10 @@ class TracesScreen(SortableScreen[TraceSummary]):
         self._draw_summary()
         self._reload()
 
-    def action_clear(self) -> None:
-        """Remove the whole filter."""
-        self.query_one(SearchBar).close()
-        self._text = ""
-        self._set_key_filter(query.NO_FILTER)
-
     @work(exclusive=True, group="choose")
-    async def action_service(self) -> None:
-        """Choose the service whose traces are listed."""
-        names = sorted(self._service_names())
-        chosen = await self.app.push_screen_wait(ChooseOne("traces of", ["all services", *names]))
+    async def action_filter(self) -> None:
+        """Choose a minimum duration, or the service whose traces are listed."""
+        choices = query.filter_choices(self._key_filter, sorted(self._service_names()))
+        chosen = await self.app.push_screen_wait(ChooseOne("show traces", [text for text, _ in choices]))
         if chosen is not None:
-            self._set_key_filter(replace(self._key_filter, service=names[chosen - 1] if chosen else ""))
+            self._set_key_filter(choices[chosen][1])

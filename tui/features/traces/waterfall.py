@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -21,7 +21,9 @@ from textual.strip import Strip
 
 from meshwright.control_plane.api import waterfall
 from meshwright.control_plane.api.waterfall import CollapsedRow, WaterfallRow
+from meshwright.tui import keys
 from meshwright.tui.format import format_number, pad, sanitize, truncate
+from meshwright.tui.keys import bind
 
 COLOUR_COUNT = 8
 """Colours for services; further services reuse them."""
@@ -73,18 +75,17 @@ class Waterfall(ScrollView, can_focus=True):
     Waterfall:light > .waterfall--service-7 { color: #24527a; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "up", show=False),
-        Binding("down,j", "move(1)", "down", show=False),
-        Binding("pageup", "page(-1)", "page up", show=False),
-        Binding("pagedown", "page(1)", "page down", show=False),
-        Binding("home,g", "move(-1000000)", "first", show=False),
-        Binding("end,G", "move(1000000)", "last", show=False),
-        Binding("space", "collapse", "collapse"),
-        Binding("left", "collapse(True)", "collapse", show=False),
-        Binding("right", "collapse(False)", "expand", show=False),
-        Binding("z", "collapse_all", "collapse all"),
-        Binding("n", "failure(1)", "next failure"),
-        Binding("N", "failure(-1)", "previous failure", show=False),
+        bind(keys.UP, "move(-1)", show=False),
+        bind(keys.DOWN, "move(1)", show=False),
+        bind(keys.PAGE_UP, "page(-1)", show=False),
+        bind(keys.PAGE_DOWN, "page(1)", show=False),
+        bind(keys.FIRST, "move(-1000000)", show=False),
+        bind(keys.LAST, "move(1000000)", show=False),
+        bind(keys.LEFT, "collapse(True)", show=False),
+        bind(keys.RIGHT, "collapse(False)", show=False),
+        bind(keys.COLLAPSE_ALL, "collapse_all"),
+        bind(keys.NEXT_FAILURE, "failure(1)"),
+        bind(keys.PREVIOUS_FAILURE, "failure(-1)", show=False),
     ]
 
     cursor: reactive[int] = reactive(0, repaint=False)

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
@@ -21,8 +21,9 @@ from textual.widgets.option_list import Option
 from meshwright.control_plane.api.models.requests import Cause, Explanation, ResponsiblePolicy
 from meshwright.control_plane.api.models.traces import Span, Trace
 from meshwright.control_plane.errors import MeshError
-from meshwright.tui import navigation
+from meshwright.tui import keys, navigation
 from meshwright.tui.format import StatusLabel, format_age, sanitize
+from meshwright.tui.keys import bind
 from meshwright.tui.screen import LOADING
 from meshwright.tui.session import session_of
 from meshwright.tui.theme import paint, status_text
@@ -54,7 +55,10 @@ class WhyDialog(ModalScreen[navigation.Location | None]):
         background: $mesh-cursor; color: $foreground; text-style: bold;
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        bind(keys.BACK, "dismiss(None)"),
+        bind(keys.QUIT, "dismiss(None)"),
+    ]
 
     def __init__(self, title: str, id: str, fallback: Iterable[Content] = ()) -> None:
         """`id`: of the request or its trace. `fallback` is shown while there is no explanation."""

@@ -24,6 +24,7 @@ from tests.tui.pilot import (
     wait_for_text,
     wait_until,
 )
+from tests.tui.steps import choose
 
 
 def happened(number: int, subject: str = "orders-1", kind: str = "sidecar", message: str = "") -> Event:
@@ -76,12 +77,12 @@ async def test_events_missed_during_an_outage_are_fetched_once() -> None:
 async def test_events_are_filtered_by_kind_severity_and_text() -> None:
     async with open_dashboard() as (pilot, _):
         table = await shown(pilot)
-        await pilot.press("w", "w")
+        await choose(pilot, "f", "error or worse")
         await wait_until(pilot, lambda: len(table.rows) == 1)
         await wait_for_text(pilot, "error or worse")
         await pilot.press("escape")
         await wait_until(pilot, lambda: len(table.rows) == 6)
-        await pilot.press("f")
+        await choose(pilot, "f", "of kind revision")
         await wait_until(pilot, lambda: [row.cells[2].text for row in table.rows] == ["revision"])
         await pilot.press("escape")
         await wait_until(pilot, lambda: len(table.rows) == 6)
@@ -127,7 +128,7 @@ async def test_the_events_of_one_service() -> None:
         await wait_for_table(pilot)
         await pilot.press("enter")
         await at(pilot, ServiceLocation("inventory"))
-        await pilot.press("e")
+        await pilot.press("h")
         await at(pilot, EventsLocation("inventory"))
         assert {row.cells[2].text for row in (await wait_for_table(pilot)).rows} == {
             "breaker",

@@ -9,7 +9,7 @@ from meshwright.tui.navigation import LogsLocation, TraceLocation
 from meshwright.tui.widgets.table import Table
 from tests.fakes.admin_api import FakeAdminApi
 from tests.tui.pilot import Dashboard, open_dashboard, screen_text, type_search, wait_for_text, wait_until
-from tests.tui.steps import open_worst_service, press, wait_for_location
+from tests.tui.steps import choose, open_worst_service, press, wait_for_location
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 FIRST = "2026-03-01T10:00:0{} INFO stock {}\n"
@@ -47,12 +47,12 @@ async def test_lines_of_all_instances_are_merged_by_time_and_followed() -> None:
 async def test_lines_are_searched_and_those_of_apps_or_envoys_chosen() -> None:
     async with open_dashboard() as (pilot, api):
         table = await open_logs(pilot, api)
-        await press(pilot, "f")
+        await choose(pilot, "f", "of apps only")
         await wait_for_text(pilot, "app only")
         assert table.count == 3
-        await press(pilot, "f")
+        await choose(pilot, "f", "of Envoys only")
         await wait_for_text(pilot, "Envoy only", "nothing matches")
-        await press(pilot, "f")
+        await choose(pilot, "f", "of apps and Envoys")
         await type_search(pilot, "stock !two")
         await wait_until(pilot, lambda: lines(table) == ["one", "three"])
         await press(pilot, "enter", "escape")

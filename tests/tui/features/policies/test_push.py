@@ -38,9 +38,9 @@ async def test_a_push_in_waves_is_shown_paused_and_aborted(tmp_path: Path) -> No
         await wait_for_text(pilot, FIGURES)
         await wait_for_text(pilot, "◒ wave 2, 2/9")
         await wait_for_text(pilot, "on trial: reason 3")
-        await pilot.press("space")
+        await pilot.press("Z")
         await wait_until(pilot, lambda: [push.state for push in mesh.push.saved] == ["paused"])
-        await pilot.press("a")
+        await pilot.press("A")
         dialog = await sheet(pilot, ConfirmChange)
         assert "Withdraw revision 3, and restore 2?" in screen_text(pilot)
         dialog.query_one(Input).value = "too slow"

@@ -125,7 +125,7 @@ async def test_a_policy_shows_its_history_and_changes(tmp_path: Path) -> None:
         await pilot.press("h")
         await wait_for_text(pilot, "reason 1")
         assert "reason 3" not in screen_text(pilot)
-        await pilot.press("v")
+        await pilot.press("d")
         await wait_until(
             pilot, lambda: "-  attempts: 2" in screen_text(pilot) and "+  attempts: 5" in screen_text(pilot)
         )
@@ -134,21 +134,21 @@ async def test_a_policy_shows_its_history_and_changes(tmp_path: Path) -> None:
 
 async def test_a_policy_is_rolled_back_after_a_preview(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
-        await pilot.press("b")
+        await pilot.press("B")
         await sheet(pilot, ChooseOne)
         await pilot.press("enter")
         await sheet(pilot, ConfirmChange)
         await wait_for_text(pilot, "changed Retry/again", "1 sidecar affected: orders-1")
         await wait_for_text(pilot, "-  attempts: 5", "+  attempts: 2")
         assert newest(mesh).revision == 3
-        await pilot.press("n")
+        await pilot.press("escape")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, PoliciesScreen))
         assert newest(mesh).revision == 3
-        await pilot.press("b")
+        await pilot.press("B")
         await sheet(pilot, ChooseOne)
         await pilot.press("enter")
         await sheet(pilot, ConfirmChange)
-        await pilot.press("m")
+        await pilot.press("e")
         await wait_until(pilot, lambda: isinstance(pilot.app.focused, Input))
         pilot.app.screen.query_one(Input).value = ""
         await pilot.press(*"too many", "enter")
@@ -172,9 +172,9 @@ async def test_the_whole_mesh_is_rolled_back_to_a_revision(tmp_path: Path) -> No
         await wait_until(pilot, lambda: [row.key for row in revisions.rows] == ["3", "1"])
         await pilot.press("escape")
         await wait_for_table(pilot)
-        await pilot.press("down", "down", "v")
+        await pilot.press("down", "down", "d")
         await wait_until(pilot, lambda: "changes since revision 1" in screen_text(pilot))
-        await pilot.press("b")
+        await pilot.press("B")
         await sheet(pilot, ConfirmChange)
         await wait_for_text(pilot, "deleted Retry/other")
         await pilot.press("y")
@@ -187,17 +187,17 @@ async def test_a_policy_without_an_earlier_revision_is_deleted_after_confirmatio
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("down")
         await wait_until(pilot, lambda: shown(pilot) == "other")
-        await pilot.press("b")
-        await wait_until(pilot, lambda: "other has no earlier revision (d deletes it)" in notices(pilot))
+        await pilot.press("B")
+        await wait_until(pilot, lambda: "other has no earlier revision (D deletes it)" in notices(pilot))
         assert isinstance(pilot.app.screen, PoliciesScreen)
-        await pilot.press("d")
+        await pilot.press("D")
         await sheet(pilot, ConfirmChange)
         await wait_for_text(pilot, "Delete Retry other?")
         await pilot.press("escape")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, PoliciesScreen))
         assert attempts(mesh, "other") == 1
         await wait_until(pilot, lambda: shown(pilot) == "other")
-        await pilot.press("d")
+        await pilot.press("D")
         await sheet(pilot, ConfirmChange)
         await pilot.press("y")
         await wait_until(pilot, lambda: attempts(mesh, "other") is None)
@@ -206,7 +206,7 @@ async def test_a_policy_without_an_earlier_revision_is_deleted_after_confirmatio
 
 async def test_a_conflicting_change_is_shown_and_confirmed_again(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
-        await pilot.press("d")
+        await pilot.press("D")
         await sheet(pilot, ConfirmChange)
         async with Client(mesh.endpoint) as client:
             await client.apply(
@@ -257,7 +257,7 @@ async def test_a_conflicting_edit_is_previewed_again_and_keeps_the_draft(
         await pilot.press("y")
         await wait_for_text(pilot, "it changed the same policy", "-  attempts: 4", "+  attempts: 3")
         await sheet(pilot, ConfirmChange)
-        await pilot.press("n")
+        await pilot.press("escape")
         await wait_until(pilot, lambda: "your text is in" in notices(pilot))
         assert attempts(mesh) == 4
         (draft,) = drafts.rglob("*.yaml")
@@ -289,7 +289,7 @@ async def test_text_that_was_not_applied_is_kept(tmp_path: Path, monkeypatch: py
         await pilot.press("e")
         await edited(pilot, "attempts: 5", "attempts: 3")
         await sheet(pilot, ConfirmChange)
-        await pilot.press("n")
+        await pilot.press("escape")
         await wait_until(pilot, lambda: "your text is in" in notices(pilot))
         (draft,) = drafts.rglob("*.yaml")
         assert "attempts: 3" in draft.read_text()
@@ -331,7 +331,7 @@ async def test_a_rejected_change_is_reported_in_envoys_message(tmp_path: Path) -
         )
         status = PolicyStatus(kind="Retry", name="other", state="rejected", conditions=conditions, affected=1)
         mesh.status = Status(revision=3, store="ok", policies=(status,))
-        await pilot.press("d", "=")
+        await pilot.press("D", "=")
         await sheet(pilot, ConfirmChange)
         await pilot.press("y")
         await wait_until(pilot, lambda: "is rejected, the last accepted one stays" in notices(pilot))
@@ -344,10 +344,10 @@ async def test_read_only_shows_everything_and_changes_nothing(tmp_path: Path, by
     async with on_policies(tmp_path, read_only=by == "read_only", reading=by == "reading") as (pilot, mesh):
         await wait_for_text(pilot, "read only")
         await wait_until(pilot, lambda: "delete" not in screen_text(pilot).split("\n")[-1])
-        await pilot.press("d", "b", "e")
+        await pilot.press("D", "B", "e")
         await pilot.pause()
         assert isinstance(pilot.app.screen, PoliciesScreen)
-        await pilot.press("h", "escape", "v", "escape", "H")
+        await pilot.press("h", "escape", "d", "escape", "H")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, RevisionsScreen))
         await wait_for_text(pilot, "reason 3")
         await wait_until(pilot, lambda: "roll back" not in screen_text(pilot).split("\n")[-1])
@@ -385,7 +385,7 @@ async def test_without_policies_it_says_what_to_do() -> None:
     async with open_dashboard("empty") as (pilot, _):
         await pilot.press("4")
         await wait_for_text(pilot, "mesh apply -f")
-        await pilot.press("b", "e", "d", "h", "v", "y")
+        await pilot.press("B", "e", "D", "h", "d", "y")
         await pilot.press("H")
         await wait_until(pilot, lambda: "no revisions yet" in screen_text(pilot))
 

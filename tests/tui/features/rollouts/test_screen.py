@@ -67,11 +67,11 @@ async def test_both_versions_are_beside_each_other_and_aborted_rollouts_first() 
 @pytest.mark.parametrize(
     ("key", "phase", "action"),
     [
-        ("p", "Progressing", "promote"),
-        ("P", "Progressing", "promote-fully"),
-        ("space", "Progressing", "pause"),
-        ("space", "Paused", "resume"),
-        ("a", "Progressing", "abort"),
+        ("P", "Progressing", "promote"),
+        ("F", "Progressing", "promote-fully"),
+        ("Z", "Progressing", "pause"),
+        ("Z", "Paused", "resume"),
+        ("A", "Progressing", "abort"),
         ("R", "Aborted", "restart"),
     ],
 )
@@ -93,5 +93,5 @@ async def test_a_read_only_dashboard_cannot_steer() -> None:
         api.mesh = replace(api.mesh, rights="read")
         await open_rollouts(pilot, api, rollout("orders"))
         await wait_until(pilot, lambda: session_of(pilot.app.screen).read_only)
-        await press(pilot, "p")
+        await press(pilot, "P")
         assert api.posted == []

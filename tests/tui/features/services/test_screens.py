@@ -89,7 +89,7 @@ async def test_idle_services_are_hidden_until_z_shows_them() -> None:
                 pilot,
                 lambda: ("orders" in [row.key for row in table.rows]) == is_shown,  # noqa: B023
             )
-            await press(pilot, "z")
+            await press(pilot, "a")
 
 
 async def test_a_search_filters_and_esc_ends_it() -> None:

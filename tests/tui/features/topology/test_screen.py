@@ -105,10 +105,10 @@ async def test_focus_shows_neighbours_then_more_and_esc_shows_all() -> None:
     async with open_dashboard(size=(120, 40)) as (pilot, _):
         seen = await wait_for_layout(pilot)
         everything = set(seen.graph.nodes)
-        await pilot.press("f")
+        await pilot.press("z")
         await wait_for_nodes(pilot, "inventory", "orders")
         await wait_for_text(pilot, "neighbours of inventory: 2 of 8 services")
-        await pilot.press("f")
+        await pilot.press("z")
         await wait_for_nodes(pilot, "inventory", "orders", "ingress", "storefront", "catalog")
         await pilot.press("escape")
         await wait_for_nodes(pilot, *everything)
@@ -137,7 +137,7 @@ async def test_keys_open_service_traces_and_events_of_the_selection() -> None:
         for key, expected in (
             ("enter", navigation.ServiceLocation("inventory")),
             ("t", navigation.TracesLocation(service="inventory")),
-            ("e", navigation.EventsLocation(subject="inventory")),
+            ("h", navigation.EventsLocation(subject="inventory")),
         ):
             await pilot.press(key)
             await wait_until(pilot, partial(_is_at, pilot, expected))
@@ -291,7 +291,7 @@ async def test_three_hundred_edges_of_one_service_are_drawn() -> None:
 
 async def test_a_crowded_graph_draws_the_edges_of_the_selection_and_those_in_trouble() -> None:
     async with open_dashboard("crowded", size=(160, 48)) as (pilot, _):
-        await wait_for_text(pilot, "edges of the selection and those in trouble, z all")
+        await wait_for_text(pilot, "edges of the selection and those in trouble, a all")
         graph = pilot.app.screen.query_one(GraphView)
         assert graph.selected.node == "stock-feed"
 
@@ -301,9 +301,9 @@ async def test_a_crowded_graph_draws_the_edges_of_the_selection_and_those_in_tro
         here = set(graph.index.links_of("stock-feed"))
         trouble = {link for link, edge in graph.index.edges.items() if edge.success < 1}
         assert drawn() == here | trouble
-        await pilot.press("z")
+        await pilot.press("a")
         await wait_until(pilot, lambda: len(drawn()) == 200)
-        await pilot.press("z", "f")
+        await pilot.press("a", "z")
         await wait_for_text(pilot, "neighbours of stock-feed")
         await wait_until(pilot, lambda: len(drawn()) < 80)
-        assert "z all" not in screen_text(pilot)
+        assert "a all" not in screen_text(pilot)

@@ -9,8 +9,8 @@ from meshwright.tui.features.traces.query import (
     DURATIONS,
     NO_FILTER,
     TraceFilter,
+    filter_choices,
     matching_traces,
-    next_duration,
     parse_query,
     trace_row,
 )
@@ -43,12 +43,12 @@ def test_parse_query_keeps_what_the_line_does_not_set() -> None:
     assert parse_query("", SERVICES, keyed) == keyed
 
 
-def test_next_duration_cycles() -> None:
-    durations = [""]
-    for _ in DURATIONS:
-        durations.append(next_duration(durations[-1]))
-    assert tuple(durations) == (*DURATIONS, "")
-    assert next_duration("40ms") == DURATIONS[0]
+def test_choices_change_one_part_of_the_filter() -> None:
+    current = TraceFilter("orders", min_duration="1s", errors=True)
+    choices = dict(filter_choices(current, ["orders", "users"]))
+    assert choices["of all services, of any duration"] == TraceFilter(errors=True)
+    assert choices["of users"] == TraceFilter("users", min_duration="1s", errors=True)
+    assert {choices[f"of at least {each}"].min_duration for each in DURATIONS} == set(DURATIONS)
 
 
 def summary(id: str, start: float, errors: int = 0) -> TraceSummary:

@@ -20,6 +20,7 @@ from meshwright.tui.widgets.table import Table
 from tests.fakes.mesh_fixture import NOW
 from tests.tui.pilot import Dashboard, open_dashboard, screen_text, type_search, wait_for_text, wait_until
 from tests.tui.pilot import wait_for_table as drawn
+from tests.tui.steps import choose
 
 FAILED = "3f9a" + "1" * 28
 
@@ -53,14 +54,14 @@ async def test_traces_are_newest_first_and_filtered_by_keys_and_text() -> None:
         table = await open_list(pilot)
         assert table.rows[0].key == FAILED
         await wait_for_text(pilot, "✖")
-        await pilot.press("e")
+        await pilot.press("x")
         await wait_until(pilot, lambda: len(table.rows) == 1)
         await wait_for_text(pilot, "failed only")
-        await pilot.press("x")
+        await pilot.press("escape")
         await wait_until(pilot, lambda: len(table.rows) > 1)
-        await pilot.press("d", "d")
+        await choose(pilot, "f", "of at least 250ms")
         await wait_until(pilot, lambda: any("minDuration=250ms" in path for path in api.requests))
-        await pilot.press("x")
+        await pilot.press("escape")
         await type_search(pilot, "catalog")
         await pilot.press("enter")
         await wait_until(pilot, lambda: any("service=catalog" in path for path in api.requests))
@@ -99,11 +100,11 @@ async def test_a_failed_trace_shows_retries_and_the_meaning_of_response_flags() 
         await wait_until(
             pilot, lambda: waterfall_widget.selected and waterfall_widget.selected.service == "orders"
         )
-        await pilot.press("space")
+        await pilot.press("left")
         await wait_for_text(pilot, "+", "failed")
-        await pilot.press("z")
+        await pilot.press("minus")
         await wait_until(pilot, lambda: waterfall_widget.hidden > 0)
-        await pilot.press("z")
+        await pilot.press("minus")
         await wait_until(pilot, lambda: waterfall_widget.hidden == 0)
 
 
@@ -133,13 +134,13 @@ async def test_the_trace_id_is_copied_and_jaeger_offered_if_its_url_is_known(
     async with open_dashboard() as (pilot, _):
         await open_list(pilot)
         await open_trace(pilot)
-        await pilot.press("c")
+        await pilot.press("i")
         await wait_until(pilot, lambda: pilot.app.clipboard == FAILED)
         assert "Jaeger" not in screen_text(pilot)
         opened_at: list[str] = []
         monkeypatch.setattr(pilot.app, "open_url", opened_at.append)
         dash(pilot).jaeger = "http://jaeger:16686/"
-        await pilot.press("o")
+        await pilot.press("J")
         await wait_until(pilot, lambda: opened_at)
         assert opened_at == [f"http://jaeger:16686/trace/{FAILED}"]
 
@@ -187,7 +188,7 @@ async def test_a_trace_of_two_thousand_spans_scrolls_at_any_size(size: tuple[int
         await wait_until(
             pilot, lambda: waterfall_widget.selected and waterfall_widget.selected.id == f"{2000:016x}"
         )
-        await pilot.press("pageup", "home", "n", "space")
+        await pilot.press("pageup", "home", "n", "left")
         await wait_until(pilot, lambda: 0 < waterfall_widget.cursor < 100)
         lines = screen_text(pilot).split("\n")
         assert len(lines) == size[1]
@@ -201,5 +202,5 @@ async def test_without_traces_it_says_what_to_do() -> None:
     async with open_dashboard("empty") as (pilot, _):
         await pilot.press("3")
         await wait_for_text(pilot, "mesh demo --traffic")
-        await pilot.press("e")
+        await pilot.press("x")
         await wait_until(pilot, lambda: "clears the filter" in screen_text(pilot))
