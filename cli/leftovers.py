@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meshwright.control_plane.api.state_dir import ProcessRecord
-from meshwright.sidecar.orphans import find_orphans, reap_orphans
+from meshwright.sidecar.orphans import find_orphans, reap_orphans, remove_proxy_traces
 
 AGENT_GRACE = 75.0
 """Seconds that the agent has to drain everything: a little more than its own limit."""
@@ -35,9 +35,12 @@ def stop_leftovers(state: Path, workloads: Collection[str]) -> Leftovers:
     keep = {name for workload in workloads for name in (workload, f"{workload}.proxy")}
     others = {record.name for record, _ in find_orphans(state)} - keep
     stopped += reap_orphans(state, names=others)
+    remove_proxy_traces(state)
     return Leftovers(tuple(stopped), tuple(record for record, _ in find_orphans(state)))
 
 
 def stop_all(state: Path) -> list[ProcessRecord]:
     """Stop everything that an earlier start left: first the agent, which drains what it supervises."""
-    return [*reap_orphans(state, AGENT_GRACE, names=(_AGENT,)), *reap_orphans(state)]
+    stopped = [*reap_orphans(state, AGENT_GRACE, names=(_AGENT,)), *reap_orphans(state)]
+    remove_proxy_traces(state)
+    return stopped

@@ -13,7 +13,7 @@ from meshwright.control_plane.api.private_files import check_folder, private_fol
 from meshwright.control_plane.api.process_identity import birth
 from meshwright.control_plane.api.state_dir import LOCK_FILE, ProcessRecord
 from meshwright.control_plane.errors import InputError
-from meshwright.sidecar.orphans import reap_orphans
+from meshwright.sidecar.orphans import reap_orphans, remove_proxy_traces
 
 INSTANCES_FOLDER = "instances"
 """Subfolder of the state directory with a folder for each instance of `mesh run` and `mesh agent`."""
@@ -94,6 +94,7 @@ def remove_abandoned_instances(state: Path, except_for: str = "") -> list[Proces
             continue
         if file.is_file() and file.stat().st_size and holder(folder) is None:
             stopped += reap_orphans(folder)
+            remove_proxy_traces(folder)
             shutil.rmtree(folder, ignore_errors=True)
     return stopped
 

@@ -30,6 +30,8 @@ _COMMAND_TIMEOUT = 30.0
 
 _FOLDER = "hot-restart"
 
+SIDECARS_FOLDER = "sidecars"
+
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  where shm_open has its files
 
 _SOCKET = ("--socket-path", f"./{_FOLDER}/socket")
@@ -37,7 +39,7 @@ _SOCKET = ("--socket-path", f"./{_FOLDER}/socket")
 
 def sidecar_folder(state: Path, workload: str) -> Path:
     """The folder of a workload's proxy, which is its Envoy's working directory."""
-    return state / "sidecars" / workload
+    return state / SIDECARS_FOLDER / workload
 
 
 class HotRestartError(Exception):
@@ -70,12 +72,16 @@ def next_options(folder: Path, pid: int) -> tuple[str, ...]:
     )
 
 
+def shared_memory(folder: Path) -> Path:
+    """The region of shared memory of the Envoy that started in `folder`; raises OSError or ValueError."""
+    # Envoy multiplies the option by ten.
+    return _SHARED_MEMORY / f"envoy_shared_memory_{int((folder / _FOLDER / 'base-id').read_text()) * 10}"
+
+
 def remove_traces(folder: Path) -> None:
     """Remove the sockets and the shared memory of an Envoy that has ended."""
-    with suppress(OSError):
-        base_id = int((folder / _FOLDER / "base-id").read_text())
-        # Envoy multiplies the option by ten.
-        (_SHARED_MEMORY / f"envoy_shared_memory_{base_id * 10}").unlink()
+    with suppress(OSError, ValueError):
+        shared_memory(folder).unlink()
     shutil.rmtree(folder / _FOLDER, ignore_errors=True)
 
 

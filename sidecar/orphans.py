@@ -12,6 +12,7 @@ import psutil
 
 from meshwright.control_plane.api.process_identity import find_process
 from meshwright.control_plane.api.state_dir import ProcessRecord
+from meshwright.sidecar.hot_restart import SIDECARS_FOLDER, remove_traces
 
 
 def find_orphans(
@@ -61,6 +62,15 @@ def reap_orphans(
         stop_processes([process for _, process in orphans], grace, signals)
     find_orphans(state, names)
     return stopped
+
+
+def remove_proxy_traces(state: Path) -> None:
+    """Remove the shared memory and sockets of Envoys that were killed: their records name none that runs."""
+    running = {record.name for record, _ in find_orphans(state)}
+    for folder in (state / SIDECARS_FOLDER).glob("*"):
+        records = {f"{folder.name}.proxy{suffix}" for suffix in ("", ".next", ".previous")}
+        if not records & running:
+            remove_traces(folder)
 
 
 def stop_processes(

@@ -12,9 +12,12 @@ import psutil
 import pytest
 
 from meshwright.control_plane.api.state_dir import ProcessRecord
+from meshwright.control_plane.envoy_binary import envoy_binary
+from meshwright.sidecar import hot_restart
 from meshwright.sidecar.child_process import record_path
 from meshwright.sidecar.files import log_path, tail
-from meshwright.sidecar.orphans import reap_orphans
+from meshwright.sidecar.orphans import reap_orphans, remove_proxy_traces
+from tests.envoy import harness
 from tests.sidecar.conftest import until
 from tests.sidecar.test_supervisor import IGNORES_SIGTERM, SLEEP, has_exited
 
@@ -93,3 +96,24 @@ async def test_child_of_a_killed_parent_is_reaped_by_its_successor(state: Path) 
     assert psutil.pid_exists(record.pid)
     assert [orphan.pid for orphan in await asyncio.to_thread(reap_orphans, state)] == [record.pid]
     await until(lambda: not psutil.pid_exists(record.pid) or has_exited(psutil.Process(record.pid)), "gone")
+
+
+def test_the_shared_memory_of_an_envoy_is_removed_once_it_was_killed(state: Path) -> None:
+    folder = hot_restart.sidecar_folder(state, "edge")
+    folder.mkdir(parents=True)
+    command = (str(envoy_binary()), *hot_restart.first_options(folder), "--config-yaml", "{}")
+    envoy = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
+    try:
+        write_record(state, "edge.proxy.previous", envoy.pid, psutil.Process(envoy.pid).create_time())
+        base_id = folder / "hot-restart" / "base-id"
+        harness.until(lambda: base_id.exists() and base_id.read_text().strip(), "Envoy has its base id")
+        page = hot_restart.shared_memory(folder)
+        remove_proxy_traces(state)
+        assert page.exists() and base_id.exists(), "it still finishes its requests"
+        envoy.kill()
+        envoy.wait()
+        remove_proxy_traces(state)
+        assert not page.exists() and not base_id.parent.exists()
+    finally:
+        envoy.kill()
+        envoy.wait()
