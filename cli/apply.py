@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +37,9 @@ from meshwright.control_plane.errors import InputError
 MAX_NAMED_PROXIES = 5
 """Maximum proxies that a warning lists by name."""
 
+WAVE_SECONDS = 2.0
+"""Seconds between two looks at how far a push in waves has come."""
+
 
 def apply(
     files: FilesOption,
@@ -45,7 +49,7 @@ def apply(
     prune: PruneOption = False,
     label: LabelOption = [],  # noqa: B006  typer copies it
     wait: WaitOption = False,
-    timeout: TimeoutOption = 30.0,
+    timeout: TimeoutOption = 60.0,
     strict: StrictOption = None,
     dry_run: DryRunOption = False,
     no_verify: NoVerifyOption = False,
@@ -88,7 +92,7 @@ def apply(
     with located(loaded):
         strict = wait if strict is None else strict
         result = call_api(calls.apply(sourced(loaded), options, prune=labels, strict=strict), state)
-    print_changes(result, output, dry_run=dry_run)
+    print_changes(result, output, dry_run=dry_run, wait=wait)
     if wait and not dry_run:
         wait_for_revision(result, timeout, state)
 
@@ -123,7 +127,7 @@ def delete(
     *,
     files: FilesOption = [],  # noqa: B006  typer copies it
     wait: WaitOption = False,
-    timeout: TimeoutOption = 30.0,
+    timeout: TimeoutOption = 60.0,
     dry_run: DryRunOption = False,
     no_verify: NoVerifyOption = False,
     immediate: ImmediateOption = False,
@@ -143,7 +147,7 @@ def delete(
     refs = _policy_refs(kind, name, files)
     options = change_options(base, message, dry_run=dry_run, verify=not no_verify, immediate=immediate)
     result = call_api(calls.delete(refs, options), state)
-    print_changes(result, output, dry_run=dry_run)
+    print_changes(result, output, dry_run=dry_run, wait=wait)
     if wait and not dry_run:
         wait_for_revision(result, timeout, state)
 
@@ -161,8 +165,8 @@ def print_warnings(result: Any) -> None:
         warn(f"warning: {warning}")
 
 
-def print_changes(result: Any, output: Output, *, dry_run: bool) -> None:
-    """Print what changed. Warnings go to stderr."""
+def print_changes(result: Any, output: Output, *, dry_run: bool, wait: bool) -> None:
+    """Print what changed. Warnings go to stderr. `wait`: the waves of its push are shown afterwards."""
     print_warnings(result)
     if output is not Output.table:
         print_data({"revision": result["revision"], "changed": result["changed"]}, output)
@@ -172,7 +176,7 @@ def print_changes(result: Any, output: Output, *, dry_run: bool) -> None:
         echo(sanitize(f"affected proxies: {', '.join(result['affected_proxies'])}"))
     for change in result["changed"]:
         echo(sanitize(f"{change['action']} {change['kind']}/{change['name']}"))
-    if result.get("on_trial"):
+    if result.get("on_trial") and not wait:
         warn(
             "on trial: it reaches the affected proxies in waves, see `mesh push status`; --wait waits for all"
         )
@@ -181,7 +185,7 @@ def print_changes(result: Any, output: Output, *, dry_run: bool) -> None:
 def wait_for_revision(result: Any, timeout: float, state: Path | None) -> None:
     """Wait until every connected sidecar has ACKed a revision; raises CommandError (exit code 4 or 5)."""
     revision = result["revision"]
-    wait = call_api(calls.wait(revision, timeout), state)
+    wait = _wait(revision, timeout, state, in_waves=result.get("on_trial", False))
     if wait.get("withdrawn"):
         raise CommandError(errors.REJECTED, f"revision {revision} was withdrawn: {wait['withdrawn']}")
     if wait["state"] == "rejected":
@@ -203,6 +207,21 @@ def wait_for_revision(result: Any, timeout: float, state: Path | None) -> None:
     if wait["pending_older"]:
         names = ", ".join(proxy["name"] for proxy in wait["pending_older"][:MAX_NAMED_PROXIES])
         warn(f"not waited for, because nothing changes there: {names}: an older revision is still not ACKed")
+
+
+def _wait(revision: int, timeout: float, state: Path | None, *, in_waves: bool) -> Any:
+    """The WaitResult of a revision; until then a line on stderr for each step of a push in waves."""
+    deadline = time.monotonic() + timeout
+    shown = ""
+    while True:
+        left = max(0.0, deadline - time.monotonic())
+        wait = call_api(calls.wait(revision, min(left, WAVE_SECONDS) if in_waves else left), state)
+        waves = wait.get("waves", "")
+        if wait["state"] != "timeout" or time.monotonic() >= deadline:
+            return wait
+        if waves and waves != shown:
+            warn(sanitize(waves))
+        shown = waves
 
 
 def _check_unchanged_accepted(result: Any, state: Path | None) -> None:

@@ -32,7 +32,7 @@ def edit(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the policy.")] = "",
     *,
     wait: WaitOption = False,
-    timeout: TimeoutOption = 30.0,
+    timeout: TimeoutOption = 60.0,
     dry_run: DryRunOption = False,
     immediate: ImmediateOption = False,
     message: MessageOption = "",
@@ -58,7 +58,7 @@ def edit(
     if result is None:
         echo("not changed")
         return
-    print_changes(result, output, dry_run=dry_run)
+    print_changes(result, output, dry_run=dry_run, wait=wait)
     if wait and not dry_run:
         wait_for_revision(result, timeout, state)
 

@@ -20,7 +20,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 
 @app.callback()
 def push() -> None:
-    """Show, pause, resume or abort the push of the newest revision (`MESH_PUSH=staged`).
+    """Show, pause, resume or abort the push of the newest revision.
 
     \b
     Example:
@@ -66,7 +66,7 @@ def resume(output: OutputOption = Output.table, state: StateOption = None) -> No
 def abort(
     message: MessageOption = "", output: OutputOption = Output.table, state: StateOption = None
 ) -> None:
-    """Withdraw the revision on trial: the one in force is restored as a new revision.
+    """Withdraw a revision that is on trial or watched: the last good one is restored as a new revision.
 
     \b
     Example:

@@ -107,7 +107,7 @@ def rollback(
     ] = None,
     *,
     wait: WaitOption = False,
-    timeout: TimeoutOption = 30.0,
+    timeout: TimeoutOption = 60.0,
     dry_run: DryRunOption = False,
     no_verify: NoVerifyOption = False,
     immediate: ImmediateOption = False,
@@ -130,7 +130,7 @@ def rollback(
         base = last if base is None else base
     options = change_options(base, message, dry_run=dry_run, verify=not no_verify, immediate=immediate)
     result = call_api(calls.rollback(revision, options), state)
-    print_changes(result, output, dry_run=dry_run)
+    print_changes(result, output, dry_run=dry_run, wait=wait)
     if wait and not dry_run:
         wait_for_revision(result, timeout, state)
 

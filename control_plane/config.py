@@ -89,11 +89,12 @@ class Settings:
         "on", "`off`: a change of policies is made without asking an Envoy about the new configuration first."
     )
     push: str = _setting(
-        "immediate",
-        "`staged`: a change of policies reaches the proxies in waves, and is undone if it does harm.",
+        "staged",
+        "A change of policies reaches the proxies in waves, and is undone if it does harm. `immediate`: it "
+        "reaches all of them at once.",
     )
     push_watch: float = _setting(
-        10.0, "How long each wave of a staged push is watched, if its proxies have traffic."
+        10.0, "How long the first wave of a push is watched, if it has traffic; later ones half as long."
     )
     history_hours: float = _setting(
         24.0,
@@ -146,7 +147,7 @@ _LIMITS = {
 _CHOICES = {
     "proxy_credential": ("on", "off"),
     "verify": ("on", "off"),
-    "push": ("immediate", "staged"),
+    "push": ("staged", "immediate"),
     "outbound": ("allow", "deny"),
     "envoy_patches": ("allow", "deny"),
 }

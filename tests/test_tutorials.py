@@ -94,7 +94,7 @@ def plain(line: str) -> str:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     folder = tmp_path_factory.mktemp("shop")
     environment = settings(folder / ".mesh")
-    del environment["MESH_STATE"], environment["MESH_PROXY_CREDENTIAL"]
+    del environment["MESH_STATE"], environment["MESH_PROXY_CREDENTIAL"], environment["MESH_PUSH"]
     environment["PATH"] = f"{Path(sys.executable).parent}:/usr/sbin:{environment['PATH']}"
     ports = {name: str(free_port()) for name in PORTS} | {"15080": environment["MESH_ADMIN_PORT"]}
     shell = subprocess.Popen(

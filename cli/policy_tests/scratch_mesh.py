@@ -92,6 +92,7 @@ def _clear_environment(state: Path) -> None:
         del os.environ[name]
     # The command itself calls in place of the services.
     os.environ |= {"MESH_STATE": str(state), "MESH_PROXY_CREDENTIAL": "off", "MESH_DRAIN_DELAY": "0"}
+    os.environ |= {"MESH_PUSH": "immediate"}
     # The ports that a mesh has by default are left to the user's.
     ports = PortAllocator("127.0.0.1", random.random())  # noqa: S311  spread, not secrecy
     os.environ |= {f"MESH_{name.upper()}": str(ports.allocate()) for name in SETTINGS}

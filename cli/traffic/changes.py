@@ -1,4 +1,7 @@
-"""Temporary policies of the demo: applied through the admin API, and always deleted again."""
+"""Temporary policies of the demo: applied through the admin API, and always deleted again.
+
+All sidecars get them at once: a push in waves would withdraw the failures that they make on purpose.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ REMOVAL_TIMEOUT = 60.0
 
 def apply_documents(documents: Iterable[Mapping[str, Any]], message: str, state: Path) -> int:
     """Apply documents and wait for the ACKs; returns the revision. Raises MeshError."""
-    options = calls.ChangeOptions(message=message, author=author())
+    options = calls.ChangeOptions(message=message, author=author(), immediate=True)
     sourced = [calls.SourcedDocument(document) for document in documents]
     applied = call_api(calls.apply(sourced, options), state)
     for warning in applied.get("warnings", ()):
@@ -33,7 +36,7 @@ def apply_documents(documents: Iterable[Mapping[str, Any]], message: str, state:
 
 def remove_documents(refs: Sequence[calls.DocumentRef], message: str, state: Path) -> None:
     """Delete those of some documents that exist, and wait for the ACKs. Raises CommandError."""
-    options = calls.ChangeOptions(message=message, author=author())
+    options = calls.ChangeOptions(message=message, author=author(), immediate=True)
     deadline = time.monotonic() + REMOVAL_TIMEOUT
     while True:
         try:

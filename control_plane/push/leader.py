@@ -26,8 +26,8 @@ from meshwright.control_plane.push.step import Promote, PushObservation, Withdra
 from meshwright.control_plane.push.withdrawal import Withdrawals
 from meshwright.control_plane.reconciler import ConfigReconciler
 
-MIN_PAUSE = 0.1
-"""Seconds between two looks; ten times as long as one takes, if that is longer."""
+MIN_PAUSE, MAX_PAUSE = 0.1, 1.0
+"""Seconds between two looks: ten times as long as one takes, within these bounds."""
 
 SETTLE_SECONDS = 10.0
 """Seconds for which a control plane that starts, or takes over, waits for proxies to connect again."""
@@ -86,7 +86,8 @@ class PushLeader:
                 await self._look()
             except (StoreError, RevisionConflictError) as error:
                 log.debug("the push waits", reason=str(error))
-            await asyncio.sleep(max(MIN_PAUSE, 10 * (time.monotonic() - started)))
+            pause = 10 * (time.monotonic() - started)
+            await asyncio.sleep(min(MAX_PAUSE, max(MIN_PAUSE, pause)))
 
     async def _look(self) -> None:
         report = await self._pushes.read()

@@ -218,7 +218,9 @@ def settings(state: Path, **more: str) -> dict[str, str]:
     fast = {"MESH_DRAIN_DELAY": "0.2", "PYTHONUNBUFFERED": "1"}
     # Most tests call through a sidecar themselves, in place of its app.
     open_sidecars = {"MESH_PROXY_CREDENTIAL": "off"}
-    return {**clean, **ports, "MESH_STATE": str(state), **fast, **open_sidecars, **more}
+    # Most tests are about what a policy does, not about how it arrives.
+    at_once = {"MESH_PUSH": "immediate"}
+    return {**clean, **ports, "MESH_STATE": str(state), **fast, **open_sidecars, **at_once, **more}
 
 
 @contextmanager

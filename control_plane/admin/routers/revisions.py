@@ -81,6 +81,8 @@ class RevisionsRouter:
     async def rollback(self, params: RollbackParams, body: RollbackRequest) -> ApplyResponse:
         """Commit the documents of a revision as a new one; nothing happens if they are current already.
 
+        One that was in force is known to work, and whoever undoes a change is in a hurry: all proxies get it
+        at once. One that was withdrawn, or has not passed its trial, is pushed in waves.
         Raises DocumentsError if one of a denied kind would return, or a Gateway named like a service.
         """
         current = await self._revisions.current()
@@ -93,5 +95,10 @@ class RevisionsRouter:
         check_allowed(returning, self._denied_kinds)
         check_gateway_names(returning, self._preview.service_names())
         message = body.message or f"rollback to revision {params.revision}"
-        edit = body.model_copy(update={"message": message})
+        immediate = body.immediate or await self._was_in_force(params.revision)
+        edit = body.model_copy(update={"message": message, "immediate": immediate})
         return await self._editor.commit(current, edit, policy_merge.merge((), documents))
+
+    async def _was_in_force(self, revision: int) -> bool:
+        entries = await self._revisions.history(1, revision + 1)
+        return not any(entry.on_trial or entry.withdrawn for entry in entries)

@@ -14,7 +14,7 @@ from tests.fakes.ports import free_port
 @pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
-    environment, port = settings(folder / "state"), free_port()
+    environment, port = settings(folder / "state", MESH_PUSH="staged"), free_port()
     with demo(folder, environment, "--port", f"ingress={port}", "--timeout", "150") as child:
         assert child.stdout is not None
         lines = []

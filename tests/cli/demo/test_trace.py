@@ -328,7 +328,7 @@ def test_quotes_move_off_the_monolith_and_back_under_traffic(running: Demo) -> N
 def test_the_waterfall_explains_a_failure(running: Demo) -> None:
     policy = running.folder / "fault.yaml"
     policy.write_text(FAULT)
-    running.mesh("apply", "-f", str(policy), "--wait")
+    running.mesh("apply", "-f", str(policy), "--immediate", "--wait")
     since = datetime.now(UTC).isoformat()
     assert order(running, "an-order-that-fails") >= 500
     running.mesh("delete", "-f", str(policy), "--wait")
