@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import structlog
 
 from meshwright.control_plane.api.log_stream import log_stream
+from meshwright.control_plane.api.notify_socket import NotifySocket
 from meshwright.control_plane.api.open_files import raise_open_files_limit
 from meshwright.control_plane.api.private_files import private_folder
 from meshwright.control_plane.config import Settings, read_settings
@@ -59,14 +60,17 @@ STOP_TIMEOUT = 10.0
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    systemd = NotifySocket(os.environ)
 
     def end() -> None:
         if not stop.is_set():
+            systemd.stopping()
             _exit_after(STOP_TIMEOUT)
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
+    watchdog = loop.create_task(systemd.feed_watchdog())
     private_folder(settings.state)
     gc.disable()  # what modules make stays: looking for garbage in it takes a sixth of the time of imports
     from meshwright.control_plane.app import ControlPlane  # noqa: PLC0415  as above
@@ -74,7 +78,8 @@ async def _serve(settings: Settings) -> None:
     gc.freeze()
     gc.enable()
     control_plane = await ControlPlane.create(settings)
-    await control_plane.run(stop)
+    await control_plane.run(stop, systemd.ready)
+    watchdog.cancel()
 
 
 def _exit_after(seconds: float) -> None:

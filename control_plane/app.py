@@ -226,7 +226,7 @@ class ControlPlane:
 
     # --- lifecycle --------------------------------------------------------------------------------------
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event, listening: Callable[[], None] = lambda: None) -> None:
         """Serve until `stop` is set; raises InputError for a port or file that cannot be used."""
         async with contextlib.AsyncExitStack() as servers:
             servers.push_async_callback(self.store.close)
@@ -244,6 +244,7 @@ class ControlPlane:
             REGISTRY.register(collector)
             servers.callback(REGISTRY.unregister, collector)
             addresses = self._write_addresses(api.port, xds_port, otlp_port)
+            listening()
             await self._run_background(stop, addresses.xds, admin_url(self._settings, api.port))
 
     async def _open_store(self) -> None:
@@ -257,14 +258,13 @@ class ControlPlane:
 
     async def _run_background(self, stop: asyncio.Event, xds: str, admin: str) -> None:
         """Run all loops until `stop` is set. One that fails is started again."""
-        store, changes = self.store, self._changes
-        reconcile, last_revision = background.reconcile, self._last_revision
-        follow_tokens, follow_evictions = background.follow_join_tokens, background.follow_evictions
+        store, changes, last_revision = self.store, self._changes, self._last_revision
+        reconcile, follow_evictions = background.reconcile, background.follow_evictions
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "changes": lambda: changes.watch(store),
             "configuration": lambda: reconcile(store, self.reconciler, last_revision, changes.config),
             "push": self.push_leader.run,
-            "join tokens": lambda: follow_tokens(self.join_tokens, changes.tokens),
+            "join tokens": lambda: background.follow_join_tokens(self.join_tokens, changes.tokens),
             "evictions": lambda: follow_evictions(self.eviction_service.refresh, changes.evictions),
             "leases": self._expire_leases,
             "certificate": lambda: background.watch_certificate(self.authority, self._renew_certificate),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable, Coroutine
@@ -18,6 +19,7 @@ from meshwright.cli.join.become import SIGNALS, become
 from meshwright.cli.join.setup import JoinedInstance
 from meshwright.control_plane.api import errors
 from meshwright.control_plane.api.log_stream import log_stream
+from meshwright.control_plane.api.notify_socket import NotifySocket
 from meshwright.control_plane.api.private_files import private_folder
 from meshwright.sidecar.agent import Agent
 from meshwright.sidecar.child_process import describe_exit
@@ -34,6 +36,10 @@ ERROR_DELAY = 2.0
 
 LOG_LINES = 12
 """Lines of each log in an error message."""
+
+READY_LIMIT = 30.0
+"""Seconds after which a sidecar counts as started for systemd, whatever it waits for: a control plane that is
+away must not hold up the start of a machine."""
 
 STARTING_PHASES = ("new", "enrolling", "starting proxy")
 """Phases in which the process does not run yet."""
@@ -83,10 +89,12 @@ class WorkloadRunner:
         Raises CommandError if it is not ready after `ready_timeout` seconds.
         """
         log_to(log)
-        await self._run(partial(self._give_up_after, seconds=ready_timeout) if ready_timeout else None)
+        systemd = NotifySocket(os.environ)
+        give_up = [partial(self._give_up_after, seconds=ready_timeout)] if ready_timeout else []
+        await self._run(lambda _: systemd.feed_watchdog(), partial(self._tell, systemd), *give_up)
 
-    async def _run(self, watch: Watch | None) -> int | None:
-        """Run the agent to its end, with `watch` beside it.
+    async def _run(self, *watches: Watch) -> int | None:
+        """Run the agent to its end, with `watches` beside it.
 
         Returns the exit code of the process, None if it never started.
         """
@@ -96,7 +104,7 @@ class WorkloadRunner:
             for number in SIGNALS:
                 loop.add_signal_handler(number, self._on_signal, agent, number)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            watching = [asyncio.create_task(watch(agent))] if watch else []
+            watching = [asyncio.create_task(watch(agent)) for watch in watches]
             await agent.run(self._stop)
             for task in watching:
                 task.cancel()
@@ -137,6 +145,23 @@ class WorkloadRunner:
         await asyncio.sleep(seconds)
         if (status := agent.status().workloads[0]).phase in STARTING_PHASES:
             self._give_up(status, seconds)
+
+    async def _tell(self, systemd: NotifySocket, agent: Agent) -> None:
+        """Keep the service manager informed: whether the sidecar takes calls, and what is wrong."""
+        started, ready, sent = time.monotonic(), False, ""
+        while not self._stop.is_set():
+            status = agent.status().workloads[0]
+            starting = status.phase in STARTING_PHASES
+            if not ready and (not starting or time.monotonic() - started > READY_LIMIT):
+                systemd.ready()
+                ready = True
+            problem = status.error if starting else status.reason
+            text = f"{status.phase}: {problem}".removesuffix(": ")
+            if text != sent:
+                systemd.status(text)
+                sent = text
+            await asyncio.sleep(HEALTH_INTERVAL)
+        systemd.stopping()
 
     def _give_up(self, status: WorkloadStatus, seconds: float) -> None:
         self._failure = _not_ready_error(status, seconds)

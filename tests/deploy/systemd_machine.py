@@ -78,6 +78,14 @@ class Machine:
             self.process.wait(BOOT)
             self.process = None
 
+    def cut_power(self) -> None:
+        """End all of it at once: no process gets to stop anything."""
+        if self.process is not None:
+            for init in psutil.Process(self.process.pid).children():
+                init.kill()
+            self.process.wait(BOOT)
+            self.process = None
+
     def try_run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a shell command inside."""
         assert self.process is not None
@@ -93,6 +101,10 @@ class Machine:
         done = self.try_run(command)
         assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
         return done.stdout
+
+    def save_journal(self) -> None:
+        """Write what units logged since the last boot to `folder`/journal, for whoever reads a failure."""
+        (self.folder / "journal").write_text(self.try_run("journalctl --no-pager --boot").stdout)
 
     def main_pid(self, unit: str) -> int:
         """The main process of a unit, by its pid inside; 0 if there is none."""
@@ -138,6 +150,7 @@ def machine(folder: Path) -> Iterator[Machine]:
         yield box
     finally:
         try:
+            box.save_journal()
             box.power_off()
         finally:
             if box.process is not None:

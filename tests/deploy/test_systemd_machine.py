@@ -1,8 +1,10 @@
-"""The systemd units under a real systemd: start, crash, stop and restart, as docs/machines.md says."""
+"""The systemd units under a real systemd: start, crash, hang, stop and reboot, as docs/machines.md says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,30 @@ WantedBy=multi-user.target
 
 MESH = f"runuser -u meshwright -- env {LIBRARIES} MESH_STATE={STATE}/control-plane /opt/meshwright/bin/mesh"
 CALL = "curl -sS -m 5 -o /dev/null -w '%{http_code}' -x http://127.0.0.1:15001 http://orders/"
+
+LOAD = f"""#!/bin/sh
+while :; do {CALL} >>/run/load; echo >>/run/load; sleep 0.05; done
+"""
+
+RETRY = """apiVersion: meshwright.io/v1
+kind: Retry
+metadata: {name: orders}
+spec: {targetRefs: [{kind: Service, name: orders}], attempts: 3}
+"""
+
+
+@contextmanager
+def calling(box: Machine) -> Iterator[None]:
+    """Front calls orders all the while, and no call fails."""
+    box.write("/usr/local/bin/load", LOAD, 0o755)
+    box.run("rm -f /run/load && systemd-run --quiet --unit=load /usr/local/bin/load")
+    try:
+        until(lambda: box.run("cat /run/load || :").count("200") > 2, "calls are made", WITHIN)
+        yield
+    finally:
+        box.run("systemctl stop load")
+    codes = box.run("cat /run/load").split()
+    assert set(codes) == {"200"}, f"{len(codes)} calls: {sorted(set(codes))}"
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +114,32 @@ def test_crash_of_the_control_plane_interrupts_no_call_and_is_an_event(box: Mach
     wait_until_called(box)
 
 
+def test_agent_that_hangs_is_restarted_and_no_call_fails(box: Machine) -> None:
+    unit = "meshwright-agent@orders-1"
+    agent, before, app = box.main_pid(unit), envoys(box, "orders-1"), box.main_pid("orders")
+    with calling(box):
+        box.run(f"kill -STOP {agent}")
+        until(lambda: box.main_pid(unit) not in (0, agent), "the watchdog ends it", WITHIN)
+        box.run(f"systemctl is-active {unit} || systemctl start {unit}")  # returns once it is ready
+        assert (envoys(box, "orders-1"), box.main_pid("orders")) == (before, app)
+        until(lambda: not silent(box), "its lease is renewed again", WITHIN)
+    assert "Watchdog timeout" in box.run(f"journalctl --no-pager --unit {unit}")
+    assert "StatusText=running" in box.run(f"systemctl show --property=StatusText {unit}")
+
+
+def test_control_plane_that_hangs_is_restarted_and_no_call_fails(box: Machine) -> None:
+    unit = "meshwright-control-plane"
+    control_plane = box.main_pid(unit)
+    with calling(box):
+        box.run(f"kill -STOP {control_plane}")
+        until(lambda: box.main_pid(unit) not in (0, control_plane), "the watchdog ends it", WITHIN)
+        until(
+            lambda: box.try_run(f"{MESH} status --check").returncode == 0,
+            "status has no problem left",
+            WITHIN,
+        )
+
+
 def test_stop_of_an_agent_ends_its_envoy_and_restart_brings_it_back(box: Machine) -> None:
     assert envoys(box, "orders-1")
     box.run("systemctl stop meshwright-agent@orders-1")
@@ -97,3 +149,30 @@ def test_stop_of_an_agent_ends_its_envoy_and_restart_brings_it_back(box: Machine
     wait_until_called(box)
     box.run("systemctl restart meshwright-agent@orders-1")
     wait_until_called(box)
+
+
+@pytest.mark.parametrize("end", [Machine.power_off, Machine.cut_power], ids=["reboot", "power cut"])
+def test_after_a_reboot_the_mesh_serves_as_before(box: Machine, end: Callable[[Machine], None]) -> None:
+    box.write("/srv/retry.yaml", RETRY)
+    box.run(f"{MESH} apply --wait -f /srv/retry.yaml")
+    before = mesh_state(box)
+    end(box)
+    box.boot()
+    wait_until_called(box)
+    until(lambda: box.try_run(f"{MESH} status --check").returncode == 0, "status has no problem left", WITHIN)
+    assert mesh_state(box) == before
+    assert [len(envoys(box, instance)) for instance in ("orders-1", "front-1")] == [1, 1]
+    box.run(f"{MESH} delete retry/orders --wait")
+
+
+def mesh_state(box: Machine) -> object:
+    """What must outlive a reboot: revision, policies, and who is a member in which state."""
+    status = json.loads(box.run(f"{MESH} status -o json"))
+    proxies = [(proxy["name"], proxy["state"]) for proxy in status["proxies"]]
+    services = [(item["name"], item["instances"], item["healthy"]) for item in status["services"]]
+    return status["revision"], proxies, services, box.run(f"{MESH} get -o yaml")
+
+
+def silent(box: Machine) -> bool:
+    """Whether an instance works without its agent."""
+    return "nothing supervises" in box.run(f"{MESH} status")
