@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import requests
 
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from tests.cli.joining import command, starting
-from tests.envoy.harness import READY, ROOT, running_mesh, service, settings, until
+from tests.envoy.harness import READY, ROOT, Mesh, running_mesh, service, settings, until
 from tests.fakes.ports import free_port
 from tests.fakes.valkey import running_valkey
 
@@ -75,8 +76,8 @@ def test_agent_accepts_the_options_of_the_example() -> None:
 
 
 def test_system_call_outside_the_filter_kills_the_process() -> None:
-    """The filter of these tests works: Envoy needs mincore, the control plane's unit does not allow it."""
-    probe = "import ctypes; ctypes.CDLL(None).mincore(None, 0, None)"
+    """The filter of these tests works: only the agent's unit allows sched_setscheduler."""
+    probe = "import ctypes; ctypes.CDLL(None).sched_setscheduler(0, 0, None)"
     denied = confined("meshwright-control-plane.service", sys.executable, "-c", probe)
     allowed = confined("meshwright-agent@.service", sys.executable, "-c", probe)
     assert subprocess.run(denied, timeout=60, check=False).returncode == -31  # SIGSYS
@@ -124,7 +125,14 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_control_plane_under_its_units_filter_is_healthy(tmp_path: Path) -> None:
+RETRY = """apiVersion: meshwright.io/v1
+kind: Retry
+metadata: {name: all}
+spec: {targetRefs: [{kind: Mesh}], attempts: 1}
+"""
+
+
+def test_control_plane_under_its_units_filter_checks_a_change_by_envoy(tmp_path: Path) -> None:
     program = (sys.executable, "-P", "-m", "meshwright.control_plane")
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
@@ -141,6 +149,10 @@ def test_control_plane_under_its_units_filter_is_healthy(tmp_path: Path) -> None
             assert process.poll() is None, (tmp_path / "log").read_text()
             admin = MeshAddresses.model_validate_json((state / "mesh.json").read_bytes()).admin
             until(lambda: requests.get(f"{admin}/healthz", timeout=60).status_code == 200, "it is healthy")
+            (tmp_path / "retry.yaml").write_text(RETRY)
+            mesh = Mesh(state, process, 0, settings(state))
+            assert mesh.run("apply", "-f", str(tmp_path / "retry.yaml")).stdout.startswith("revision 1")
+            assert json.loads(mesh.run("status", "-o", "json").stdout)["problems"] == []
         finally:
             process.terminate()
             process.wait(30)
