@@ -141,6 +141,7 @@ def test_control_plane_under_its_units_filter_checks_a_change_by_envoy(tmp_path:
             confined("meshwright-control-plane.service", *program),
             stdout=log,
             stderr=log,
+            text=True,
             env=settings(state),
             cwd=tmp_path,
         )
