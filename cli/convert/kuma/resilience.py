@@ -140,6 +140,8 @@ def convert_health_check(spec: Value, name: str, documents: Documents) -> None:
     for policy, default, body in outbound(spec, name):
         probes = {field: value for field in ("http", "grpc", "tcp") if (value := default.get(field))}
         enabled = [field for field, value in probes.items() if not value.flag("disabled")]
+        for field in probes.keys() - enabled:
+            probes[field].skip()
         for field in enabled[1:]:
             probes[field].problem(f"is not converted beside {enabled[0]}: a HealthCheck has one probe")
         if not enabled:

@@ -9,7 +9,8 @@ from tests.fakes.mesh_command import run_mesh
 
 EXAMPLE = Path(__file__).parent / "proved"
 SOURCES = (
-    ("istio", "istio.yaml"), ("istio", "kubernetes.yaml"), ("kuma", "kuma.yaml"), ("consul", "consul.hcl"),
+    ("istio", "istio.yaml"), ("istio", "istio-rules.yaml"), ("istio", "kubernetes.yaml"),
+    ("kuma", "kuma.yaml"), ("consul", "consul.hcl"),
 )  # fmt: skip
 
 
