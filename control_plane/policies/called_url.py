@@ -63,7 +63,8 @@ def parse_url(url: str) -> CalledURL:
         raise ValueError(f"{host} is a service of the mesh, which encrypts by itself: write http://")
     if scheme == "http" and not mesh and not _is_loopback(host):
         raise ValueError(
-            "a host outside the mesh needs https://: whoever can change its answers decides who is let in"
+            f"{host} is outside the mesh and needs https://: whoever can change its answers decides who is "
+            "let in; a service of the mesh is http://NAME.mesh here, whatever MESH_DOMAINS says"
         )
     return CalledURL(scheme, host, int(match["port"] or _PORTS[scheme]), mesh, match["path"] or "")
 

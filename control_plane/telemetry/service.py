@@ -57,7 +57,7 @@ class TelemetryService:
         self.calls = CallMemory(time.monotonic())
         self.windows = TrafficWindows(settings.edge_ttl, check, self.calls)
         self.traces = TraceStore(check=check)
-        self.requests = RequestStore(check=check, calls=self.calls)
+        self.requests = RequestStore(check=check, calls=self.calls, domains=settings.host_domains)
         self._first_readiness = FirstReadiness()
         self._trend_cache = service_table.TrendCache()
         handlers: dict[Signal, SignalHandler] = {

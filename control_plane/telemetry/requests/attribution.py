@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from meshwright.control_plane.api.host_suffixes import DOMAINS, Domains
 from meshwright.control_plane.api.models.requests import Request, ResponsiblePolicy
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.core.attachment import AttachmentPoint, Attachments, edge_point
@@ -32,7 +33,7 @@ class PolicyAttribution:
     """The policies of one revision, and the changes that led to it.
 
     `changes` are revisions, newest first; `services` and `gateways` are the names of the mesh's own;
-    `attachments` are those of the documents, if they are known.
+    `attachments` are those of the documents, if they are known, `domains` those in which services have names.
     """
 
     def __init__(
@@ -42,7 +43,10 @@ class PolicyAttribution:
         services: Collection[str] = (),
         gateways: Collection[str] = (),
         attachments: Attachments | None = None,
+        *,
+        domains: Domains = DOMAINS,
     ) -> None:
+        self.domains = domains
         self.services = services
         self.gateways = gateways
         self._documents = {document.ref: document for document in documents}

@@ -7,12 +7,13 @@ its caller's outbound one, an outbound one below the inbound one of the same ser
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from meshwright.control_plane.api.cluster_names import is_app_cluster
 from meshwright.control_plane.api.models.requests import Direction, Hop, Request
 from meshwright.control_plane.api.models.traces import Span, Trace
+from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution
 from meshwright.control_plane.telemetry.requests.failure import GRPC_FAILURES
 from meshwright.control_plane.telemetry.requests.record import callee_of
 
@@ -79,14 +80,14 @@ def to_api(hops: Sequence[CallHop]) -> tuple[Hop, ...]:
 
 
 def merge_spans_and_logs(
-    records: Sequence[Request], trace: Trace | None, gateways: Collection[str]
+    records: Sequence[Request], trace: Trace | None, policies: PolicyAttribution
 ) -> tuple[Request, ...]:
     """The log records, and requests that only spans report."""
     if trace is None:
         return tuple(records)
     by_id = {span.id: span for span in trace.tree}
     requests = [
-        _request_from_span(span, by_id, trace.id, gateways)
+        _request_from_span(span, by_id, trace.id, policies)
         for span in trace.tree
         if span.proxy and span.kind == "server"
     ]
@@ -156,7 +157,9 @@ def _is_same_request(request: Request, other: Request) -> bool:
     return ends[0] == ends[1] and abs(request.time - other.time) < SAME_REQUEST_WITHIN
 
 
-def _request_from_span(span: Span, by_id: dict[str, Span], trace: str, gateways: Collection[str]) -> Request:
+def _request_from_span(
+    span: Span, by_id: dict[str, Span], trace: str, policies: PolicyAttribution
+) -> Request:
     """The request of one of Envoy's spans."""
     attributes = span.attributes
     cluster = attributes.get("upstream_cluster.name") or attributes.get("upstream_cluster", "")
@@ -165,7 +168,7 @@ def _request_from_span(span: Span, by_id: dict[str, Span], trace: str, gateways:
     caller = parent.service if parent and parent.service != span.service else ""
     is_inbound = is_app_cluster(cluster) or (bool(caller) and not cluster)
     direction: Direction = "inbound" if is_inbound else "outbound"
-    if span.service in gateways:
+    if span.service in policies.gateways:
         direction = "ingress"
     host, path = _host_and_path(attributes.get("http.url", ""))
     status = attributes.get("http.status_code", "")
@@ -182,7 +185,7 @@ def _request_from_span(span: Span, by_id: dict[str, Span], trace: str, gateways:
         proxy=span.instance,
         direction=direction,
         caller=caller if is_inbound else span.service,
-        callee=callee_of(direction, span.service, cluster, host),
+        callee=callee_of(direction, span.service, cluster, host, policies.domains),
         method=attributes.get("http.method", ""),
         host=host,
         path=path,

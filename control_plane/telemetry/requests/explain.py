@@ -48,7 +48,7 @@ def explain_request(
 
     `policies` are those in effect when it started; `now` is in epoch seconds.
     """
-    hops = call_path.order_hops(call_path.merge_spans_and_logs(records, trace, policies.gateways))
+    hops = call_path.order_hops(call_path.merge_spans_and_logs(records, trace, policies))
     hops = call_path.hops_of_request(hops, id)
     if not hops:
         return None

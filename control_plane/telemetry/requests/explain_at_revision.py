@@ -47,7 +47,9 @@ def explain_at_revision(evidence: RequestEvidence, world: World) -> Explanation 
     revision = evidence.revision
     if revision is not None and revision.info.revision != world.revision:
         documents = _documents(revision)
-    policies = PolicyAttribution(documents, evidence.changes, world.services, world.gateways)
+    policies = PolicyAttribution(
+        documents, evidence.changes, world.services, world.gateways, domains=world.domains
+    )
     explanation = explain_request(evidence.id, evidence.records, evidence.trace, policies, evidence.now)
     if explanation is None:
         return None

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from meshwright.control_plane.api.cluster_names import parse_cluster_name
+from meshwright.control_plane.api.host_suffixes import DOMAINS, Domains, service_in
 from meshwright.control_plane.api.models.requests import Direction, Request
 from meshwright.control_plane.api.spiffe import parse as parse_spiffe_id
 from meshwright.control_plane.core.span_log import SAMPLED_FLAGS
@@ -99,9 +100,12 @@ class RequestRecord:
         )
 
 
-def parse_records(body: bytes, service: str) -> Iterator[RequestRecord | DropReason | None]:
+def parse_records(
+    body: bytes, service: str, domains: Domains = DOMAINS
+) -> Iterator[RequestRecord | DropReason | None]:
     """Parse an export that `service` sent: records, reasons why one is dropped, None after other steps.
 
+    `domains` are those in which services have names.
     Never raises: after invalid bytes it yields `malformed` and ends.
     """
     try:
@@ -115,14 +119,16 @@ def parse_records(body: bytes, service: str) -> Iterator[RequestRecord | DropRea
                 if encoded is None:
                     yield None
                 else:
-                    yield _parse_record(encoded, service, proxy) if is_own else "foreign"
+                    yield _parse_record(encoded, service, proxy, domains) if is_own else "foreign"
     except otlp.TooManyRecordsError:
         yield "oversized"
     except (ValueError, DecodeError):
         yield "malformed"
 
 
-def _parse_record(encoded: bytes, service: str, proxy: str) -> RequestRecord | DropReason | None:
+def _parse_record(
+    encoded: bytes, service: str, proxy: str, domains: Domains
+) -> RequestRecord | DropReason | None:
     """One record; None for a tunnel that was established."""
     if len(encoded) > MAX_RECORD_BYTES:
         return "oversized"
@@ -136,7 +142,7 @@ def _parse_record(encoded: bytes, service: str, proxy: str) -> RequestRecord | D
         if attributes.get("upstream") == TUNNEL_CLUSTER and not attributes.get("flags"):
             return None
         return RequestRecord(
-            **_record_fields(attributes, cast("Direction", direction), service),
+            **_record_fields(attributes, cast("Direction", direction), service, domains),
             time=message.time_unix_nano / 1e9,
             trace=attributes.get("trace") or _trace_of(attributes.get("parent", "")),
             service=sys.intern(service),
@@ -150,7 +156,9 @@ def _value(name: str, value: str) -> str:
     return "" if value == "-" else value[: MAX_LENGTHS.get(name, MAX_VALUE_LENGTH)]
 
 
-def _record_fields(attributes: Mapping[str, str], direction: Direction, service: str) -> dict[str, Any]:
+def _record_fields(
+    attributes: Mapping[str, str], direction: Direction, service: str, domains: Domains
+) -> dict[str, Any]:
     """The fields that come from attributes. Raises ValueError for values Envoy does not write."""
     unique = {name: attributes.get(name, "") for name in ("details", "path", "upstream_host")}
     shared = {
@@ -164,7 +172,7 @@ def _record_fields(attributes: Mapping[str, str], direction: Direction, service:
         "id": attributes.get("request_id") or attributes.get("fallback_id", ""),
         "direction": direction,
         "caller": caller_of(direction, service, attributes.get("peer", "")),
-        "callee": callee_of(direction, service, shared["upstream"], shared["host"]),
+        "callee": callee_of(direction, service, shared["upstream"], shared["host"], domains),
         "status": number(attributes, "status"),
         "grpc_status": sys.intern(attributes.get("grpc_status", "")) if is_grpc else "",
         "transport_failure": attributes.get("failure", ""),
@@ -186,10 +194,10 @@ def caller_of(direction: Direction, service: str, peer: str) -> str:
         return ""
 
 
-def callee_of(direction: Direction, service: str, cluster: str, host: str) -> str:
+def callee_of(direction: Direction, service: str, cluster: str, host: str, domains: Domains = DOMAINS) -> str:
     """The service a request is for: the proxy's own for an inbound one, else that of the cluster.
 
-    Without a cluster it is the host that a sidecar's app asked for.
+    Without a cluster it is the host that a sidecar's app asked for, or the service that this names.
     """
     if direction == "inbound":
         return service
@@ -198,7 +206,7 @@ def callee_of(direction: Direction, service: str, cluster: str, host: str) -> st
         return sys.intern(name)
     if direction == "ingress":
         return ""
-    return sys.intern(host.partition(":")[0].removesuffix(".mesh"))
+    return sys.intern(service_in(host, domains))
 
 
 def _trace_of(parent: str) -> str:

@@ -10,6 +10,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from meshwright.control_plane.api.host_suffixes import DOMAINS, Domains
 from meshwright.control_plane.api.models.requests import Request, TapFilter
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry import metrics
@@ -51,7 +52,9 @@ class RequestStore:
         max_bytes: int = MAX_BYTES,
         check: SenderCheck = ACCEPT_ALL,
         calls: CallMemory | None = None,
+        domains: Domains = DOMAINS,
     ) -> None:
+        self._domains = domains
         self._calls = calls
         self._check = check
         self._max_per_service, self._max_records, self._max_bytes = max_per_service, max_records, max_bytes
@@ -70,7 +73,7 @@ class RequestStore:
 
     def handle(self, identity: Identity, body: bytes, now: float) -> Iterator[None]:
         """Store the records of an export that `identity` sent; yields after each small step."""
-        for result in parse_records(body, identity.name):
+        for result in parse_records(body, identity.name, self._domains):
             reason = self._refusal(identity, result) if isinstance(result, RequestRecord) else result
             if reason:
                 self.dropped[reason] += 1

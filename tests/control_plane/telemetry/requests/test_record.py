@@ -84,6 +84,16 @@ def test_caller_and_callee_follow_direction_certificate_cluster_and_host(
     assert (parsed.caller, parsed.callee) == ends
 
 
+def test_a_host_in_any_domain_of_the_mesh_is_the_service() -> None:
+    body = log_export(
+        "storefront", {"direction": "outbound", "upstream": "-", "host": "orders.shop.internal:80"}
+    )
+    for domains, callee in ((("mesh", "shop.internal"), "orders"), (("mesh",), "orders.shop.internal")):
+        (parsed,) = (each for each in parse_records(body, "storefront", domains) if each)
+        assert isinstance(parsed, RequestRecord)
+        assert parsed.callee == callee
+
+
 def test_records_of_another_service_are_dropped() -> None:
     assert [parsed for parsed in parse_records(log_export("orders", {}), "storefront") if parsed] == [
         "foreign"
