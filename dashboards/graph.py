@@ -37,7 +37,7 @@ def _either(called: str, calls: str) -> str:
 
 RATE = _either(_node(_CALLS, "callee"), _node(_CALLS, "service"))
 FAILED = _either(_node("mesh:edge_failures:rate1m", "callee"), _node("mesh:edge_failures:rate1m", "service"))
-FAILED_SHARE = f"(({FAILED}) or ({RATE}) * 0) / (({RATE}) > 0)"
+FAILED_SHARE = f"clamp_max((({FAILED}) or ({RATE}) * 0) / (({RATE}) > 0), 1)"
 
 FIELDS: Mapping[str, tuple[str, str]] = {
     "nodes": (f'label_replace({RATE}, "title", "$1", "id", "(.*)")', "mainstat"),

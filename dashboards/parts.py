@@ -7,7 +7,7 @@ can import a dashboard unchanged.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from grafana_foundation_sdk.builders import (
@@ -45,6 +45,12 @@ ANY_RATE_IS_BAD: Thresholds = ((None, GOOD), (1e-9, BAD))
 """For rates."""
 
 
+HEALTH_COLOURS = {"healthy": GOOD, "draining": NEUTRAL, "unhealthy": BAD}
+PROXY_COLOURS = {"synced": GOOD, "pending": WARN, "rejected": BAD, "disconnected": NEUTRAL}
+CLASS_COLOURS = {"1xx": NEUTRAL, "2xx": GOOD, "3xx": NEUTRAL, "4xx": WARN, "5xx": BAD}
+"""Colours by the names of series. All others get theirs by their order: green would be `draining`."""
+
+
 def query(expr: str, legend: str = "", ref: str = "", *, now: bool = False) -> prometheus.Dataquery:
     """A query over the time range, or with `now` an instant query: one value per series, as a table."""
     dataquery = prometheus.Dataquery().expr(expr).legend_format(legend).datasource(METRICS)
@@ -66,6 +72,7 @@ class TimeSeriesPanel(Panel):
     stacked: bool = False
     max_value: float | None = None
     links: Sequence[tuple[str, str]] = ()
+    colours: Mapping[str, str] = field(default_factory=dict)
 
     def build(self) -> models.Panel:
         """The panel, with a letter as the id of each query."""
@@ -93,6 +100,9 @@ class TimeSeriesPanel(Panel):
             panel = panel.max(self.max_value)
         if self.limits is not NO_THRESHOLDS:
             panel = panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(_DASHED))
+        for name, colour in self.colours.items():
+            fixed = {"mode": "fixed", "fixedColor": colour}
+            panel = panel.override_by_name(name, [models.DynamicConfigValue("color", fixed)])
         return panel.data_links([link(name, url) for name, url in self.links]).build()
 
 

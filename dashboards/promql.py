@@ -46,7 +46,7 @@ def edges(metric: str, more: str = "") -> str:
 _ROUTE = '"route", "$1", "mesh_rule", "(.+)/.*"'
 _RULE = '"rule", "$1", "mesh_rule", ".+/(.*)"'
 _SUBSET = '"subset", "$1", "envoy_cluster_name", "[^/]+/(.+)"'
-_OF_SUBSETS = 'job="meshwright-proxy", envoy_cluster_name=~"($callee)(_[^/]*)?/.+"'
+_OF_SUBSETS = f'job="meshwright-proxy", {_NO_SERVICES}, envoy_cluster_name=~"($callee)(_[^/]*)?/.+"'
 
 
 def version_quantile(q: float, where: str) -> str:
@@ -99,5 +99,8 @@ def to_selected_callees(expr: str) -> str:
 
 
 def success(failures: str, requests: str) -> str:
-    """The share of requests that did not fail, with no value if there was no request."""
-    return f"1 - (({failures} or {requests} * 0) / ({requests} > 0))"
+    """The share of requests that did not fail, with no value if there was no request.
+
+    Not below 0: a counter of failures begins later than that of requests, so that its rate may be above.
+    """
+    return f"clamp_min(1 - (({failures} or {requests} * 0) / ({requests} > 0)), 0)"

@@ -36,7 +36,7 @@ NOW = Section(
             "Success",
             "The share of the apps' responses that were not 5xx.",
             "percentunit",
-            f"1 - ({_FAILED} or {_ALL} * 0) / ({_ALL} > 0)",
+            f"clamp_min(1 - ({_FAILED} or {_ALL} * 0) / ({_ALL} > 0), 0)",
             SUCCESS,
             decimals=2,
         ),

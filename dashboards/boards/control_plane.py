@@ -5,6 +5,8 @@ from __future__ import annotations
 from meshwright.dashboards.board import CONTROL_PLANE, SIDECARS, Board, Section, dashboard_url, query_variable
 from meshwright.dashboards.parts import (
     ANY_RATE_IS_BAD,
+    HEALTH_COLOURS,
+    PROXY_COLOURS,
     WARN,
     ZERO_IS_GOOD,
     HeatmapPanel,
@@ -127,6 +129,7 @@ PUSHES = Section(
             "Sidecars by whether they have ACKed their configuration.",
             "short",
             ((f"sum by (state) (mesh_proxies{{{_EACH}}})", "{{state}}"),),
+            colours=PROXY_COLOURS,
             stacked=True,
             width=8,
             links=(("Sidecars", dashboard_url(SIDECARS)),),
@@ -211,6 +214,7 @@ STATE = Section(
             "Instances with a lease in the store, by health.",
             "short",
             (("sum by (health) (max by (service, health) (mesh_instances))", "{{health}}"),),
+            colours=HEALTH_COLOURS,
             width=8,
             stacked=True,
         ),

@@ -15,7 +15,9 @@ from meshwright.dashboards.board import (
 from meshwright.dashboards.graph import ServiceGraphPanel
 from meshwright.dashboards.parts import (
     ANY_RATE_IS_BAD,
+    HEALTH_COLOURS,
     LATENCY,
+    PROXY_COLOURS,
     SUCCESS,
     ZERO_IS_GOOD,
     PanelColumn,
@@ -134,7 +136,7 @@ SERVICES = Section(
             "percentunit",
             (
                 (
-                    "mesh:service_failures:rate1m / (mesh:service_requests:rate1m > 0)",
+                    "clamp_max(mesh:service_failures:rate1m / (mesh:service_requests:rate1m > 0), 1)",
                     "{{callee}}",
                 ),
             ),
@@ -175,6 +177,7 @@ HEALTH = Section(
             "Instances with a lease. Draining instances finish their in-flight requests.",
             "short",
             (("sum by (health) (max by (service, health) (mesh_instances))", "{{health}}"),),
+            colours=HEALTH_COLOURS,
             stacked=True,
             width=6,
         ),
@@ -183,6 +186,7 @@ HEALTH = Section(
             "Sidecars by whether they have ACKed their configuration.",
             "short",
             (("sum by (state) (mesh_proxies)", "{{state}}"),),
+            colours=PROXY_COLOURS,
             stacked=True,
             width=6,
             links=(("Sidecars", dashboard_url(SIDECARS)),),

@@ -18,6 +18,7 @@ from meshwright.dashboards.board import (
     traces_variable,
 )
 from meshwright.dashboards.parts import (
+    CLASS_COLOURS,
     LATENCY,
     SUCCESS,
     TRACES,
@@ -137,6 +138,7 @@ ANSWERS = Section(
                 ),
             ),
             stacked=True,
+            colours=CLASS_COLOURS,
         ),
         TimeSeriesPanel(
             "Duration",

@@ -14,6 +14,7 @@ from meshwright.dashboards.board import (
 from meshwright.dashboards.parts import (
     ANY_RATE_IS_BAD,
     GOOD,
+    PROXY_COLOURS,
     ZERO_IS_GOOD,
     PanelColumn,
     StatPanel,
@@ -130,6 +131,7 @@ UPDATES = Section(
             "Whether sidecars have ACKed their configuration, as the control planes see it.",
             "short",
             (("sum by (state) (mesh_proxies)", "{{state}}"),),
+            colours=PROXY_COLOURS,
             stacked=True,
             width=8,
             links=(("Control plane", dashboard_url(CONTROL_PLANE)),),
@@ -205,7 +207,7 @@ COST = Section(
         TimeSeriesPanel(
             "CPU by process",
             "CPU cores used by each workload's processes. An agent with several workloads counts in each.",
-            "short",
+            "percentunit",
             (
                 (
                     f"sum by (instance, process) ({rate('mesh_agent_process_cpu_seconds_total', _AGENT)})",

@@ -64,13 +64,21 @@ DURATION_BOUNDS = (
 """Upper bounds of the buckets of `upstream_rq_time`, in milliseconds. Envoy measures whole milliseconds."""
 
 WAIT_BOUNDS = tuple(
-    round((step - 0.01) * decade, 2)
-    for decade in (1, 10, 100, 1000, 10_000)
-    for step in (1, 1.1, 1.2, 1.5, 2, 2.2, 2.5, 2.7, 3, 3.3, 4, 4.4, 5, 5.5, 6, 7, 8, 9)
+    sorted(
+        {
+            *DURATION_BOUNDS,
+            *(
+                round((step - 0.01) * decade, 2)
+                for decade in (1, 10, 100, 1000, 10_000)
+                for step in (1, 1.1, 1.2, 1.5, 2, 2.2, 2.5, 2.7, 3, 3.3, 4, 4.4, 5, 5.5, 6, 7, 8, 9)
+            ),
+        }
+    )
 )
-"""Upper bounds of the buckets of `mesh.wait_time`, in milliseconds: finer, since only requests that a proxy
-answers or delays are in it, and just below the round numbers that delays and timeouts have. Envoy's own bins
-are two digits wide, and a bin that begins at a bound counts as below it."""
+"""Upper bounds of the buckets of `mesh.wait_time`, in milliseconds: those of `upstream_rq_time`, to which
+dashboards/rules/recording.yml adds them, and finer ones, since only requests that a proxy answers or delays
+are in it. These are just below the round numbers that delays and timeouts have: Envoy's own bins are two
+digits wide, and a bin that begins at a bound counts as below it."""
 
 SPAN_FLUSH_MS, SPAN_FLUSH_COUNT = 1000, 512
 """Envoy exports spans after a second (its default: 5 s), or as soon as it has this many."""

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from meshwright.control_plane.telemetry.requests.failure import GRPC_FAILURES
 from meshwright.dashboards.boards.service import FAILURES
+from meshwright.sidecar.bootstrap.telemetry import DURATION_BOUNDS, WAIT_BOUNDS
 from tests.envoy.harness import ROOT
 
 RULES = ROOT / "dashboards/rules"
@@ -67,3 +68,10 @@ def test_every_alert_has_a_runbook_and_a_severity() -> None:
     for rule in alerts():
         assert rule["annotations"]["runbook"] == f"docs/alerts.md#{rule['alert'].lower()}"
         assert rule["labels"]["severity"] in ("page", "ticket")
+
+
+def test_latency_adds_up_buckets_that_both_histograms_have() -> None:
+    (bounds,) = re.findall(r'le!~"\((.*?)\)\(\[\.\]0\)\?\|', (RULES / "recording.yml").read_text())
+    rule = {float(bound.replace("[.]", ".")) for bound in bounds.split("|")}
+    assert rule == set(DURATION_BOUNDS)
+    assert rule <= set(WAIT_BOUNDS)

@@ -1,0 +1,1 @@
+"""Draws the Grafana boards with the data of a real Prometheus, for people to look at."""
