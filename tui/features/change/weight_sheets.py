@@ -126,7 +126,7 @@ def _sheet(
             for field, ref in zip(fields, refs, strict=True)
             if field.path in weights
         ]
-        return Edit((*documents[1:], changed), summary=_shares(fields, weights))
+        return Edit((changed, *documents[1:]), summary=_shares(fields, weights))
 
     return Sheet(*titles, fields, texts, build, notes)
 

@@ -190,7 +190,7 @@ def test_versions_without_a_route_are_divided_by_a_new_one() -> None:
     (sheet,) = weight_sheets("orders", "", (taken,), instances("v1", "v1", "V2.0"))
     assert sheet.place == "new HTTPRoute/orders-weights"
     assert sorted(sheet.texts.values()) == ["1", "2"]
-    first, second, division = valid(sheet.build(sheet.texts).documents)
+    division, first, second = valid(sheet.build(sheet.texts).documents)
     assert {first["metadata"]["name"], second["metadata"]["name"]} == {"orders-v2-0", "orders-v1-2"}
     backends = division["spec"]["rules"][0]["backendRefs"]
     assert {ref["name"]: ref["weight"] for ref in backends} == {"orders-v1-2": 2, "orders-v2-0": 1}
