@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
 
-from meshwright.tui.mesh_state import DashboardState, StateField
+from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.navigation import Location
 from meshwright.tui.screen import LOADING
 from meshwright.tui.search import SearchQuery, parse_search
@@ -24,8 +24,6 @@ class ListScreen(SortableScreen[Item]):
 
     EMPTY: ClassVar[str]
     NO_MATCH: ClassVar[str]
-    SEARCH_FIELDS: ClassVar[frozenset[StateField]] = frozenset()
-    """Fields that are polled only while something is searched."""
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
@@ -37,10 +35,11 @@ class ListScreen(SortableScreen[Item]):
 
     @abstractmethod
     def search_text(self, item: Item) -> str:
-        """The text of an item that search looks at: names, states, and labels as `key=value`."""
+        """The text of an item that search looks at: names, states."""
 
-    def prepare_search(self, state: DashboardState) -> None:
-        """Compute what `search_text` needs of a new state, once for all items."""
+    def search_labels(self, item: Item) -> str:  # noqa: ARG002  of subclasses
+        """The labels of an item, as `label_text` writes them."""
+        return ""
 
     @abstractmethod
     def build_rows(self, items: Iterable[Item], state: DashboardState) -> LazyRows[Item]:
@@ -64,12 +63,13 @@ class ListScreen(SortableScreen[Item]):
         items = self.items(state)
         if items is None:
             return
-        if self._query:
-            self.prepare_search(state)
         table = self.query_one(Table)
         table.empty = self.NO_MATCH if self._query else self.EMPTY
-        shown = [item for item in items if not self._query or self._query.matches(self.search_text(item))]
+        shown = [item for item in items if not self._query or self._matches(item)]
         table.set_rows(self.build_rows(self.in_order(shown), state), sort_mark=self.sort_mark)
+
+    def _matches(self, item: Item) -> bool:
+        return self._query.matches(self.search_text(item), self.search_labels(item))
 
     def draw_list(self) -> None:
         """Show the items again."""
@@ -78,9 +78,6 @@ class ListScreen(SortableScreen[Item]):
     def apply_search(self, text: str) -> None:
         """Show only items that match the text."""
         self._query = parse_search(text)
-        self.session.poller.subscribe(
-            self.STATE_FIELDS | (self.SEARCH_FIELDS if self._query else frozenset())
-        )
         self.refresh_data(self.mesh_state)
 
     def on_table_row_selected(self, message: Table.RowSelected) -> None:

@@ -70,6 +70,10 @@ class LiveListScreen(SortableScreen[Item]):
     def search_text(self, item: Item) -> str:
         """The text of an item that search looks at."""
 
+    def search_labels(self, item: Item) -> str:  # noqa: ARG002  of subclasses
+        """The labels of the item's instance."""
+        return ""
+
     @abstractmethod
     def build_row(self, key: str, item: Item) -> TableRow:
         """The row of an item."""
@@ -130,7 +134,8 @@ class LiveListScreen(SortableScreen[Item]):
         shown = [
             entry
             for entry in self._entries
-            if self.matches(entry.item) and self._query.matches(self.search_text(entry.item))
+            if self.matches(entry.item)
+            and self._query.matches(self.search_text(entry.item), self.search_labels(entry.item))
         ]
         if self._arrived:
             table.empty = NO_MATCH if self._entries else self.EMPTY
@@ -146,6 +151,9 @@ class LiveListScreen(SortableScreen[Item]):
             table.action_end(-1)
         self.draw_filter()
         self._draw_detail(table.selected_key)
+
+    def _is_searched(self, item: Item) -> bool:
+        return self._query.matches(self.search_text(item), self.search_labels(item))
 
     def _growing_text(self, index: int) -> Callable[[ListEntry[Item]], str]:
         return lambda entry: self.growing_texts(entry.item)[index]

@@ -5,7 +5,7 @@ class ServicesScreen(MeshScreen):
     STATE_FIELDS = frozenset({"services"})        # fields to poll while the screen is current
     WRITE_ACTIONS = frozenset({"roll_back"})      # actions that are unavailable in a read-only dashboard
     HELP = "What this screen shows, in a few sentences, for `?`."
-    SEARCH_HINT = "part of a service's name"      # placeholder of the search bar; empty: no search
+    SEARCH_HINT = "a name, a state"               # what search looks at; empty: no search
     HAS_PAST = False                              # whether it can show the mesh as it was (`[`)
 
     def compose_body(self): yield Table(...)      # between header and footer
@@ -27,6 +27,7 @@ from meshwright.tui import keys
 from meshwright.tui.keys import bind
 from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import Location
+from meshwright.tui.search import LANGUAGE, instance_labels
 from meshwright.tui.session import Session, session_of
 from meshwright.tui.widgets.header import StatusHeader
 from meshwright.tui.widgets.key_footer import KeyFooter
@@ -43,6 +44,8 @@ class MeshScreen(Screen[None]):
     WRITE_ACTIONS: ClassVar[frozenset[str]] = frozenset()
     HELP: ClassVar[str] = ""
     SEARCH_HINT: ClassVar[str] = ""
+    SEARCH_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"instances"})
+    """Fields that are polled only while something is searched: instances for their labels."""
     HAS_PAST: ClassVar[bool] = False
 
     DEFAULT_CSS = """
@@ -55,6 +58,8 @@ class MeshScreen(Screen[None]):
         self.location = location
         self._ready = False
         self._read_only = False
+        self._search_text = ""
+        self._labels: tuple[object, dict[str, str]] = (None, {})
 
     @property
     def session(self) -> Session:
@@ -70,8 +75,17 @@ class MeshScreen(Screen[None]):
         """Header, body, search bar and key footer."""
         yield StatusHeader()
         yield from self.compose_body()
-        yield SearchBar(self.SEARCH_HINT)
+        yield SearchBar(self.search_help)
         yield KeyFooter()
+
+    @property
+    def search_help(self) -> str:
+        """What can be searched, in a line."""
+        return f"{self.SEARCH_HINT}; {LANGUAGE}"
+
+    def labels_of(self, *names: str) -> str:
+        """The labels of services and instances (by name or `service/name`), for search."""
+        return " ".join(self._labels[1].get(name, "") for name in names)
 
     def compose_body(self) -> ComposeResult:
         """The widgets between header and footer."""
@@ -93,6 +107,9 @@ class MeshScreen(Screen[None]):
             if self._read_only != self.session.read_only:
                 self._read_only = self.session.read_only
                 self.refresh_bindings()
+            if self._search_text and state.instances is not self._labels[0]:
+                self._labels = (state.instances, instance_labels(state.instances or ()))
+                self.apply_search(self._search_text)
             for header in self.query(StatusHeader):  # none while the screen is being removed
                 header.show_state(state)
                 self.refresh_data(state)
@@ -107,9 +124,13 @@ class MeshScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Subscribe to the fields of this screen and show the latest state."""
-        self.session.poller.subscribe(self.STATE_FIELDS)
+        self._subscribe()
         self.update_state(self.mesh_state)
         self.refresh_bindings()
+
+    def _subscribe(self) -> None:
+        searched = self.SEARCH_FIELDS if self._search_text else frozenset()
+        self.session.poller.subscribe(self.STATE_FIELDS | searched)
 
     def on_mount(self) -> None:
         """Show the latest state: all widgets exist only now.
@@ -126,6 +147,8 @@ class MeshScreen(Screen[None]):
     def on_search_bar_changed(self, message: SearchBar.Changed) -> None:
         """Apply the new search text."""
         message.stop()
+        self._search_text = message.text
+        self._subscribe()
         self.apply_search(message.text)
 
     def go_back(self) -> None:

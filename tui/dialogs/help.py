@@ -61,6 +61,8 @@ class HelpDialog(ModalScreen[None]):
 def help_lines(screen: MeshScreen) -> list[Content]:
     """What the screen shows, its keys, the global keys, and the symbols."""
     lines = [Content(screen.HELP)] if screen.HELP else []
+    if screen.SEARCH_HINT:
+        lines.append(Content.assemble(paint("/ ", "accent"), screen.search_help))
     wide = screen.app.size.width >= TWO_COLUMN_WIDTH
     for part in (_screen_keys(screen), GLOBAL_KEYS):
         lines += _two_columns(part) if wide else [_key_line(key, text) for key, text in part]

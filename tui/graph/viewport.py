@@ -17,6 +17,7 @@ from meshwright.tui.graph.drawing import EdgeStyle, NodeStyle, Scene
 from meshwright.tui.graph.edge_labels import STATE_RANK, STATE_TONES, edge_label, edge_state
 from meshwright.tui.graph.graph import Graph, Link, adjacency
 from meshwright.tui.graph.model import Layout
+from meshwright.tui.search import parse_search
 
 LARGE_MESH = 150
 """Nodes from which the graph starts with one node's neighbours instead of all nodes."""
@@ -28,13 +29,20 @@ CROWDED_EDGES = 80
 
 @dataclass(frozen=True, slots=True)
 class GraphFilter:
-    """Which nodes to show: with `hops` those within that distance of `focus`; with `text` those whose names
-    contain it, and their neighbours.
+    """Which nodes to show: with `hops` those within that distance of `focus`; with `text` those that
+    match it as a search, and their neighbours.
     """
 
     focus: str = ""
     hops: int = 0
     text: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The labels of each node's instances, while something is searched."""
+
+    def matching(self, names: Iterable[str]) -> list[str]:
+        """The names that match the text, sorted."""
+        query = parse_search(self.text)
+        return sorted(name for name in names if query.matches(name, self.labels.get(name, "")))
 
 
 def initial_filter(topology: Topology) -> GraphFilter:
@@ -78,7 +86,7 @@ def _visible(names: Iterable[str], links: Iterable[Link], view: GraphFilter) -> 
     if view.hops and view.focus in visible:
         visible = neighbourhood({view.focus}, links, view.hops)
     if view.text:
-        matches = {name for name in visible if view.text in name.lower()}
+        matches = set(view.matching(visible))
         visible &= neighbourhood(matches, links, 1)
     return visible
 

@@ -206,7 +206,7 @@ class GraphView(ScrollView, can_focus=True):
         """The default selection: a match of the search, else the worst visible node."""
         boxes = self.current_layout.boxes
         if self.graph_filter.text:
-            hits = sorted(name for name in boxes if self.graph_filter.text in name.lower())
+            hits = self.graph_filter.matching(boxes)
             return hits[0] if hits else ""
         worst = self.index.worst_node() if self.index.nodes else ""
         return (

@@ -35,6 +35,9 @@ from meshwright.tui.widgets.table_model import (
     rows_from,
 )
 
+HEAD_ROWS = 1
+"""Lines of the heads of the columns."""
+
 
 class Table(ScrollView, can_focus=True):
     """Rows below a header. Enter, or a click on the selected row, posts `RowSelected`."""
@@ -103,13 +106,14 @@ class Table(ScrollView, can_focus=True):
             return self.table
 
     def __init__(
-        self, columns: Sequence[TableColumn], *, empty: str = "", header: bool = True, id: str | None = None
+        self, columns: Sequence[TableColumn], *, empty: str = "", title: str = "", id: str | None = None
     ) -> None:
+        """`title`: stands before the heads of the columns, instead of those that it covers."""
         super().__init__(id=id)
         self._columns = tuple(columns)
         self._rows: LazyRows[Any] = rows_from((), columns)
         self._column_layout = TableLayout((), 1)
-        self._header_rows = int(header)
+        self._title = title
         self._sort_mark = UNSORTED
         self.empty = empty
 
@@ -128,12 +132,11 @@ class Table(ScrollView, can_focus=True):
         """The key of the row under the cursor; empty: there are no rows."""
         return self._rows.keys[self.cursor] if self._rows.keys else ""
 
-    def show_header(self, visible: bool) -> None:
-        """Show or hide the heads of the columns."""
-        if self._header_rows != int(visible):
-            self._header_rows = int(visible)
-            self.virtual_size = Size(self.size.width, self.count + self._header_rows)
-            self.refresh(layout=True)
+    def set_title(self, title: str) -> None:
+        """Show another title."""
+        if title != self._title:
+            self._title = title
+            self.refresh(Region(0, 0, self.size.width, 1))
 
     def set_rows(self, rows: Iterable[TableRow] | LazyRows[Any], *, sort_mark: SortMark = UNSORTED) -> None:
         """Show these rows; the cursor stays on its key. `sort_mark`: the head to highlight."""
@@ -142,7 +145,7 @@ class Table(ScrollView, can_focus=True):
         self._rows = rows if isinstance(rows, LazyRows) else rows_from(rows, self._columns)
         self._sort_mark = sort_mark
         self._fit_columns(self.size.width)
-        self.virtual_size = Size(self.size.width, self.count + self._header_rows)
+        self.virtual_size = Size(self.size.width, self.count + HEAD_ROWS)
         index = self._rows.keys.index(key) if key in self._rows.keys else None
         self.cursor = min(cursor, max(0, self.count - 1)) if index is None else index
         if self.selected_key != key:
@@ -160,9 +163,9 @@ class Table(ScrollView, can_focus=True):
             self.refresh()
             return
         first = self.scroll_offset.y
-        window = range(first, min(self.count, first + self.size.height - self._header_rows))
+        window = range(first, min(self.count, first + self.size.height - HEAD_ROWS))
         changed = [
-            Region(0, index - first + self._header_rows, self.size.width, 1)
+            Region(0, index - first + HEAD_ROWS, self.size.width, 1)
             for index in window
             if self._rows[index] != rows[index]
         ]
@@ -171,7 +174,7 @@ class Table(ScrollView, can_focus=True):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002  Textual's
         """The number of lines, for an automatic height."""
-        return max(1, self.count) + self._header_rows
+        return max(1, self.count) + HEAD_ROWS
 
     def _fit_columns(self, width: int) -> None:
         longest = {
@@ -191,17 +194,17 @@ class Table(ScrollView, can_focus=True):
     def on_resize(self, event: events.Resize) -> None:
         """Fit the columns to the new width."""
         self._fit_columns(event.size.width)
-        self.virtual_size = Size(event.size.width, self.count + self._header_rows)
+        self.virtual_size = Size(event.size.width, self.count + HEAD_ROWS)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """Draw one line; the header stays on top."""
         width = self.size.width
-        if self._header_rows and y == 0:
+        if y == 0:
             return self._head(width)
-        index = y - self._header_rows + self.scroll_offset.y
+        index = y - HEAD_ROWS + self.scroll_offset.y
         if index >= self.count:
-            text = self.empty if not self.count and y == self._header_rows else ""
+            text = self.empty if not self.count and y == HEAD_ROWS else ""
             return Strip([Segment(pad(f"  {text}", width), self._style("dim"))], width)
         base = self._style("cursor") if index == self.cursor else self._style("plain")
         return self._line(self._rows[index].cells, base, width).apply_meta({"row": index})
@@ -212,7 +215,8 @@ class Table(ScrollView, can_focus=True):
     def _head(self, width: int) -> Strip:
         """The heads of the columns. The sign of the sorted one may take a cell of the gap after it."""
         base, gap = self._style("head"), self._column_layout.gap
-        segments, used = [Segment(" ", base)], 1
+        segments, used = self._title_segments(base)
+        left = 1
         for index, column_width in self._column_layout.columns:
             column, style = self._columns[index], base
             text = pad(column.title, column_width, right=column.right) + " " * gap
@@ -221,9 +225,24 @@ class Table(ScrollView, can_focus=True):
                 style = base + self.get_component_rich_style("table--sorted", partial=True)
                 title = pad(column.title, column_width, right=True) if column.right else column.title
                 text = pad(f"{title}{sign}", column_width + gap)
-            segments.append(Segment(text, style))
-            used += column_width + gap
+            covered = used - left
+            if covered <= len(text) - len(text.lstrip()):
+                segments.append(Segment(text[max(0, covered) :], style))
+                used = left + column_width + gap
+            elif used < left + column_width + gap:
+                segments.append(Segment(" " * (column_width + gap - covered), base))
+                used = left + column_width + gap
+            left += column_width + gap
         return Strip(segments, used).adjust_cell_length(width, base)
+
+    def _title_segments(self, base: Style) -> tuple[list[Segment], int]:
+        """What stands before the heads of the columns, and its cells."""
+        if not self._title:
+            return [Segment(" ", base)], 1
+        style = (
+            base + self.get_component_rich_style("table--accent", partial=True) if self.has_focus else base
+        )
+        return [Segment(f" {self._title} ", style)], len(self._title) + 2
 
     def _line(self, cells: Sequence[TableCell], base: Style, width: int) -> Strip:
         segments = [Segment(" ", base)]
@@ -247,7 +266,7 @@ class Table(ScrollView, can_focus=True):
 
     def action_page(self, pages: int) -> None:
         """Move by pages."""
-        self._move_to(self.cursor + pages * max(1, self.size.height - self._header_rows - 1))
+        self._move_to(self.cursor + pages * max(1, self.size.height - HEAD_ROWS - 1))
 
     def action_end(self, index: int) -> None:
         """Move to the first row (0) or the last (-1)."""
@@ -260,7 +279,7 @@ class Table(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Select the clicked row; open it if it is selected already; sort by a clicked column head."""
-        if self._header_rows and event.y == 0:
+        if event.y == 0:
             self._header_clicked(event.x)
             return
         index = event.style.meta.get("row")
@@ -286,7 +305,7 @@ class Table(ScrollView, can_focus=True):
 
     def _scroll_to_cursor(self) -> None:
         """Scroll so that the cursor is visible."""
-        visible = max(1, self.size.height - self._header_rows)
+        visible = max(1, self.size.height - HEAD_ROWS)
         top = self.scroll_offset.y
         if self.cursor < top:
             self.scroll_to(y=self.cursor, animate=False)

@@ -1,4 +1,4 @@
-"""A table with a title, one of several on a screen; the focused one is highlighted."""
+"""A table with a title, one of several on a screen: title and heads of the columns share a line."""
 
 from __future__ import annotations
 
@@ -15,33 +15,25 @@ class TitledTable(Container):
     """The title is also the widget's ID."""
 
     DEFAULT_CSS = """
-    TitledTable { border-top: solid $mesh-line; border-title-color: $mesh-muted; height: 1fr; }
-    TitledTable:focus-within {
-        border-top: solid $accent; border-title-color: $accent; border-title-style: bold;
-    }
+    TitledTable { height: 1fr; }
     """
 
     def __init__(self, title: str, columns: Sequence[TableColumn], empty: str) -> None:
         super().__init__(id=title)
-        self.border_title = title
         self._title = title
         self._columns = columns
         self._empty = empty
 
     def compose(self) -> ComposeResult:
         """The table."""
-        yield Table(self._columns, empty=self._empty, header=False)
+        yield Table(self._columns, empty=self._empty, title=self._title)
 
     def set_empty(self, text: str) -> None:
         """Show this text while there are no rows."""
         self.query_one(Table).empty = text
 
-    def show_header(self, visible: bool) -> None:
-        """Show or hide the heads of the columns."""
-        self.query_one(Table).show_header(visible)
-
     def set_rows(self, rows: Iterable[TableRow]) -> None:
         """Show these rows; the title has their number."""
         table = self.query_one(Table)
         table.set_rows(rows)
-        self.border_title = f"{self._title} {table.count}" if table.count else self._title
+        table.set_title(f"{self._title} {table.count}" if table.count else self._title)

@@ -18,9 +18,10 @@ from meshwright.tui.features.events.table import (
     EVENT_COLUMNS,
     EVENT_ORDERS,
     SEVERITIES,
-    contains_text,
     event_row,
     is_about,
+    matches_search,
+    subjects,
 )
 from meshwright.tui.format import format_time, sanitize
 from meshwright.tui.keys import bind
@@ -34,6 +35,7 @@ from meshwright.tui.navigation import (
     ServiceLocation,
 )
 from meshwright.tui.screen import LOADING
+from meshwright.tui.search import SearchQuery, parse_search
 from meshwright.tui.sortable_screen import SortableScreen
 from meshwright.tui.theme import paint
 from meshwright.tui.widgets.table import Table
@@ -52,7 +54,7 @@ class EventsScreen(SortableScreen[Event]):
     COLUMNS = EVENT_COLUMNS
     SORT_ORDERS = EVENT_ORDERS
     HAS_PAST: ClassVar[bool] = True
-    SEARCH_HINT: ClassVar[str] = "part of a name or of a message"
+    SEARCH_HINT: ClassVar[str] = "a name, a message"
     HELP: ClassVar[str] = (
         "Policy changes, rejections by Envoy, circuit breakers, instances, certificates, as they occur. "
         "Events missed during an outage are fetched afterwards. f chooses a kind or a minimum severity, "
@@ -73,7 +75,7 @@ class EventsScreen(SortableScreen[Event]):
         self._kind = location.kind if isinstance(location, EventsLocation) else ""
         self._subject = location.subject if isinstance(location, EventsLocation) else ""
         self._min_severity = 0
-        self._query = ""
+        self._query = SearchQuery()
         self._paused = False
         self._moment = 0.0
 
@@ -131,7 +133,7 @@ class EventsScreen(SortableScreen[Event]):
             self._kind in ("", event.kind)
             and (not self._subject or is_about(event, self._subject))
             and SEVERITIES.index(event.severity) >= self._min_severity
-            and contains_text(event, self._query)
+            and matches_search(event, self._query, self.labels_of(*subjects(event)))
         )
 
     def _filter_summary(self, count: int) -> Content:
@@ -187,7 +189,7 @@ class EventsScreen(SortableScreen[Event]):
 
     def apply_search(self, text: str) -> None:
         """Show only events that contain the text."""
-        self._query = text.strip()
+        self._query = parse_search(text)
         self.draw_list()
 
     def back_one_step(self) -> bool:

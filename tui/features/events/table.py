@@ -7,7 +7,7 @@ from typing import get_args
 
 from meshwright.control_plane.api.models.events import Event, Severity
 from meshwright.tui.format import SEVERITY_LABELS, UNKNOWN_LABEL, format_time, sanitize
-from meshwright.tui.search import parse_search
+from meshwright.tui.search import SearchQuery
 from meshwright.tui.widgets.table_model import SortOrder, TableCell, TableColumn, TableRow
 
 EVENT_COLUMNS: tuple[TableColumn, ...] = (
@@ -37,14 +37,18 @@ EVENT_ORDERS: tuple[SortOrder[Event], ...] = (
 
 def is_about(event: Event, name: str) -> bool:
     """Whether an event is about a service: the service, an edge, an instance or an identity of it."""
-    parts = event.subject.replace("→", " ").replace("/", " ").split()
-    return any(part == name or part.rpartition("-")[0] == name for part in parts)
+    return any(part == name or part.rpartition("-")[0] == name for part in subjects(event))
 
 
-def contains_text(event: Event, text: str) -> bool:
-    """Whether an event matches a search."""
+def subjects(event: Event) -> list[str]:
+    """The names in an event's subject: service, edge, instance, kind and name of a policy."""
+    return event.subject.replace("→", " ").replace("/", " ").split()
+
+
+def matches_search(event: Event, query: SearchQuery, labels: str) -> bool:
+    """Whether an event matches a search; `labels`: those of its subjects."""
     fields = f"{event.kind} {event.subject} {event.message} {event.author} {event.severity}"
-    return parse_search(text).matches(fields)
+    return query.matches(fields, labels)
 
 
 def event_row(event: Event) -> TableRow:

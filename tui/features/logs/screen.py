@@ -55,7 +55,7 @@ class LogsScreen(LiveListScreen[LogLine]):
     NOUN = "lines"
     LIMIT = 5000
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"proxies"})
-    SEARCH_HINT: ClassVar[str] = "words of a line, !word: without it"
+    SEARCH_HINT: ClassVar[str] = "words of a line"
     HELP: ClassVar[str] = (
         "What the instances and their Envoys write, by time; the selected line below in full. The list "
         "follows its end while the cursor is there. f shows only apps or only Envoys, space pauses, Enter "
@@ -114,6 +114,10 @@ class LogsScreen(LiveListScreen[LogLine]):
     def search_text(self, item: LogLine) -> str:
         """The instance and the line."""
         return f"{item.log.name} {item.text}"
+
+    def search_labels(self, item: LogLine) -> str:
+        """The labels of the instance."""
+        return self.labels_of(f"{item.log.service}/{item.log.name}")
 
     def build_row(self, key: str, item: LogLine) -> TableRow:
         """The row of a line."""

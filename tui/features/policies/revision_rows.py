@@ -12,7 +12,7 @@ from meshwright.tui.widgets.table_model import SortOrder, TableCell, TableColumn
 HISTORY_COLUMNS = (
     TableColumn("rev", 5, right=True),
     TableColumn("age", 6, right=True),
-    TableColumn("", 8, drop_rank=1),
+    TableColumn("change", 8, drop_rank=1),
     TableColumn("message", 16, grow=True),
     TableColumn("author", 18, drop_rank=2),
 )

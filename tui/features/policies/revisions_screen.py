@@ -44,7 +44,7 @@ class RevisionsScreen(SortableScreen[RevisionInfo]):
     WRITE_ACTIONS = frozenset({"roll_back", "pause_or_resume", "abort"})
     COLUMNS = REVISION_COLUMNS
     SORT_ORDERS = REVISION_ORDERS
-    SEARCH_HINT = "number, author, message, or a policy's name; !word: without it"
+    SEARCH_HINT = "number, author, message, policy"
     HELP = (
         "Every revision of the policies, and the changes of the selected one (d: all changes since then). B "
         "rolls back to it, which creates a new revision: the history is never lost. During a push in "

@@ -139,7 +139,7 @@ class PoliciesScreen(PolicyActions, SortableScreen[PolicyViewModel]):
 
     COLUMNS = POLICY_COLUMNS
     SORT_ORDERS = POLICY_ORDERS
-    SEARCH_HINT = "kind, name, state, target or label (team=shop); !word: without it"
+    SEARCH_HINT = "kind, name, state, target"
     HELP = (
         "Every policy and its state. programmed n/m: n of the m sidecars that need it have accepted it; "
         "pending; rejected by an Envoy; conflicted: an older policy is in force; target not found; no "

@@ -62,7 +62,7 @@ class PolicyViewModel:
         """Whether kind, name, state, target and labels match a search."""
         line = f"{self.kind} {self.name} {self.key} {self.label.text} {self.target}"
         labels = label_text(self.document["metadata"].get("labels") or {})
-        return parse_search(text).matches(f"{line} {labels}")
+        return parse_search(text).matches(line, labels)
 
     @property
     def target(self) -> str:

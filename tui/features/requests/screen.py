@@ -43,7 +43,7 @@ class LiveRequestsScreen(LiveListScreen[Request]):
     EMPTY = "no requests yet: they appear here as they occur"
     NOUN = "requests"
     LIMIT = 2000
-    SEARCH_HINT: ClassVar[str] = "words: a path, caller, status, flag, proxy; !word: without it"
+    SEARCH_HINT: ClassVar[str] = "path, caller, status, flag"
     HELP: ClassVar[str] = (
         "Requests as they occur; the selected one below in full. A retried request has one line per attempt "
         "that reached an instance. More than 200 requests per second are counted and not shown. x shows only "
@@ -114,6 +114,10 @@ class LiveRequestsScreen(LiveListScreen[Request]):
     def search_text(self, item: Request) -> str:
         """All that the row and the detail show."""
         return search_text(item)
+
+    def search_labels(self, item: Request) -> str:
+        """The labels of the instance that reports it."""
+        return self.labels_of(item.proxy)
 
     def build_row(self, key: str, item: Request) -> TableRow:
         """The row of a request."""

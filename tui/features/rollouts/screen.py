@@ -38,7 +38,7 @@ class RolloutsScreen(ListScreen[RolloutStatus]):
     NO_MATCH = "no rollout matches: Esc shows all"
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"rollouts"})
     WRITE_ACTIONS = frozenset({"steer", "pause_or_resume"})
-    SEARCH_HINT: ClassVar[str] = "part of a rollout's name, its backends, or a phase"
+    SEARCH_HINT: ClassVar[str] = "a name, a backend, a phase"
     HELP: ClassVar[str] = (
         "Every Rollout: the share of its canary, and how canary and stable version do in the guards' window. "
         "It moves on by itself; P, F, Z, A and R steer it, each after a preview. Enter opens its policy."

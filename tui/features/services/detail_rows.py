@@ -36,7 +36,7 @@ POLICY_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("policy", 32, grow=True),
     TableColumn("level", 7, drop_rank=2),
     TableColumn("state", 16),
-    TableColumn("", 28, grow=True, drop_rank=3),
+    TableColumn("note", 28, grow=True, drop_rank=3),
 )
 TRACE_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("", 1),

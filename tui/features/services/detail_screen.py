@@ -59,9 +59,6 @@ RELOAD_SECONDS = 3.0
 WIDE_WIDTH, LOW_HEIGHT = 110, 20
 """Columns from which the panes are in two columns, and rows below which the trend is hidden."""
 
-HEADS_HEIGHT = 36
-"""Rows from which the panes have the heads of their columns."""
-
 NO_POLICIES = "no policies: Envoy's defaults apply"
 NO_TRACES = "no traces: is the service called, is tracing enabled?"
 NO_EVENTS = "no recent events"
@@ -143,8 +140,6 @@ class ServiceDetailScreen(ChangesTraffic):
         """Arrange the panes according to the size."""
         self.set_class(event.size.width >= WIDE_WIDTH, "-wide")
         self.set_class(event.size.height < LOW_HEIGHT, "-low")
-        for pane in self.query(TitledTable):
-            pane.show_header(event.size.height >= HEADS_HEIGHT)
         self.refresh_data(self.mesh_state)
 
     @work(exclusive=True)

@@ -24,7 +24,6 @@ from meshwright.tui.navigation import (
     TracesLocation,
 )
 from meshwright.tui.refusal_text import refused_per_second
-from meshwright.tui.search import label_texts
 from meshwright.tui.widgets.table_model import LazyRows
 
 
@@ -36,9 +35,8 @@ class ServicesScreen(ChangesTraffic, ListScreen[ServiceSummary]):
     EMPTY = "no service has joined yet: start one with `mesh run`, or `mesh demo` for an example"
     NO_MATCH = "no service has such a name: Esc shows all"
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"services", "refusals"})
-    SEARCH_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"instances"})
     HAS_PAST: ClassVar[bool] = True
-    SEARCH_HINT: ClassVar[str] = "part of a name, a state or label (version=v2); !word: without it"
+    SEARCH_HINT: ClassVar[str] = "a name, a state"
     HELP: ClassVar[str] = (
         "All services and gateways with the traffic to them (for a gateway: from it) over the last 10 s, the "
         "worst first. Latencies are in ms and include retries. refu/s: requests per second that policies "
@@ -57,7 +55,6 @@ class ServicesScreen(ChangesTraffic, ListScreen[ServiceSummary]):
     def __init__(self, location: Location) -> None:
         super().__init__(location)
         self._shows_idle = False
-        self._labels: dict[str, str] = {}
 
     def items(self, state: DashboardState) -> Iterable[ServiceSummary] | None:
         """All services and gateways, with what policies refuse: edges have only what callers refuse."""
@@ -73,12 +70,12 @@ class ServicesScreen(ChangesTraffic, ListScreen[ServiceSummary]):
         ]
 
     def search_text(self, item: ServiceSummary) -> str:
-        """Name, health, and the labels of the instances."""
-        return f"{item.name} {item.role} {item.health} {self._labels.get(item.name, '')}"
+        """Name, role and health."""
+        return f"{item.name} {item.role} {item.health}"
 
-    def prepare_search(self, state: DashboardState) -> None:
-        """The labels of each service's instances."""
-        self._labels = label_texts((each.service, each.labels) for each in state.instances or ())
+    def search_labels(self, item: ServiceSummary) -> str:
+        """The labels of its instances."""
+        return self.labels_of(item.name)
 
     def build_rows(self, items: Iterable[ServiceSummary], state: DashboardState) -> LazyRows[ServiceSummary]:
         """The rows."""

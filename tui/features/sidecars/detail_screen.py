@@ -46,6 +46,7 @@ class SidecarDetailScreen(MeshScreen):
 
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"proxies"})
     SEARCH_HINT: ClassVar[str] = "part of a key, name or value of the configuration"
+    SEARCH_FIELDS: ClassVar[frozenset[StateField]] = frozenset()
     HELP: ClassVar[str] = (
         "One Envoy and the configuration that it runs, dumped by Envoy itself without private keys. Enter "
         "expands a branch, / shows only matches, u reloads the configuration."
@@ -118,6 +119,11 @@ class SidecarDetailScreen(MeshScreen):
         rejection = _rejection(proxy, self._last_rejection)
         area.set_class(bool(rejection), "-any")
         area.query_one(Static).update(rejection or Content(""))
+
+    @property
+    def search_help(self) -> str:
+        """A configuration is searched for a text as it is."""
+        return self.SEARCH_HINT
 
     def apply_search(self, text: str) -> None:
         """Show only the branches that contain the text."""

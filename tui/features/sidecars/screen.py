@@ -21,7 +21,6 @@ from meshwright.tui.navigation import (
     ProxyLocation,
     ServiceLocation,
 )
-from meshwright.tui.search import label_texts
 from meshwright.tui.widgets.table_model import LazyRows
 
 
@@ -33,8 +32,7 @@ class SidecarsScreen(ListScreen[ProxyDetail]):
     EMPTY = "no sidecar has connected yet: `mesh run` starts a process with one"
     NO_MATCH = "no sidecar, service or state matches: Esc shows all"
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"proxies"})
-    SEARCH_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"instances"})
-    SEARCH_HINT: ClassVar[str] = "part of a name, a state or label (version=v2); !word: without it"
+    SEARCH_HINT: ClassVar[str] = "a name, a service, a state"
     HELP: ClassVar[str] = (
         "Every Envoy: its configuration state (rev: the newest revision it has accepted), the time until its "
         "certificate expires (it is renewed at half of its lifetime), and Envoy's message about a rejection."
@@ -46,23 +44,17 @@ class SidecarsScreen(ListScreen[ProxyDetail]):
         bind(keys.HISTORY, "events"),
     ]
 
-    def __init__(self, location: Location) -> None:
-        super().__init__(location)
-        self._labels: dict[str, str] = {}
-
     def items(self, state: DashboardState) -> Iterable[ProxyDetail] | None:
         """All proxies."""
         return state.proxies
 
     def search_text(self, item: ProxyDetail) -> str:
-        """Name, service, state, version of Envoy, and the labels of its instance."""
-        labels = self._labels.get(table.proxy_key(item), "")
-        return f"{item.name} {item.service} {item.state} {item.version} {labels}"
+        """Name, service, state, version of Envoy."""
+        return f"{item.name} {item.service} {item.state} {item.version}"
 
-    def prepare_search(self, state: DashboardState) -> None:
-        """The labels of each sidecar's instance."""
-        instances = state.instances or ()
-        self._labels = label_texts((f"{each.service}/{each.name}", each.labels) for each in instances)
+    def search_labels(self, item: ProxyDetail) -> str:
+        """The labels of its instance."""
+        return self.labels_of(table.proxy_key(item))
 
     def build_rows(self, items: Iterable[ProxyDetail], state: DashboardState) -> LazyRows[ProxyDetail]:
         """The rows."""

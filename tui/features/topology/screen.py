@@ -47,7 +47,7 @@ class TopologyScreen(ChangesTraffic):
 
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"revisions"})
     HAS_PAST: ClassVar[bool] = True
-    SEARCH_HINT: ClassVar[str] = "part of a service's name"
+    SEARCH_HINT: ClassVar[str] = "a service's name"
     HELP: ClassVar[str] = (
         "Services and gateways, callers left of callees, over the last 10 s. ● healthy ◐ degraded ✖ "
         "unhealthy ○ unknown ⊘ breaker open ◑ partly open ↻ calls itself. On an edge: requests/s, failures, "
@@ -219,8 +219,9 @@ class TopologyScreen(ChangesTraffic):
     # --- keys ---------------------------------------------------------------------------------------
 
     def apply_search(self, text: str) -> None:
-        """Show only services whose name contains the text, and their neighbours."""
-        self.graph.set_filter(replace(self.graph.graph_filter, text=text.strip().lower()))
+        """Show only services that match the text, and their neighbours."""
+        labels = {name: self.labels_of(name) for name in self.graph.index.nodes} if text.strip() else {}
+        self.graph.set_filter(replace(self.graph.graph_filter, text=text.strip().lower(), labels=labels))
 
     def back_one_step(self) -> bool:
         """From an edge to its node, from a part of the graph to all, or to the initial view."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from meshwright.control_plane.api.models.traces import TraceSummary
@@ -95,10 +95,16 @@ def filter_choices(current: TraceFilter, services: Iterable[str]) -> list[tuple[
     ]
 
 
-def matching_traces(traces: Iterable[TraceSummary], texts: Collection[str]) -> list[TraceSummary]:
-    """Traces that contain every text, and none of those that have `!` before them."""
+def matching_traces(
+    traces: Iterable[TraceSummary], texts: Collection[str], labels_of: Callable[..., str]
+) -> list[TraceSummary]:
+    """Traces that match the texts as a search; `labels_of`: the labels of services by their names."""
     query = parse_search(" ".join(texts))
-    return [trace for trace in traces if query.matches(_search_text(trace))]
+    return [
+        trace
+        for trace in traces
+        if query.matches(_search_text(trace), labels_of(*(count.service for count in trace.services)))
+    ]
 
 
 def _search_text(trace: TraceSummary) -> str:

@@ -39,7 +39,7 @@ class TracesScreen(SortableScreen[TraceSummary]):
 
     COLUMNS = query.COLUMNS
     SORT_ORDERS = query.ORDERS
-    SEARCH_HINT = "orders  >250ms  errors  op=GET /api  or any words; !word: without it"
+    SEARCH_HINT = "orders >250ms errors op=GET"
     HELP = (
         "Requests through the mesh, newest first, updated live. The search accepts the name of a service, "
         ">250ms, errors, op=NAME for the operation of a span, and words of the row."
@@ -117,7 +117,7 @@ class TracesScreen(SortableScreen[TraceSummary]):
             self._error = sanitize(str(error))
         else:
             self._error = ""
-            self._traces = tuple(query.matching_traces(traces, query_filter.texts))
+            self._traces = tuple(query.matching_traces(traces, query_filter.texts, self.labels_of))
         self.draw_list()
 
     def draw_list(self) -> None:

@@ -62,12 +62,16 @@ def summary(id: str, start: float, errors: int = 0) -> TraceSummary:
     )  # fmt: skip
 
 
+def no_labels(*_names: str) -> str:
+    return ""
+
+
 def test_matching_traces_contain_every_text() -> None:
     traces = [summary("a", 10), summary("b", 30), summary("c", 20)]
-    assert [match.id[0] for match in matching_traces(traces, ())] == ["a", "b", "c"]
-    assert [match.id[0] for match in matching_traces(traces, ("GET", "ORDERS", "ccc"))] == ["c"]
-    assert [match.id[0] for match in matching_traces(traces, ("orders", "!CCC"))] == ["a", "b"]
-    assert matching_traces(traces, ("orders", "nowhere")) == []
+    assert [match.id[0] for match in matching_traces(traces, (), no_labels)] == ["a", "b", "c"]
+    assert [match.id[0] for match in matching_traces(traces, ("GET", "ORDERS", "ccc"), no_labels)] == ["c"]
+    assert [match.id[0] for match in matching_traces(traces, ("orders", "!CCC"), no_labels)] == ["a", "b"]
+    assert matching_traces(traces, ("orders", "nowhere"), no_labels) == []
 
 
 def test_the_row_of_a_failed_trace_has_a_symbol_and_the_failed_services() -> None:
