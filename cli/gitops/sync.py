@@ -19,7 +19,7 @@ from meshwright.cli.documents import InvalidFilesError, located
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.errors import exit_code, print_error, warn
 from meshwright.cli.gitops.sources import FolderSource, GitSource, PolicySource, SourceError, is_repository
-from meshwright.cli.gitops.tree import Tree, labelled, last_version, load_tree
+from meshwright.cli.gitops.tree import Tree, labelled, last_version, load_tree, was_withdrawn
 from meshwright.cli.http import call_api
 from meshwright.cli.options import MAX_AUTHOR, Output, OutputOption, StateOption
 from meshwright.cli.output import echo, flush, json_text, sanitize
@@ -143,7 +143,7 @@ class Follower:
         if loaded.problems:
             raise InvalidFilesError(loaded.problems)
         self._applied = self._applied or self._last_version()
-        is_known = tree.version == self._applied and not self._corrects
+        is_known = tree.version == self._applied and not self._may_correct(tree.version)
         options = calls.ChangeOptions(
             message=tree.message(self._name),
             author=sanitize(tree.author)[:MAX_AUTHOR],
@@ -156,9 +156,17 @@ class Follower:
         self._applied = tree.version
         return _step(tree, result, is_dry_run=is_known)
 
+    def _may_correct(self, version: str) -> bool:
+        """Whether drift is undone: not what the mesh itself has put back, because the version did harm."""
+        return self._corrects and not was_withdrawn(self._history(), self._name, version)
+
     def _last_version(self) -> str:
         """The version that an earlier process applied: what was changed since is drift, and not lost."""
-        return last_version(call_api(calls.history(), self._state)["revisions"], self._name)
+        return last_version(self._history(), self._name)
+
+    def _history(self) -> list[Mapping[str, Any]]:
+        revisions: list[Mapping[str, Any]] = call_api(calls.history(), self._state)["revisions"]
+        return revisions
 
 
 def _step(tree: Tree, result: Mapping[str, Any], *, is_dry_run: bool) -> SyncStep:

@@ -62,6 +62,12 @@ def last_version(history: Iterable[Mapping[str, Any]], name: str) -> str:
     return next(filter(None, versions), "")
 
 
+def was_withdrawn(history: Iterable[Mapping[str, Any]], name: str, version: str) -> bool:
+    """Whether the last revision that a sync made of a version did harm, so that the mesh has withdrawn it."""
+    made = (entry for entry in history if synced_version(str(entry["message"]), name) == version)
+    return bool(next(made, {}).get("withdrawn"))
+
+
 def load_tree(tree: Tree) -> LoadResult:
     """The policies in a tree and their problems, at `path@version:line:column`.
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -138,6 +138,25 @@ async def test_what_others_change_is_drift_until_it_is_corrected_even_after_a_re
     corrected = await step(follower(mesh, repository, tmp_path / "third", corrects=True))
     assert (corrected.state, corrected.changed) == ("applied", ("created Retry/b",))
     assert (await step(restarted)).state == "synced"
+
+
+async def test_what_the_mesh_has_withdrawn_is_drift_that_is_not_corrected(
+    mesh: FakeMesh, run: RunMesh, repository: Repository, tmp_path: Path
+) -> None:
+    repository.commit("good", {"policies/a.yaml": retry("a")})
+    shop = follower(mesh, repository, tmp_path / "store", corrects=True)
+    await step(shop)
+    repository.commit("harmful", {"policies/a.yaml": retry("a", attempts=9)})
+    await step(shop)
+    harmful = mesh.store.revisions[2]
+    info = harmful.info.model_copy(update={"withdrawn": "12 of 60 failed"})
+    mesh.store.revisions[2] = replace(harmful, info=info)
+    await run("rollback", "1", "-m", "withdraws revision 2")
+    for again in (shop, follower(mesh, repository, tmp_path / "restarted", corrects=True)):
+        drift = await step(again)
+        assert (drift.state, drift.revision, drift.changed) == ("drifted", 3, ("changed Retry/a",))
+    repository.commit("better", {"policies/a.yaml": retry("a", attempts=3)})
+    assert (await step(shop)).state == "applied"
 
 
 async def test_a_source_that_is_away_is_said_without_its_password(
