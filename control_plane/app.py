@@ -38,6 +38,7 @@ from meshwright.control_plane.callers import CallerCheck, Evictions
 from meshwright.control_plane.cluster.command_router import CommandRouter
 from meshwright.control_plane.cluster.drain import ClusterDrain
 from meshwright.control_plane.cluster.evictions import EvictionService, EvictionTargets
+from meshwright.control_plane.cluster.lease_evidence import LeaseEvidence
 from meshwright.control_plane.cluster.members import Members
 from meshwright.control_plane.cluster.presence import Presence
 from meshwright.control_plane.config import Settings
@@ -284,14 +285,13 @@ class ControlPlane:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _expire_leases(self) -> None:
-        store, watcher, connected = self.store, self.event_watcher, self.read_model.connected_proxies
-        await background.expire_leases(
-            store.leases,
-            store.silent_leases,
+        store, events, connected = self.store, self.event_watcher, self.read_model.connected_proxies
+        which_work = LeaseEvidence(
             lambda instances: self.telemetry.at_work(instances, connected()),
-            watcher.leases_expired,
-            watcher.agents_silent,
-        )
+            store.control_planes,
+            lambda: self.reconciler.world,
+        ).which_work
+        await background.expire_leases(store, which_work, events.leases_expired, events.agents_silent)
 
     async def _start_xds(self) -> int:
         try:

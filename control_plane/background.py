@@ -15,8 +15,8 @@ from meshwright.control_plane.errors import StoreError
 from meshwright.control_plane.metrics import GENERATION, LAG
 from meshwright.control_plane.reconciler import DEBOUNCE, ConfigReconciler
 from meshwright.control_plane.store.last_revision import LastRevisionFile
-from meshwright.control_plane.store.leases import InstanceKey, Leases
-from meshwright.control_plane.store.silent_leases import SilentLeases, WhichWork
+from meshwright.control_plane.store.leases import InstanceKey
+from meshwright.control_plane.store.silent_leases import WhichWork
 from meshwright.control_plane.store.store import Store
 
 LEASE_SWEEP_INTERVAL = 0.5
@@ -129,8 +129,7 @@ async def follow_evictions(refresh: Callable[[], Awaitable[None]], changed: asyn
 
 
 async def expire_leases(
-    leases: Leases,
-    silent: SilentLeases,
+    store: Store,
     which_work: WhichWork,
     on_expired: Callable[[Collection[InstanceKey]], None],
     on_silent: Callable[[Collection[InstanceKey]], None],
@@ -139,9 +138,9 @@ async def expire_leases(
     while True:
         await asyncio.sleep(LEASE_SWEEP_INTERVAL)
         try:
-            asked_until = await silent.keep(which_work)
-            on_silent(silent.since.keys())
-            instances = await leases.sweep(asked_until)
+            asked_until = await store.silent_leases.keep(which_work)
+            on_silent(store.silent_leases.since.keys())
+            instances = await store.leases.sweep(asked_until)
         except StoreError:
             continue
         if instances:

@@ -13,6 +13,12 @@ from meshwright.control_plane.store.lua import RunScript
 ANNOUNCEMENT_TTL = 6.0
 """Seconds until an announcement expires: three renewals, as with the leases of instances."""
 
+ABSENT_AFTER = 3.0
+"""Seconds without a trace, of which a control plane leaves one every two: shorter than what a lease has left
+when the agent's last renewal was answered."""
+
+ABSENCE_LIMIT = 600
+"""Seconds after which one that is away counts as gone: longer than the restart of a machine."""
 
 TRACE_RETENTION = 7 * 86400
 """Seconds for which it is remembered when a control plane that is gone last ran."""
@@ -37,6 +43,11 @@ class ControlPlaneRegistry:
         """
         _, _, before, now = await self._run(lua.RECORD_PRESENCE, address, TRACE_RETENTION * 1000)
         return before / 1000, now / 1000
+
+    async def is_any_absent(self) -> bool:
+        """Whether one ran within the last ABSENCE_LIMIT and does not run now."""
+        _, _, count = await self._run(lua.COUNT_ABSENT, ABSENCE_LIMIT * 1000, round(ABSENT_AFTER * 1000))
+        return bool(count)
 
     async def withdraw(self, id: str) -> None:
         """Withdraw the announcement: this control plane stops."""

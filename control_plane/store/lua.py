@@ -322,6 +322,17 @@ return {{{_HEADER}, before, time}}
 """,
 )
 
+COUNT_ABSENT = script(
+    "count absent",
+    f"""
+-- ARGV: age of the oldest and of the newest trace to count (ms)
+-- returns: format, newest revision, number of control planes whose last traces are between
+local time = now()
+local from, to = text(time - tonumber(ARGV[1])), text(time - tonumber(ARGV[2]))
+return {{{_HEADER}, redis.call('ZCOUNT', 'mesh:control-planes:traces', from, to)}}
+""",
+)
+
 WITHDRAW = script(
     "withdraw",
     f"""

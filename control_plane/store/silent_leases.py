@@ -6,14 +6,14 @@ lease for as long as its Envoy shows that it works, and is listed as silent unti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import MappingProxyType
 
 from meshwright.control_plane.store import lease_scripts
 from meshwright.control_plane.store.connection import Connection
 from meshwright.control_plane.store.leases import InstanceKey
 
-WhichWork = Callable[[Collection[InstanceKey]], Collection[InstanceKey]]
+WhichWork = Callable[[Collection[InstanceKey]], Awaitable[Collection[InstanceKey]]]
 """Those of some instances that show that they work, apart from their agents."""
 
 
@@ -34,7 +34,7 @@ class SilentLeases:
         A lease that expires later has not been checked. Raises StoreError.
         """
         overdue, silent, time = await self._connection.run_script(lease_scripts.KEEP, self._extension)
-        alive = which_work([_parse(text) for text in overdue]) if overdue else ()
+        alive = await which_work([_parse(text) for text in overdue]) if overdue else ()
         if alive:
             keys = [str(key) for key in alive]
             _, silent, _ = await self._connection.run_script(lease_scripts.KEEP, self._extension, *keys)

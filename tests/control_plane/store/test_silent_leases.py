@@ -11,9 +11,17 @@ from tests.control_plane.store.samples import instance, until
 WORKS, DEAD = InstanceKey("orders", "orders-1"), InstanceKey("orders", "orders-2")
 
 
+async def one_works(keys: Collection[InstanceKey]) -> Collection[InstanceKey]:
+    return [key for key in keys if key == WORKS]
+
+
+async def none_work(_keys: Collection[InstanceKey]) -> Collection[InstanceKey]:
+    return ()
+
+
 async def sweep(store: Store) -> tuple[InstanceKey, ...]:
     """What the control plane does twice a second."""
-    asked_until = await store.silent_leases.keep(lambda keys: [key for key in keys if key == WORKS])
+    asked_until = await store.silent_leases.keep(one_works)
     return await store.leases.sweep(asked_until)
 
 
@@ -59,22 +67,22 @@ async def test_silent_instance_that_no_longer_works_expires(store: Store) -> Non
     await until(silent)
 
     async def expired() -> bool:
-        asked_until = await store.silent_leases.keep(lambda _: ())
+        asked_until = await store.silent_leases.keep(none_work)
         return WORKS in await store.leases.sweep(asked_until)
 
     await until(expired)
-    await store.silent_leases.keep(lambda _: ())
+    await store.silent_leases.keep(none_work)
     assert store.silent_leases.since == {}
 
 
 async def test_a_lease_that_expires_between_question_and_sweep_is_asked_about_first(store: Store) -> None:
     await store.leases.register(instance("orders-1"))
-    asked_until = await store.silent_leases.keep(lambda _: ())
+    asked_until = await store.silent_leases.keep(none_work)
 
     async def overdue() -> bool:
         overdue_keys: list[InstanceKey] = []
 
-        def note(keys: Collection[InstanceKey]) -> Collection[InstanceKey]:
+        async def note(keys: Collection[InstanceKey]) -> Collection[InstanceKey]:
             overdue_keys.extend(keys)
             return ()
 
