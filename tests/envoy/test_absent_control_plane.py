@@ -16,6 +16,8 @@ from tests.envoy.mesh_api import addresses, api
 from tests.envoy.test_planes import balanced, second_control_plane
 from tests.fakes.relay import Relay
 
+pytestmark = pytest.mark.timeout(1200)
+
 APP = (sys.executable, "-m", "tests.fakes.app")
 
 
