@@ -10,6 +10,9 @@ from meshwright.control_plane.core.resource import EDS, Resource
 from meshwright.control_plane.core.snapshot import ResourceKey, Snapshot
 from meshwright.control_plane.verification.scratch_node import ScratchNode, scratch_node
 
+MAX_RESOURCES = 250
+"""Resources of one candidate: what all views share would otherwise come with the first view."""
+
 Content = tuple[str, str, str]
 """(type URL, name, version): equal bytes are accepted or rejected alike."""
 
@@ -17,6 +20,8 @@ Content = tuple[str, str, str]
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """Resources that nobody has verified yet, and nodes that have them: after the change and before it.
+
+    The nodes have nothing else but what these need, so that the size is that of one view.
 
     `withheld` are those that the scratch Envoy must not get.
     """
@@ -46,8 +51,11 @@ def candidates(
             if content(resource) not in seen and content(resource) not in accepted:
                 seen.add(content(resource))
                 resources.append(resource)
-        if resources or withheld:
-            yield Candidate(identity.name, previous, node, tuple(resources), withheld)
+        for start in range(0, len(resources) or len(withheld[:1]), MAX_RESOURCES):
+            part = tuple(resources[start : start + MAX_RESOURCES])
+            keys = [(each.type_url, each.name) for each in part]
+            nodes = previous.narrowed(keys), node.narrowed(keys)
+            yield Candidate(identity.name, *nodes, part, () if start else withheld)
 
 
 def content(resource: Resource) -> Content:

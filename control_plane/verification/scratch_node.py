@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -9,7 +10,7 @@ from functools import lru_cache
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import connect_tunnel, tcp
 from meshwright.control_plane.core.patches import patches_of
-from meshwright.control_plane.core.resource import CDS, EDS, LDS, Resource, encode
+from meshwright.control_plane.core.resource import CDS, EDS, LDS, VHDS, Resource, encode
 from meshwright.control_plane.core.snapshot import Bindings, NodeSnapshot, ResourceKey, Snapshot
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.xds.protocol.response import empty_endpoints
@@ -64,6 +65,35 @@ class ScratchNode(NodeSnapshot):
         if resource is None or not self.withholds(resource):
             return False
         return resource != super(ScratchNode, previous).get(type_url, name)
+
+    def narrowed(self, keys: Iterable[ResourceKey]) -> ScratchNode:
+        """The node with its base, some resources, and the clusters that any of these require.
+
+        A node refers to everything that is shared in the mesh; this one may travel and stay alone.
+        """
+        visible = {(url, self._aliases.get(name, name) if url == VHDS else name) for url, name in keys}
+        present = (
+            *self._routes.values(),
+            *(each for table in self._base.values() for each in table.values()),
+        )
+        pending = [name for resource in present for name in resource.required_clusters]
+        pending += [name for key in visible for name in self._required_clusters(key)]
+        while pending:
+            key = (CDS, pending.pop())
+            if key not in visible:
+                visible.add(key)
+                pending += self._required_clusters(key)
+        node = copy.copy(self)
+        node._shared, node._variant = (
+            {key: table[key] for key in visible if key in table} for table in (self._shared, self._variant)
+        )
+        node._endpoint_overrides = ()  # endpoints are never shown
+        node._aliases = {alias: host for alias, host in self._aliases.items() if (VHDS, host) in visible}
+        return node
+
+    def _required_clusters(self, key: ResourceKey) -> tuple[str, ...]:
+        resource = super().get(*key)
+        return resource.required_clusters if resource else ()
 
     def base(self, type_url: str) -> Mapping[str, Resource]:
         """What a wildcard subscription gets."""

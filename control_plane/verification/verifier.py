@@ -5,7 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,10 +32,16 @@ from meshwright.control_plane.verification.candidates import Candidate, Content,
 from meshwright.control_plane.verification.conversation import Conversation
 from meshwright.control_plane.verification.scratch_envoy import EnvoyEndedError, ScratchEnvoy
 from meshwright.control_plane.verification.scratch_node import ScratchNode
-from meshwright.control_plane.worker.process import run_in_process
+from meshwright.control_plane.worker.process import stream_from_process
 
 BUDGET_SECONDS = 10.0
 """How long a change may be verified. 100 services with changed listeners take about 5 s on two cores."""
+
+SECONDS_PER_SERVICE = 0.05
+"""What a larger mesh may take longer."""
+
+MAX_SECONDS = 25.0
+"""A client of the admin API waits 30 s (api.calls). What Envoy has accepted by then is not checked again."""
 
 SMALL_CHANGE = 200
 """Documents, rules and matches that a thread translates within a tenth of a second. More are translated in
@@ -48,8 +63,8 @@ Document = Mapping[str, Any]
 Edit = tuple[Sequence[Document], Sequence[Document]]
 """The documents before and after a change."""
 
-Comparison = tuple[tuple[str, ...], list[Candidate]]
-"""What cannot be translated after a change and could before it, and the resources to verify."""
+Part = tuple[str, ...] | Candidate
+"""Of a comparison: what cannot be translated after a change and could before it, or what to verify."""
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +94,8 @@ class EnvoyVerdict:
 class Verifier:
     """Verifies one change at a time; without an Envoy it accepts everything.
 
-    `report` tells `mesh status` why nothing can be verified.
+    `report` tells `mesh status` why nothing can be verified; `budget` is in seconds, by default by the mesh's
+    size.
     """
 
     def __init__(
@@ -87,7 +103,7 @@ class Verifier:
         served: Callable[[], Translation | None],
         envoy: ScratchEnvoy | None,
         report: Callable[[str], None],
-        budget: float = BUDGET_SECONDS,
+        budget: float | None = None,
     ) -> None:
         self._served = served
         self._envoy = envoy
@@ -95,7 +111,7 @@ class Verifier:
         self._budget = budget
         self._accepted: OrderedDict[Content, None] = OrderedDict()
         self._turn = asyncio.Lock()
-        self._comparison: asyncio.Future[Comparison] | None = None
+        self._comparison: asyncio.Future[list[Part]] | None = None
         self._idle: asyncio.TimerHandle | None = None
 
     async def verify(self, before: Sequence[Document], after: Sequence[Document]) -> EnvoyVerdict:
@@ -106,11 +122,19 @@ class Verifier:
         async with self._turn:
             self._postpone_stop(envoy)
             try:
-                async with asyncio.timeout(self._budget):
+                async with asyncio.timeout(budget := self._seconds()):
                     return await self._verify(envoy, before, after)
             except TimeoutError:
                 await envoy.stop()
-                return EnvoyVerdict(unverified=f"Envoy has not checked all of it within {self._budget:g} s")
+                return EnvoyVerdict(unverified=f"Envoy has not checked all of it within {budget:g} s")
+
+    def _seconds(self) -> float:
+        """How long a change of this mesh may be verified."""
+        if self._budget is not None:
+            return self._budget
+        served = self._served()
+        services = len(served.world.services) if served else 0
+        return min(BUDGET_SECONDS + SECONDS_PER_SERVICE * services, MAX_SECONDS)
 
     async def stop(self) -> None:
         """End the scratch Envoy."""
@@ -123,56 +147,68 @@ class Verifier:
         self, envoy: ScratchEnvoy, before: Sequence[Document], after: Sequence[Document]
     ) -> EnvoyVerdict:
         try:
-            problems, changes = await self._changes(before, after, envoy.is_confined)
+            async with aclosing(self._changes((before, after), envoy.is_confined)) as changes:
+                return await self._judge(envoy, changes)
         except LimitExceededError as error:
             return EnvoyVerdict(unverified=f"no Envoy has checked it: {error}")
-        if problems:
-            return EnvoyVerdict(tuple(map(Objection, problems)))
-        unseen = [f"{_words(key)} of {each.owner}" for each in changes for key in each.withheld]
-        changes = [each for each in changes if each.resources]
-        if not changes:
-            return EnvoyVerdict(unverified=_unseen(unseen))
-        try:
-            conversation = await envoy.conversation(changes[0].before)
-        except EnvoyEndedError as error:
-            await envoy.stop()
-            self._report(f"changes of policies are not checked by Envoy: {error}")
-            return EnvoyVerdict(unverified=f"no Envoy has checked it: {error}")
-        self._report("")
+
+    async def _judge(self, envoy: ScratchEnvoy, changes: AsyncIterator[Part]) -> EnvoyVerdict:
+        """Envoy's verdict on the parts of a comparison as they come: one is in memory at a time."""
         objections: list[Objection] = []
-        for candidate in changes:
+        unseen: list[str] = []
+        opened: tuple[Conversation, ScratchNode] | None = None
+        async for candidate in changes:
+            if isinstance(candidate, tuple):
+                objections += map(Objection, candidate)
+                continue
+            unseen += [f"{_words(key)} of {candidate.owner}" for key in candidate.withheld]
+            if not candidate.resources:
+                continue
+            if opened is None:
+                try:
+                    opened = await envoy.conversation(candidate.before), candidate.before
+                except EnvoyEndedError as error:
+                    await envoy.stop()
+                    self._report(f"changes of policies are not checked by Envoy: {error}")
+                    return EnvoyVerdict(unverified=f"no Envoy has checked it: {error}")
+                self._report("")
             try:
-                objections += await self._objections(envoy, conversation, candidate)
+                objections += await self._objections(envoy, opened[0], candidate)
             except EnvoyEndedError as error:
                 await envoy.stop()
                 return EnvoyVerdict((*objections, _crash(candidate, error)))
-        conversation.clear(changes[0].before)
+        if opened is not None:
+            conversation, node = opened
+            conversation.clear(node)
         unseen += [
             f"{each.resource} of {each.owner}" for each in objections if HOST_FILES.search(each.message)
         ]
         objections = [each for each in objections if not HOST_FILES.search(each.message)]
         return EnvoyVerdict(tuple(objections), _unseen(unseen))
 
-    async def _compared(self, compare: Callable[[], Comparison]) -> Comparison:
+    async def _compared(self, compare: Callable[[], list[Part]]) -> list[Part]:
         """The comparison, made in a thread. One that was given up goes on there: it ends before the next."""
         if self._comparison is not None:
             await asyncio.wait({self._comparison})
         self._comparison = asyncio.ensure_future(asyncio.to_thread(compare))
         return await asyncio.shield(self._comparison)
 
-    async def _changes(
-        self, before: Sequence[Document], after: Sequence[Document], is_confined: bool
-    ) -> Comparison:
+    async def _changes(self, edit: Edit, is_confined: bool) -> AsyncGenerator[Part, None]:
         """See `_compare`. Raises LimitExceededError for a change that takes too long."""
         served = self._served()
         world = served.world if served else World(0)
-        if rule_count(_changed(before, after)) > SMALL_CHANGE:
+        if rule_count(_changed(*edit)) > SMALL_CHANGE:
             accepted = frozenset(self._accepted)
-            return await run_in_process(_compare, world, None, (before, after), accepted, is_confined)
-        accepted_now = self._accepted.keys()
-        return await self._compared(
-            partial(_compare, world, served, (before, after), accepted_now, is_confined)
-        )
+            parts = stream_from_process(
+                _compare, world, None, edit, accepted, is_confined, seconds=self._seconds()
+            )
+            async with aclosing(parts) as stream:
+                async for part in stream:
+                    yield part
+            return
+        compare = partial(_compare, world, served, edit, self._accepted.keys(), is_confined)
+        for part in await self._compared(lambda: list(compare())):
+            yield part
 
     async def _objections(
         self, envoy: ScratchEnvoy, conversation: Conversation, candidate: Candidate
@@ -232,7 +268,7 @@ def _compare(
     edit: Edit,
     accepted: Collection[Content],
     is_confined: bool,
-) -> Comparison:
+) -> Iterator[Part]:
     """What an edit does to the configuration.
 
     A patch that fits nothing yet is no problem: it may wait for a service.
@@ -241,7 +277,9 @@ def _compare(
     new = translate(with_documents(world, edit[1]), old)
     expected = {*old.snapshot.problems, *map(str, new.snapshot.misfits)}
     problems = tuple(text for text in new.snapshot.problems if text not in expected)
-    return problems, list(candidates(old.snapshot, new.snapshot, accepted, is_confined))
+    yield problems
+    if not problems:
+        yield from candidates(old.snapshot, new.snapshot, accepted, is_confined)
 
 
 def _crash(candidate: Candidate, error: EnvoyEndedError) -> Objection:

@@ -1,7 +1,7 @@
 """`python -P -m meshwright.control_plane.worker SECONDS MEMORY RESULT`: the child process of `process.py`.
 
-It reads a function and its arguments from standard input and writes the result, or the MeshError that the
-function raised, to standard output. Limits are in seconds of CPU and in bytes.
+It reads a function and its arguments from standard input. The result, or each that a generator yields, or the
+MeshError that was raised goes to standard output as a frame. Limits are in seconds of CPU and in bytes.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import pickle
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from meshwright.control_plane.errors import LimitExceededError, MeshError
-from meshwright.control_plane.worker.process import MEMORY_STATUS
+from meshwright.control_plane.worker.process import FRAME, MEMORY_STATUS
 
 NICENESS = 10
 """The control plane and the sidecars come first."""
@@ -30,22 +30,39 @@ def run(arguments: Sequence[str]) -> int:
     _limit(seconds, memory)
     try:
         function, values = pickle.load(sys.stdin.buffer)  # noqa: S301  written by our own control plane
-        output = pickle.dumps(_call(function, values))
+        for item in _items(function, values):
+            _write(_pickled(item, result_bytes))
     except MemoryError:
         return MEMORY_STATUS
-    if len(output) > result_bytes:
-        size = f"{result_bytes // 1024 // 1024} MiB"
-        output = pickle.dumps(LimitExceededError(f"the result is larger than {size}: split it"))
-    sys.stdout.buffer.write(output)
-    sys.stdout.buffer.flush()
+    _write(b"")
     return 0
 
 
-def _call(function: object, values: tuple[object, ...]) -> object:
+def _items(function: Callable[..., object], values: tuple[object, ...]) -> Iterator[object]:
+    """What a generator yields, or else the one result; a MeshError is the last item."""
     try:
-        return function(*values)  # type: ignore[operator]
+        result = function(*values)
+        if isinstance(result, Iterator):
+            yield from result
+        else:
+            yield result
     except MeshError as error:
-        return error
+        yield error
+
+
+def _pickled(item: object, limit: int) -> bytes:
+    output = pickle.dumps(item)
+    if len(output) <= limit:
+        return output
+    return pickle.dumps(
+        LimitExceededError(f"the result is larger than {limit // 1024 // 1024} MiB: split it")
+    )
+
+
+def _write(frame: bytes) -> None:
+    sys.stdout.buffer.write(FRAME.pack(len(frame)))
+    sys.stdout.buffer.write(frame)
+    sys.stdout.buffer.flush()
 
 
 def _limit(seconds: int, memory: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -260,10 +260,10 @@ async def test_a_comparison_that_ran_out_of_time_ends_before_the_next_one(
     release = threading.Event()
     compare = verifier._compare
 
-    def blocked(*arguments: Any) -> verifier.Comparison:
+    def blocked(*arguments: Any) -> Iterator[verifier.Part]:
         started.append(1)
         release.wait(BUDGET)
-        return compare(*arguments)
+        yield from compare(*arguments)
 
     monkeypatch.setattr(verifier, "_compare", blocked)
     lab = Lab(tmp_path, budget=0.01)

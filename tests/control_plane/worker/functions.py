@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from meshwright.control_plane.errors import InputError
@@ -51,3 +52,16 @@ def allocate(bytes_: int) -> int:
 def large(bytes_: int) -> bytes:
     """A result of that size."""
     return bytes(bytes_)
+
+
+def count(file: str, number: int, bytes_: int) -> Iterator[tuple[int, bytes]]:
+    """Yields numbers from 0, each with that many bytes; the file says how many were yielded."""
+    for each in range(number):
+        Path(file).write_text(str(each))
+        yield each, bytes(bytes_)
+
+
+def count_and_refuse(number: int) -> Iterator[int]:
+    """Yields numbers from 0, and raises InputError."""
+    yield from range(number)
+    raise InputError("this is refused")

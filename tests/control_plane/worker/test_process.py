@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import psutil
 import pytest
 
 from meshwright.control_plane.errors import InputError, LimitExceededError
-from meshwright.control_plane.worker.process import MEMORY_BYTES, RESULT_BYTES, run_in_process
+from meshwright.control_plane.worker.process import (
+    MEMORY_BYTES,
+    RESULT_BYTES,
+    run_in_process,
+    stream_from_process,
+)
 from tests.control_plane.attacks.conftest import until_async as until
 from tests.control_plane.worker import functions
 
@@ -41,6 +47,35 @@ async def test_no_setting_and_no_secret_of_the_environment_reaches_the_process(
 ) -> None:
     monkeypatch.setenv("MESH_REDIS_URL", "redis://:secret@host/0")
     assert "MESH_REDIS_URL" not in await run_in_process(functions.environment)
+
+
+async def test_results_of_a_generator_come_while_it_runs_and_may_be_large_together(tmp_path: Path) -> None:
+    file, number, size = tmp_path / "yielded", 24, RESULT_BYTES // 8
+    received: list[int] = []
+    async with aclosing(stream_from_process(functions.count, str(file), number, size)) as results:
+        async for each, data in results:
+            assert len(data) == size
+            if not received:
+                assert int(file.read_text()) < number - 1, "it waits for who reads"
+            received.append(each)
+    assert received == list(range(number))
+
+
+async def test_error_of_a_generator_comes_after_its_results() -> None:
+    received = []
+    with pytest.raises(InputError, match="this is refused"):
+        async for each in stream_from_process(functions.count_and_refuse, 3):
+            received.append(each)
+    assert received == [0, 1, 2]
+
+
+async def test_process_of_a_generator_ends_with_its_reader(tmp_path: Path) -> None:
+    file = tmp_path / "yielded"
+    before = set(psutil.Process().children())
+    async with aclosing(stream_from_process(functions.count, str(file), 10**6, 1 << 20)) as results:
+        assert (await anext(results))[0] == 0
+        (child,) = set(psutil.Process().children()) - before
+    await ended(child.pid)
 
 
 @pytest.mark.parametrize("function", [functions.spin, functions.sleep])
