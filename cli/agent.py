@@ -85,6 +85,7 @@ def agent(
         role="service" if service else "gateway",
         instance=instance,
         listeners=listener or ([DEFAULT_LISTENER] if gateway else []),
+        port_option="--listener" if listener else "",
         labels=label,
         upstreams=upstream,
         **app.fields(),

@@ -60,7 +60,8 @@ class Workload(ConfigModel):
     `upstreams`: TCP services that the app calls (`db`, or `db:replica` for a named port) and the port where
     the app expects each of them.
     `outbound`: whether calls to hosts outside the mesh pass; None: as the mesh says. `edge`: a gateway's
-    settings towards clients, as JSON that the control plane checks.
+    settings towards clients, as JSON that the control plane checks. `port_option`: the option by which its
+    ports were chosen; empty: none.
     `app_env_file`: where the environment of an app that someone else starts is written; its sidecar then
     serves only callers with the credential in it.
     """
@@ -87,6 +88,7 @@ class Workload(ConfigModel):
     gateway_ports: dict[Name, Annotated[int, Field(ge=0, le=65535)]] = {}
     outbound: Literal["allow", "deny"] | None = None
     edge: str = Field("", max_length=8192)
+    port_option: Literal["", "--port", "--listener"] = ""
     stop_grace: float = Field(10.0, ge=0, le=3600)
     app_env_file: Path | None = None
 

@@ -51,6 +51,7 @@ def bootstrap_params(
         secret_hash=credential.secret_hash if credential else "",
         outside=workload.outbound or "",
         edge=workload.edge,
+        port_option=workload.port_option,
     )
 
 

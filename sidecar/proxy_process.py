@@ -44,8 +44,8 @@ MAX_MISSED_CHECKS = 3
 """Consecutive readiness checks without success before a ready proxy counts as lost."""
 
 
-_APP_ONLY = {"token_file", "command", "attached", "cwd", "env", "health", "stop_grace"}
-"""Fields of a Workload that concern its app only."""
+_APP_ONLY = {"token_file", "command", "attached", "cwd", "env", "health", "stop_grace", "port_option"}
+"""Fields of a Workload that concern its app only, or what is said of it."""
 
 _CONFIG = {"addresses", "bind", "trust_domain", "otlp", "proxy_credential"}
 """Fields of the configuration that Envoy's bootstrap depends on. The binary is not one: another installation

@@ -87,7 +87,12 @@ class AppliedApplication(BaseModel):
         root = state.absolute()
         environment = {"DATA_DIR": str(root / "data")}
         folder = self.file.parent
-        return workloads(self.application.spec, self.instances, folder, root / "tokens", environment)
+        chosen = {gateway.name for gateway in self.application.spec.gateways} & self.ports.keys()
+        result = workloads(self.application.spec, self.instances, folder, root / "tokens", environment)
+        return tuple(
+            workload.model_copy(update={"port_option": "--port"}) if workload.name in chosen else workload
+            for workload in result
+        )
 
     def with_running(self, services: Iterable[str]) -> AppliedApplication:
         """The same with these services among those that run."""

@@ -72,7 +72,8 @@ def nodes_of(snapshot: Snapshot, proxies: Iterable[ProxyStatus]) -> Nodes:
 
     def node(identity: Identity) -> NodeSnapshot:
         listeners = ports.get(identity.name, {}) if identity.role == "gateway" else {}
-        return snapshot.node(identity, Bindings(outbound=1, inbound=1, gateway=tuple(listeners.items())))
+        bound = tuple((name, item.port) for name, item in listeners.items())
+        return snapshot.node(identity, Bindings(outbound=1, inbound=1, gateway=bound))
 
     return node
 

@@ -23,7 +23,7 @@ def listener_statuses(gateway: Gateway, references: References, acks: AckCount) 
         ListenerStatus(
             name=listener.name,
             port=listener.port,
-            bound_port=references.bound_port(gateway.name, listener.name) or listener.port,
+            bound_port=references.bound_port(gateway.name, listener.name).port or listener.port,
             protocol=listener.protocol,
             hostname=listener.hostname,
             supported_kinds=supported_kinds(listener),
@@ -51,10 +51,10 @@ def listener_problems(gateway: Gateway, references: References) -> list[Referenc
             for problem in references.certificates.problems(gateway, listener)
         ]
         bound = references.bound_port(gateway.name, listener.name)
-        if invalid is None and bound and bound != listener.port:
+        if invalid is None and not bound.option and bound.port not in (0, listener.port):
             message = (
-                f"{path}.port: listener {listener.name} listens on port {bound}, as the gateway was started, "
-                f"not on {listener.port}: give both the same port, or the listener another name"
+                f"{path}.port: listener {listener.name} listens on port {bound.port}, as the gateway was "
+                f"started, not on {listener.port}: give both the same port, or the listener another name"
             )
             problems.append(ReferenceProblem("PortDiffers", message))
     return problems
@@ -99,7 +99,10 @@ def _conditions(
 ) -> Iterator[Condition]:
     invalid = _invalid(gateway, listener)
     if invalid is None:
-        yield Condition(type="Accepted", status="True", reason="Accepted")
+        bound = references.bound_port(gateway.name, listener.name)
+        chosen = bound.option and bound.port != listener.port
+        message = f"port {bound.port} by {bound.option}" if chosen else ""
+        yield Condition(type="Accepted", status="True", reason="Accepted", message=message)
     else:
         yield Condition(type="Accepted", status="False", reason=invalid.reason, message=invalid.message)
     if invalid is not None and invalid.reason in ("ProtocolConflict", "HostnameConflict"):

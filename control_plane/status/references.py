@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from meshwright.control_plane.core.backends import BackendCluster, BackendResolver
-from meshwright.control_plane.core.listeners import Attached, ListenerPorts, attach, listeners_of
+from meshwright.control_plane.core.listeners import Attached, attach, listeners_of
 from meshwright.control_plane.core.ports import port_numbers
 from meshwright.control_plane.core.rollouts import concerns
 from meshwright.control_plane.core.tcp_routes import selects_port
@@ -35,7 +36,15 @@ from meshwright.control_plane.status.certificates import (
     NodeCertificates,
 )
 
-GatewayPorts = Mapping[str, ListenerPorts]
+
+class BoundPort(NamedTuple):
+    """Where a node binds a listener. `option`: the one by which its operator chose the port; empty: none."""
+
+    port: int
+    option: str = ""
+
+
+GatewayPorts = Mapping[str, Mapping[str, BoundPort]]
 """The gateways that are connected, with the ports of their listeners."""
 
 NEEDS_ADDRESSES = ("HealthCheck", "LoadBalancer")
@@ -139,11 +148,12 @@ class References:
 
     def listeners(self, gateway: str) -> tuple[Listener, ...]:
         """What a gateway listens on."""
-        return listeners_of(self._gateways.get(gateway), self._bound.get(gateway))
+        bound = {name: item.port for name, item in self._bound.get(gateway, {}).items()}
+        return listeners_of(self._gateways.get(gateway), bound)
 
-    def bound_port(self, gateway: str, listener: str) -> int:
-        """Where a connected gateway binds a listener by its node's own choice; 0 if there is none."""
-        return self._bound.get(gateway, {}).get(listener, 0)
+    def bound_port(self, gateway: str, listener: str) -> BoundPort:
+        """Where a connected gateway binds a listener by its node's own choice; port 0 if there is none."""
+        return self._bound.get(gateway, {}).get(listener, BoundPort(0))
 
     def is_missing_gateway(self, name: str) -> bool:
         """Whether gateways are connected, and none of this name."""

@@ -23,7 +23,7 @@ from meshwright.control_plane.core.world import World
 from meshwright.control_plane.status import conditions
 from meshwright.control_plane.status.acks import AckCount
 from meshwright.control_plane.status.certificates import NO_CERTIFICATES, NodeCertificates
-from meshwright.control_plane.status.references import GatewayPorts
+from meshwright.control_plane.status.references import BoundPort, GatewayPorts
 
 NO_PATCHES: Mapping[PatchedPlace, tuple[str, ...]] = {}
 
@@ -82,7 +82,9 @@ def mesh_status(
 def gateway_ports(proxies: Iterable[ProxyStatus]) -> GatewayPorts:
     """The gateways among the proxies, with the ports where their nodes bind their listeners."""
     return {
-        proxy.service: {listener.name: listener.port for listener in proxy.listeners}
+        proxy.service: {
+            listener.name: BoundPort(listener.port, listener.option) for listener in proxy.listeners
+        }
         for proxy in proxies
         if proxy.role == "gateway"
     }

@@ -20,6 +20,9 @@ from meshwright.control_plane.policies.gateway.edge import EdgeSettings
 MAX_GATEWAY_LISTENERS = 64
 """Listeners of one gateway (Gateway API's own limit for `spec.listeners`)."""
 
+PORT_OPTIONS = ("--port", "--listener")
+"""Options by which an operator chooses the ports of a gateway."""
+
 MAX_UPSTREAMS = 64
 """TCP services that one sidecar may listen for."""
 
@@ -33,13 +36,15 @@ _LABEL_VALUE: TypeAdapter[str] = TypeAdapter(LabelValue)
 class Peer:
     """The client of a stream. `node` is unique only among the peers of one identity.
 
-    `enrolment`: that of its certificate (see `callers`).
+    `enrolment`: that of its certificate (see `callers`). `port_option`: the option by which the ports of a
+    gateway were chosen, such as `--port`.
     """
 
     identity: Identity
     node: str
     bindings: Bindings
     enrolment: str = ""
+    port_option: str = ""
 
 
 def authorize_node(identity: Identity, node: v3.Node) -> Peer:
@@ -56,7 +61,7 @@ def authorize_node(identity: Identity, node: v3.Node) -> Peer:
         )
     if not valid_name(node.id):
         raise PermissionDeniedError(f"node.id is {node.id[:63]!r}: use a DNS label (a-z, 0-9, -)")
-    return Peer(identity, node.id, _bindings(node))
+    return Peer(identity, node.id, _bindings(node), port_option=_port_option(node))
 
 
 def _bindings(node: v3.Node) -> Bindings:
@@ -82,6 +87,13 @@ def _bindings(node: v3.Node) -> Bindings:
         edge=_edge(fields["edge"].string_value) if "edge" in fields else EdgeSettings(),
         outside=_outside(fields["outside"].string_value) if "outside" in fields else "",
     )
+
+
+def _port_option(node: v3.Node) -> str:
+    """`metadata.bindings.portOption`, shown as it is."""
+    fields = _fields(node.metadata, "bindings")
+    text = fields["portOption"].string_value if "portOption" in fields else ""
+    return text if text in PORT_OPTIONS else ""
 
 
 def _secret_hash(text: str) -> str:

@@ -190,7 +190,10 @@ class Stream:
             name=self.peer.node,
             service=self.peer.identity.name,
             role="gateway" if self.peer.identity.role == "gateway" else "service",
-            listeners=tuple(BoundListener(name=name, port=port) for name, port in self.peer.bindings.gateway),
+            listeners=tuple(
+                BoundListener(name=name, port=port, option=self.peer.port_option)
+                for name, port in self.peer.bindings.gateway
+            ),
             state="rejected" if self.delta.rejected else "synced" if is_synced else "pending",
             revision=self.delta.acked_revision,
             responded_revision=self.delta.replied_revision,

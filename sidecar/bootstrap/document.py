@@ -66,6 +66,7 @@ def _bindings(params: BootstrapParams) -> Json:
     if params.gateway_ports is not None:
         bindings["gateway"] = dict(params.gateway_ports)
         bindings |= {"inbound": params.inbound_port} if params.inbound_port else {}
+        bindings |= {"portOption": params.port_option} if params.port_option else {}
         return {**bindings, "edge": params.edge} if params.edge else bindings
     bindings |= {"outbound": params.outbound_port, "inbound": params.inbound_port}
     if params.secret_hash:

@@ -30,7 +30,8 @@ class BootstrapParams:
     `upstreams` are (TCP service, `ip:port` where the app reaches it). `agent_socket` serves the agent's
     metrics and answers the checks that Envoy sends to its own `trial_socket`. `app_metrics` is the (port
     name, path) of the app's metrics. `secret_hash` is the hash of the credential that callers of the outbound
-    port need; empty: none. `outside` is the workload's `outbound`, `edge` its `edge`.
+    port need; empty: none. `outside` is the workload's `outbound`, `edge` and
+    `port_option` are its own.
     """
 
     id: str
@@ -55,6 +56,7 @@ class BootstrapParams:
     secret_hash: str = ""
     outside: Literal["", "allow", "deny"] = ""
     edge: str = ""
+    port_option: str = ""
 
     @property
     def tracing(self) -> bool:

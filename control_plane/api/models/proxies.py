@@ -88,10 +88,15 @@ class ProxyReport(ApiModel):
 
 
 class BoundListener(ApiModel):
-    """A listener of a gateway, and the port where its node binds it."""
+    """A listener of a gateway, and the port where its node binds it.
+
+    `option`: the option by which its operator chose the port (`--port`), so that it may differ from that of
+    the Gateway; empty: it is that of the application file.
+    """
 
     name: str
     port: int
+    option: str = ""
 
 
 class ProxyStatus(ApiModel):

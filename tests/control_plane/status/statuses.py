@@ -5,7 +5,7 @@ from __future__ import annotations
 from meshwright.control_plane.api.models.policies import Condition, PolicyStatus
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.status.conditions import policy_statuses, reference_warnings
-from meshwright.control_plane.status.references import GatewayPorts
+from meshwright.control_plane.status.references import BoundPort, GatewayPorts
 from tests.control_plane.core.worlds import TCP, exchange, route, service
 
 INGRESS = "name: ingress"
@@ -18,7 +18,7 @@ spec: {listeners: [%s]}
 """
 LISTENER = "name: http, port: 8080, protocol: HTTP"
 SHOP = GATEWAY % f'{{{LISTENER}, hostname: "*.shop.test"}}'
-CONNECTED: GatewayPorts = {"ingress": {"http": 8080}, "inner": {"http": 9000}}
+CONNECTED: GatewayPorts = {"ingress": {"http": BoundPort(8080)}, "inner": {"http": BoundPort(9000)}}
 
 
 def world(text: str) -> World:

@@ -8,7 +8,7 @@ import pytest
 
 from meshwright.control_plane.core.world import PolicyDocument
 from meshwright.control_plane.status.conditions import policy_statuses
-from meshwright.control_plane.status.references import GatewayPorts
+from meshwright.control_plane.status.references import BoundPort, GatewayPorts
 from tests.control_plane.core.worlds import route
 from tests.control_plane.status.statuses import (
     CONNECTED,
@@ -157,3 +157,15 @@ def test_tcp_route_without_effect_is_conflicted_with_the_older_one() -> None:
     }
     assert list(conflicted) == ["a"]
     assert "TCPRoute/c" in conflicted["a"]
+
+
+def test_listener_whose_port_the_operator_chose_is_in_force_and_says_where() -> None:
+    text = GATEWAY % "{name: http, port: 12345, protocol: HTTP}"
+    chosen = {"ingress": {"http": BoundPort(8080, "--port")}}
+    assert warnings(text, chosen) == []
+    assert "ResolvedRefs" not in by_type(status(text, "ingress", chosen).conditions)
+    (listener,) = status(text, "ingress", chosen).listeners
+    assert (listener.bound_port, by_type(listener.conditions)["Accepted"].message) == (
+        8080,
+        "port 8080 by --port",
+    )

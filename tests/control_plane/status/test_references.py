@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshwright.control_plane.status.references import GatewayPorts
+from meshwright.control_plane.status.references import BoundPort, GatewayPorts
 from tests.control_plane.core.worlds import mesh, route, subset
 from tests.control_plane.status.statuses import (
     CONNECTED,
@@ -115,7 +115,7 @@ def test_gateway_without_a_document_is_unknown_once_only_others_are_connected() 
     text = route("x", ORDERS, f"{{{INGRESS}}}")
     accepted = [
         by_type(status(text, gateways=gateways).conditions)["Accepted"].status
-        for gateways in ({}, CONNECTED, {"inner": {"http": 9000}})
+        for gateways in ({}, CONNECTED, {"inner": {"http": BoundPort(9000)}})
     ]
     assert accepted == ["True", "True", "False"]
 

@@ -78,3 +78,10 @@ def test_secret_hash_is_the_base64_of_a_digest() -> None:
         with pytest.raises(PermissionDeniedError, match=r"secretHash is not the Base64") as caught:
             authorize_node(ORDERS, peer)
         assert text not in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "option"), [("--port", "--port"), ("--listener", "--listener"), ("x", "")])
+def test_option_that_chose_the_ports_is_one_that_exists(text: str, option: str) -> None:
+    peer = node()
+    peer.metadata.fields["bindings"].struct_value.fields["portOption"].string_value = text
+    assert authorize_node(ORDERS, peer).port_option == option
