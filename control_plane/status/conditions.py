@@ -197,7 +197,7 @@ def _accepted_and_resolved(references: References, document: PolicyDocument) -> 
             parents = _parent_problems(references, route)
             yield from _in_part(parents, list(references.backends(route)), always=True)
         case Gateway() as gateway:
-            yield gateway_status.accepted(gateway)
+            yield gateway_status.accepted(gateway, references)
             problems = gateway_status.listener_problems(gateway, references)
             if problems:
                 yield _condition("ResolvedRefs", problems)

@@ -81,6 +81,12 @@ def _invalid_kinds(listener: Listener, kinds: tuple[str, ...]) -> str:
     return f"a listener of protocol {listener.protocol} cannot accept {', '.join(kinds)}: leave it out"
 
 
+def _chosen_port(gateway: Gateway, listener: Listener, references: References) -> str:
+    """The port of a listener that its operator chose, and by what; empty if it is the Gateway's."""
+    bound = references.bound_port(gateway.name, listener.name)
+    return f"port {bound.port} by {bound.option}" if bound.option and bound.port != listener.port else ""
+
+
 def _attached_routes(gateway: Gateway, listener: Listener, references: References) -> int:
     """The routes that are attached to the listener."""
     return sum(
@@ -99,9 +105,7 @@ def _conditions(
 ) -> Iterator[Condition]:
     invalid = _invalid(gateway, listener)
     if invalid is None:
-        bound = references.bound_port(gateway.name, listener.name)
-        chosen = bound.option and bound.port != listener.port
-        message = f"port {bound.port} by {bound.option}" if chosen else ""
+        message = _chosen_port(gateway, listener, references)
         yield Condition(type="Accepted", status="True", reason="Accepted", message=message)
     else:
         yield Condition(type="Accepted", status="False", reason=invalid.reason, message=invalid.message)
@@ -139,11 +143,12 @@ def pending(acks: AckCount) -> str:
     return f"accepted by {acks.acked} of {acks.holders} proxies"
 
 
-def accepted(gateway: Gateway) -> Condition:
-    """Whether any listener of the Gateway is valid."""
+def accepted(gateway: Gateway, references: References) -> Condition:
+    """Whether any listener of the Gateway is valid; says which ports an option of its operator replaced."""
     valid = served(gateway.spec.listeners)
     if len(valid) == len(gateway.spec.listeners):
-        return Condition(type="Accepted", status="True", reason="Accepted")
+        message = "; ".join(filter(None, (_chosen_port(gateway, item, references) for item in valid)))
+        return Condition(type="Accepted", status="True", reason="Accepted", message=message)
     invalid = [listener.name for listener in gateway.spec.listeners if listener not in valid]
     message = f"not opened: {', '.join(invalid)}"
     status = "True" if valid else "False"

@@ -163,7 +163,9 @@ def test_listener_whose_port_the_operator_chose_is_in_force_and_says_where() -> 
     text = GATEWAY % "{name: http, port: 12345, protocol: HTTP}"
     chosen = {"ingress": {"http": BoundPort(8080, "--port")}}
     assert warnings(text, chosen) == []
-    assert "ResolvedRefs" not in by_type(status(text, "ingress", chosen).conditions)
+    conditions = by_type(status(text, "ingress", chosen).conditions)
+    assert "ResolvedRefs" not in conditions
+    assert conditions["Accepted"].message == "port 8080 by --port"
     (listener,) = status(text, "ingress", chosen).listeners
     assert (listener.bound_port, by_type(listener.conditions)["Accepted"].message) == (
         8080,
