@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from checks.boards.units import format_value
 from meshwright.dashboards import queries
 
 
+@dataclass(frozen=True, slots=True)
 class FakePrometheus(Prometheus):
     """Responds to every query with the same series."""
 
-    results: list[Series] = []  # noqa: RUF012  set for each test
+    results: list[Series]
 
     def range(self, expression: str) -> list[Series]:
         return self.results
@@ -27,9 +29,7 @@ class FakePrometheus(Prometheus):
 
 def fake(*series: Series) -> FakePrometheus:
     """A Prometheus with some series."""
-    source = FakePrometheus("", 0.0, 100.0)
-    FakePrometheus.results = list(series)
-    return source
+    return FakePrometheus("", 0.0, 100.0, list(series))
 
 
 @pytest.mark.parametrize(
