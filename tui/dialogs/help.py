@@ -59,17 +59,17 @@ class HelpDialog(ModalScreen[None]):
 
 
 def help_lines(screen: MeshScreen) -> list[Content]:
-    """What the screen shows, its keys, the global keys, and the symbols."""
+    """What the screen shows, its keys, the symbols, and the global keys."""
     lines = [Content(screen.HELP)] if screen.HELP else []
     if screen.SEARCH_HINT:
         lines.append(Content.assemble(paint("/ ", "accent"), screen.search_help))
     wide = screen.app.size.width >= TWO_COLUMN_WIDTH
-    for part in (_screen_keys(screen), GLOBAL_KEYS):
-        lines += _two_columns(part) if wide else [_key_line(key, text) for key, text in part]
-        lines.append(Content(""))
     health = [status_text(HEALTH_LABELS[state]) for state in ("healthy", "degraded", "unhealthy", "unknown")]
     breaker = [status_text(BREAKER_LABELS[state], " breaker") for state in ("open", "partial")]
-    lines.append(Content("  ").join([*health, *breaker]))
+    symbols = Content("  ").join([*health, *breaker])
+    for part, end in ((_screen_keys(screen), symbols), (GLOBAL_KEYS, Content(""))):
+        lines += _two_columns(part) if wide else [_key_line(key, text) for key, text in part]
+        lines.append(end)
     lines.append(paint(FIGURES_TEXT, "dim"))
     return lines
 
