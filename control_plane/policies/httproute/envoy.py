@@ -106,7 +106,7 @@ def routes_of_match(resolved: ResolvedRule, match: HTTPRouteMatch, no_backend_st
     backends = [backend for backend in resolved.backends if backend.ref.weight > 0]
     redirected = any(item.request_redirect for item in resolved.rule.filters)
     if redirected or not any(backend.cluster for backend in backends):
-        return [_route(resolved, match, [], no_backend_status)]
+        return _complete(_route(resolved, match, [], no_backend_status), resolved.scheme)
     missing = [backend for backend in backends if not backend.cluster]
     special = [backend for backend in backends if backend.cluster and _has_own_route(backend, resolved.rule)]
     plain = [backend for backend in backends if backend.cluster and backend not in special]
@@ -118,8 +118,13 @@ def routes_of_match(resolved: ResolvedRule, match: HTTPRouteMatch, no_backend_st
         threshold += sum(backend.ref.weight for backend in share)
         if threshold < total:
             route.match.runtime_fraction.default_value.CopyFrom(_fraction(threshold / total))
-        result.append(route)
+        result += _complete(route, resolved.scheme)
     return result
+
+
+def _complete(route: v3.Route, scheme: Scheme) -> list[v3.Route]:
+    """The route; a redirect may need another one before it."""
+    return envoy_filters.redirect_routes(route, scheme) if route.HasField("redirect") else [route]
 
 
 def _has_own_route(backend: ResolvedBackend, rule: HTTPRouteRule) -> bool:

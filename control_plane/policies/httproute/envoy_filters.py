@@ -106,6 +106,28 @@ def redirect_action(
     return action
 
 
+def redirect_routes(route: v3.Route, scheme: Scheme) -> list[v3.Route]:
+    """The routes of a redirect, in the order in which to try them. `scheme` is that of the listener.
+
+    Ports 80 of http and 443 of https should not be in the response (HTTPRequestRedirectFilter.port). Envoy
+    removes the port of a request's Host only where the redirect has one, so requests without get a route.
+    """
+    redirect = route.redirect
+    target = redirect.scheme_redirect or scheme
+    if (target, redirect.port_redirect) not in _SCHEME_PORTS.items():
+        return [route]
+    plain = v3.Route()
+    plain.CopyFrom(route)
+    plain.redirect.port_redirect = 0
+    if redirect.host_redirect:
+        return [plain]
+    # Envoy drops the default port of a scheme that changes.
+    dropped = "" if target == scheme else f"(:{_SCHEME_PORTS[scheme]})?"
+    no_port = v3.StringMatcher(safe_regex=v3.RegexMatcher(regex=rf"([^:]*|\[.*\]){dropped}"))
+    plain.match.headers.append(v3.HeaderMatcher(name=":authority", string_match=no_port))
+    return [plain, route]
+
+
 def _path_substitution(path: HTTPPathModifier, match: HTTPPathMatch) -> v3.RegexMatchAndSubstitute:
     """Both kinds of rewrite as a substitution on the path; the query is unchanged.
 

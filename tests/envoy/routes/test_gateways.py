@@ -225,7 +225,7 @@ def _refused(port: int) -> bool:
         ("hostname: a.org, scheme: http", "http://a.org/x?y=1"),
         ("hostname: a.org, scheme: https", "https://a.org/x?y=1"),
         ("hostname: a.org, scheme: https, port: 8443", "https://a.org:8443/x?y=1"),
-        ("hostname: a.org, port: 80", "http://a.org:80/x?y=1"),
+        ("hostname: a.org, port: 80", "http://a.org/x?y=1"),
         ("scheme: https", "https://shop.test:443/x?y=1"),
         ("port: 81", "http://shop.test:81/x?y=1"),
         ("path: {type: ReplaceFullPath, replaceFullPath: /z}", "http://shop.test:PORT/z?y=1"),
@@ -239,3 +239,26 @@ def test_redirect_derives_what_it_does_not_say_from_the_listener(
     applied(gateway("ingress", listener("web", port)) + route("to", "{name: ingress}", rule_text))
     response = at(port, "/x?y=1", f"shop.test:{port}")
     assert response.headers["location"] == location.replace("PORT", str(port))
+
+
+@pytest.mark.parametrize(
+    ("change", "host", "location"),
+    [
+        ("scheme: https", "shop.test", "https://shop.test/x"),
+        ("scheme: https", "shop.test:80", "https://shop.test/x"),
+        ("scheme: https", "[::1]", "https://[::1]/x"),
+        ("scheme: https", "[::1]:8080", "https://[::1]:443/x"),
+        ("scheme: https, port: 443", "shop.test", "https://shop.test/x"),
+        ("scheme: https, port: 8443", "shop.test", "https://shop.test:8443/x"),
+        ("scheme: http", "shop.test", "http://shop.test/x"),
+        ("port: 80", "shop.test", "http://shop.test/x"),
+        ("port: 80", "shop.test:8080", "http://shop.test:80/x"),
+    ],
+)
+def test_redirect_leaves_out_the_well_known_port_of_its_scheme(
+    mesh: Mesh, applied: Any, change: str, host: str, location: str
+) -> None:
+    port = free_port()
+    rule_text = f"{{filters: [{{type: RequestRedirect, requestRedirect: {{{change}}}}}]}}"
+    applied(gateway("ingress", listener("web", port)) + route("to", "{name: ingress}", rule_text))
+    assert at(port, "/x", host).headers["location"] == location
