@@ -24,6 +24,11 @@ def ratio(part: str, text: str) -> str:
     return f"{part} / ({text} > 0)"
 
 
+def zero(label: str) -> str:
+    """A series of 0 with `none` as its label, so that the legend of a panel has no series without a name."""
+    return f'label_replace(vector(0), "{label}", "none", "", "")'
+
+
 def quantile(q: float, histogram: str, where: str, by: str = "") -> str:
     """A quantile of a Prometheus histogram, by labels."""
     labels = ", ".join(filter(None, ("le", by)))

@@ -17,6 +17,7 @@ from meshwright.dashboards.promql import APP, APP_FAILED, quantile, rate, ratio
 
 _SECONDS: tuple[tuple[float | None, str], ...] = ((None, "green"), (0.5, "orange"), (1, "red"))
 _ALL = f"sum({rate('http_requests_total', APP)})"
+_BY_ROUTE = "sum by (service, method, route)"
 _FAILED = f"sum({rate('http_requests_total', APP_FAILED)})"
 _LINK = (("Service", dashboard_url(SERVICE, service="${__field.labels.service}")),)
 
@@ -82,7 +83,8 @@ ROUTES = Section(
                 ),
                 PanelColumn(
                     "Failed",
-                    "sum by (service, method, route) (" + rate("http_requests_total", APP_FAILED) + ")",
+                    f"{_BY_ROUTE} ({rate('http_requests_total', APP_FAILED)})"
+                    f" or {_BY_ROUTE} ({rate('http_requests_total', APP)}) * 0",
                     "reqps",
                     ((None, "green"), (1e-9, "red")),
                 ),

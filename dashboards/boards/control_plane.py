@@ -16,7 +16,7 @@ from meshwright.dashboards.parts import (
     Thresholds,
     TimeSeriesPanel,
 )
-from meshwright.dashboards.promql import CONTROL_PLANE_JOB, quantile, rate
+from meshwright.dashboards.promql import CONTROL_PLANE_JOB, quantile, rate, zero
 
 _EACH = f'{CONTROL_PLANE_JOB}, instance=~"$plane"'
 
@@ -117,7 +117,7 @@ PUSHES = Section(
             "Responses per second that Envoys rejected, and streams denied because of their identity.",
             "ops",
             (
-                (f"{_by('mesh_xds_nacks_total', 'type')} or vector(0)", "{{type}}"),
+                (f"{_by('mesh_xds_nacks_total', 'type')} or {zero('type')}", "{{type}}"),
                 (_by("mesh_xds_refusals_total"), "streams at {{instance}}"),
                 (_by("mesh_xds_names_refused_total"), "subscriptions at {{instance}}"),
             ),
@@ -286,7 +286,10 @@ TELEMETRY = Section(
             "Messages dropped and spans evicted per second: a sign of overload.",
             "ops",
             (
-                (f"{_by('mesh_telemetry_dropped_total', 'reason')} or vector(0)", "messages: {{reason}}"),
+                (
+                    f"{_by('mesh_telemetry_dropped_total', 'reason')} or {zero('reason')}",
+                    "messages: {{reason}}",
+                ),
                 (_by("mesh_spans_evicted_total"), "spans evicted at {{instance}}"),
                 (_by("mesh_telemetry_edges_dropped_total"), "edges at {{instance}}"),
             ),
@@ -324,7 +327,7 @@ TELEMETRY = Section(
             "Records per second accepted by a collector, retried and lost. Needs MESH_OTLP_FORWARD.",
             "ops",
             (
-                (f"{_by('mesh_forward_sent_total', 'signal')} or vector(0)", "{{signal}}"),
+                (f"{_by('mesh_forward_sent_total', 'signal')} or {zero('signal')}", "{{signal}}"),
                 (_by("mesh_forward_retries_total", "signal"), "{{signal}} retried"),
                 (_by("mesh_forward_dropped_total", "signal"), "{{signal}} lost"),
             ),
