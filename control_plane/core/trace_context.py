@@ -44,12 +44,11 @@ def keep_valid_parent() -> Iterator[v3.ConfigHeaderMutation]:
         {"command": "CEL", "param": f"{valid} ? {value} : ''"},
     ]
     yield from _remove(_CHECKED, _ABSENT)
-    # A header that is there becomes empty, one that is not there becomes a text.
+    # An empty value is not added: the first exists only with the header, the second only without it, where
+    # the text is the method, which every request has. Both are empty then, as is the result without a header.
     yield add_if_absent(_CHECKED, f"%REQ({_HEADER})%")
     yield _overwrite(_CHECKED, "")
-    yield add_if_absent(_CHECKED, "none")
-    # An empty value is not added, so this one exists only then. Its own value is empty, as is the result.
-    yield add_if_absent(_ABSENT, f"%REQ({_CHECKED})%")
+    yield add_if_absent(_ABSENT, f"%REQ({_CHECKED}?:METHOD)%")
     yield _overwrite(_ABSENT, "")
     yield _overwrite(_CHECKED, f"%COALESCE({json.dumps({'operators': operators})})%")
     yield from _remove(_HEADER)
