@@ -140,6 +140,23 @@ def test_control_plane_that_hangs_is_restarted_and_no_call_fails(box: Machine) -
         )
 
 
+def test_mesh_upgrade_replaces_an_agent_and_its_envoy_under_its_unit(box: Machine) -> None:
+    """By the commands of docs/upgrade.md: the unit's process stays, and systemd starts nothing again."""
+    unit = "meshwright-agent@orders-1"
+    upgrade = f"runuser -u meshwright -- env {LIBRARIES} /opt/meshwright/bin/mesh upgrade"
+    upgrade += f" --state {STATE}/agents/orders-1"
+    restarts = f"systemctl show --property=NRestarts --value {unit}"
+    agent, restarted, before = box.main_pid(unit), box.run(restarts), envoys(box, "orders-1")
+    with calling(box):
+        assert "0 of 2 parts replaced" in box.run(upgrade)
+        assert "the installed version went on with it" in box.run(f"{upgrade} --force")
+        assert envoys(box, "orders-1") == before
+        assert "a new Envoy took over" in box.run(f"{upgrade} --envoys")
+        assert len(set(envoys(box, "orders-1")) - set(before)) == 1
+    assert (box.main_pid(unit), box.run(restarts)) == (agent, restarted)
+    assert box.run(f"systemctl is-active {unit}").strip() == "active"
+
+
 def test_stop_of_an_agent_ends_its_envoy_and_restart_brings_it_back(box: Machine) -> None:
     assert envoys(box, "orders-1")
     box.run("systemctl stop meshwright-agent@orders-1")
