@@ -111,7 +111,7 @@ def obstacle(folder: Path, pid: int, envoy: Path) -> str:
 def _protocol(envoy: Path) -> str:
     """The protocol of hot restarts that a binary speaks: it changes with the layout of the shared memory."""
     try:
-        return _run(envoy, "--hot-restart-version")
+        return _run(envoy, "--hot-restart-version") or "unknown"
     except HotRestartError:
         return "unknown"
 
@@ -122,6 +122,7 @@ def check_bootstrap(envoy: Path, folder: Path) -> None:
 
 
 def _run(envoy: Path, *options: str, folder: Path | None = None) -> str:
+    """What it prints: Envoy has a terse option's answer on standard error."""
     try:
         done = subprocess.run(
             [envoy, *options],
@@ -135,4 +136,4 @@ def _run(envoy: Path, *options: str, folder: Path | None = None) -> str:
         raise HotRestartError(f"{envoy}: does not run: {error}") from None
     if done.returncode:
         raise HotRestartError(f"the installed Envoy rejects its bootstrap: {done.stderr.strip()[-300:]}")
-    return done.stdout.strip()
+    return (done.stdout + done.stderr).strip()

@@ -35,6 +35,10 @@ def test_an_envoy_cannot_take_over_from_one_without_it_or_of_another_protocol(tm
     (tmp_path / "hot-restart" / "base-id").write_text("12")
     problem = hot_restart.obstacle(tmp_path, os.getpid(), Path("/bin/echo"))
     assert problem == "hot restart protocols differ: unknown and --hot-restart-version"
+    other = tmp_path / "envoy"
+    other.write_text("#!/bin/sh\necho 99.1 >&2\n")
+    other.chmod(0o755)
+    assert hot_restart.obstacle(tmp_path, os.getpid(), other).endswith("unknown and 99.1")
     hot_restart.mark_failed(tmp_path)
     assert "earlier" in hot_restart.obstacle(tmp_path, os.getpid(), Path("/bin/echo"))
 
