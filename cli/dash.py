@@ -19,6 +19,7 @@ from meshwright.cli.output import echo, flush
 from meshwright.cli.python_module import module_command
 from meshwright.control_plane.api import errors, mesh_locator
 from meshwright.control_plane.api.auth import LOOPBACK
+from meshwright.control_plane.api.contexts import read_contexts
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
 from meshwright.control_plane.errors import InputError
 
@@ -77,13 +78,36 @@ def dash(  # noqa: PLR0917  options of a command
     if web:
         _serve(locate, _dashboard_command(read_only, theme, state), bind, port)
         return
+    while True:
+        context, return_code = _run_dashboard(locate, read_only, theme)
+        if return_code:
+            raise typer.Exit(return_code)
+        if not context:
+            return
+        locate = partial(_locate_context, context)
+
+
+def _run_dashboard(
+    locate: Callable[[], ApiEndpoint], read_only: bool, theme: ThemeName
+) -> tuple[str, int | None]:
+    """Show a mesh until the user leaves it: for another context, or none, and the exit code.
+
+    A browser has signed in to one mesh: it gets no other.
+    """
     from meshwright.tui.app import DashboardApp
+    from meshwright.tui.web import SERVER_PID_ENV
 
     jaeger = os.environ.get("MESH_JAEGER_UI", "")
     app = DashboardApp(locate, read_only=read_only, theme_name=theme.value, author=author(), jaeger=jaeger)
+    if SERVER_PID_ENV not in os.environ:
+        app.contexts = tuple(sorted(read_contexts(os.environ).contexts))
     app.run()
-    if app.return_code:
-        raise typer.Exit(app.return_code)
+    return app.next_context, app.return_code
+
+
+def _locate_context(name: str) -> ApiEndpoint:
+    """The mesh of a context, as the file has it now."""
+    return mesh_locator.endpoint_of(read_contexts(os.environ).get(name))
 
 
 def _dashboard_command(read_only: bool, theme: ThemeName, state: Path | None) -> list[str]:

@@ -47,6 +47,8 @@ class CommandPaletteProvider(Provider):
         yield PaletteCommand(
             "show rollouts", partial(session.go, RolloutsLocation()), f"key {ROLLOUTS.names} of policies"
         )
+        for context in session.contexts:
+            yield PaletteCommand(f"mesh {context}", partial(session.switch_mesh, context), "context")
         for theme_name in theme.THEMES:
             yield PaletteCommand(f"theme {theme_name}", partial(session.set_theme, theme_name), "colours")
         yield PaletteCommand("help", partial(session.run_action, "app.help"), "key ?")

@@ -49,13 +49,16 @@ class Session(App[None]):
         """`locate` finds the admin API; it is called again after an outage.
 
         `author` is recorded in the history of changes. `jaeger` is the base URL of a Jaeger UI. `read_only`
-        disables every change, whatever the token permits.
+        disables every change, whatever the token permits. Its caller may set `contexts`, the names of other
+        meshes: when the user chooses one, the dashboard exits with `next_context` set.
         """
         super().__init__()
         self._read_only = read_only
         self.author = author
         self.jaeger = jaeger
         self.now = now
+        self.contexts: tuple[str, ...] = ()
+        self.next_context = ""
         self._past: PastMesh | None = None
         self._is_loading_past = False
         self.poller = MeshPoller(locate, self._publish, now)
@@ -120,6 +123,11 @@ class Session(App[None]):
             if not quiet:
                 self.notify(str(error), severity="error", markup=False)
             return None
+
+    def switch_mesh(self, context: str) -> None:
+        """Exit, to be started again on the mesh of a context: nothing of this one must remain on screen."""
+        self.next_context = context
+        self.exit()
 
     def go(self, location: Location) -> None:
         """Show a location: switch to a tab, or push a screen."""

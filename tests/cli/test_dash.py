@@ -6,6 +6,7 @@ versions of Python, and a simulated terminal does not show that.
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -29,6 +30,19 @@ TopologyScreen.on_mount = fail
 """
 """A dashboard whose first screen fails."""
 
+SWITCHING = f"""
+from meshwright.tui.app import DashboardApp
+opened, open_dashboard = [], DashboardApp.on_mount
+def switch_once(app):
+    open_dashboard(app)
+    opened.append(app)
+    if len(opened) == 1:
+        app.call_later(app.switch_mesh, app.contexts[0])
+DashboardApp.on_mount = switch_once
+{DASHBOARD}
+"""
+"""A dashboard that switches to the first context as soon as it is open."""
+
 
 def run(program: str, folder: Path, quit_after: bytes = b"") -> tuple[int, bytes]:
     """Run a program on a terminal, and press q once it shows a text: its exit code and its output."""
@@ -36,6 +50,7 @@ def run(program: str, folder: Path, quit_after: bytes = b"") -> tuple[int, bytes
     token.write_text("read")
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
     mesh = {"MESH_API": "http://127.0.0.1:1", "MESH_TOKEN_FILE": str(token), "PYTHONPATH": str(ROOT)}
+    mesh["XDG_CONFIG_HOME"] = str(folder)
     terminal, other_end = pty.openpty()
     argv = [sys.executable, "-c", program]
     process = subprocess.Popen(
@@ -75,3 +90,15 @@ def test_crash_of_the_dashboard_is_not_a_success(tmp_path: Path) -> None:
     code, output = run(BROKEN, tmp_path)
     assert code == 1
     assert b"on purpose" in output
+
+
+def test_dashboard_switches_to_the_mesh_of_a_context(tmp_path: Path) -> None:
+    token = tmp_path / "other-token"
+    token.write_text("read")
+    mesh = {"api": "http://127.0.0.1:2", "token_file": str(token), "state": ""}
+    file = tmp_path / "meshwright" / "contexts.json"
+    file.parent.mkdir(mode=0o700)
+    file.touch(0o600)
+    file.write_text(json.dumps({"current": "", "contexts": {"staging": mesh}}))
+    code, output = run(SWITCHING, tmp_path, b"127.0.0.1:2")
+    assert code == 0, output[-3000:]

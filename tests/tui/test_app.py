@@ -125,6 +125,17 @@ async def test_the_command_palette_switches_the_theme() -> None:
         await wait_until(pilot, lambda: pilot.app.theme == "mesh-contrast")
 
 
+async def test_the_command_palette_switches_to_another_context() -> None:
+    async with open_dashboard() as (pilot, _):
+        pilot.app.contexts = ("shop", "staging")  # type: ignore[attr-defined]
+        await press(pilot, "ctrl+p")
+        await wait_until(pilot, lambda: isinstance(pilot.app.focused, Input))
+        await press(pilot, *"mesh stag")
+        await wait_until(pilot, lambda: "mesh staging" in first(pilot) and highlighted(pilot))
+        await press(pilot, "enter")
+        await wait_until(pilot, lambda: pilot.app.next_context == "staging")  # type: ignore[attr-defined]
+
+
 def highlighted(pilot: Dashboard) -> bool:
     """Whether Enter chooses the first."""
     return any(options.highlighted == 0 for options in pilot.app.screen.query(OptionList))
