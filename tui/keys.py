@@ -53,6 +53,7 @@ JAEGER = Key("J", "Jaeger", "open the trace in Jaeger")
 
 FOCUS = Key("z", "focus", "only the neighbours of the selected service; again: one hop more")
 VERSIONS = Key("v", "versions", "split services by version")
+GROUP = Key("b", "group", "group services by a label or the beginning of their names")
 SHOW_ALL = Key("a", "show all", "also idle services; every edge of a crowded graph")
 COLLAPSE_ALL = Key("minus", "collapse all", "collapse all visits of a trace, or expand them", "-")
 NEXT_FAILURE = Key("n", "next failure", "the next failed span")
@@ -101,8 +102,8 @@ GROUPS: Mapping[str, tuple[Key, ...]] = {
         CHANGE, EDIT, PREVIEW, CONFIRM, ROLL_BACK, DELETE, PROMOTE, PROMOTE_FULLY, HOLD, ABORT, RESTART,
     ),
     "choose what is shown": (
-        FOCUS, VERSIONS, NEXT_FAILURE, PREVIOUS_FAILURE, COLLAPSE_ALL, FAILED, FILTER, PAUSE, SHOW_ALL,
-        SORT, SORT_BACK, REVERSE, RELOAD, REVISIONS, ROLLOUTS,
+        FOCUS, VERSIONS, GROUP, NEXT_FAILURE, PREVIOUS_FAILURE, COLLAPSE_ALL, FAILED, FILTER, PAUSE,
+        SHOW_ALL, SORT, SORT_BACK, REVERSE, RELOAD, REVISIONS, ROLLOUTS,
     ),
     "everywhere": (
         TABS, SEARCH, GO_TO, EARLIER, LATER, MUCH_EARLIER, MUCH_LATER, NOW, COMMANDS, BACK, HELP, QUIT,

@@ -91,6 +91,11 @@ class MeshScreen(Screen[None]):
         """The widgets between header and footer."""
         yield from ()
 
+    @property
+    def state_fields(self) -> frozenset[StateField]:
+        """The fields to poll while the screen is current."""
+        return self.STATE_FIELDS
+
     def refresh_data(self, state: DashboardState) -> None:
         """Show a new state."""
 
@@ -130,7 +135,7 @@ class MeshScreen(Screen[None]):
 
     def _subscribe(self) -> None:
         searched = self.SEARCH_FIELDS if self._search_text else frozenset()
-        self.session.poller.subscribe(self.STATE_FIELDS | searched)
+        self.session.poller.subscribe(self.state_fields | searched)
 
     def on_mount(self) -> None:
         """Show the latest state: all widgets exist only now.

@@ -12,6 +12,12 @@ from textual.theme import Theme
 
 from meshwright.tui.format import StatusLabel, Tone
 
+
+def _hues(*colours: str) -> dict[str, str]:
+    """Colours that tell callers apart: neither green, yellow nor red, which mean states."""
+    return {f"mesh-hue-{n}": colour for n, colour in enumerate(colours, 1)}
+
+
 DARK = Theme(
     name="mesh-dark",
     primary="#6ea8fe",
@@ -25,7 +31,12 @@ DARK = Theme(
     surface="#0d1117",
     panel="#161b22",
     dark=True,
-    variables={"mesh-muted": "#8b949e", "mesh-cursor": "#1f3a5f", "mesh-line": "#30363d"},
+    variables={
+        "mesh-muted": "#8b949e",
+        "mesh-cursor": "#1f3a5f",
+        "mesh-line": "#30363d",
+        **_hues("#6ea8fe", "#d2a8ff", "#39c5cf", "#f778ba", "#d7dde5"),
+    },
 )
 LIGHT = Theme(
     name="mesh-light",
@@ -40,7 +51,12 @@ LIGHT = Theme(
     surface="#ffffff",
     panel="#f0f3f6",
     dark=False,
-    variables={"mesh-muted": "#57606a", "mesh-cursor": "#cfe4ff", "mesh-line": "#c4cbd3"},
+    variables={
+        "mesh-muted": "#57606a",
+        "mesh-cursor": "#cfe4ff",
+        "mesh-line": "#c4cbd3",
+        **_hues("#0550ae", "#6639ba", "#0b6e75", "#99286e", "#1f2328"),
+    },
 )
 CONTRAST = Theme(
     name="mesh-contrast",
@@ -55,7 +71,12 @@ CONTRAST = Theme(
     surface="#000000",
     panel="#000000",
     dark=True,
-    variables={"mesh-muted": "#d0d0d0", "mesh-cursor": "#004cff", "mesh-line": "#ffffff"},
+    variables={
+        "mesh-muted": "#d0d0d0",
+        "mesh-cursor": "#004cff",
+        "mesh-line": "#ffffff",
+        **_hues("#8ab4ff", "#d9a6ff", "#00ffff", "#ff8ad8", "#ffffff"),
+    },
 )
 THEMES: Mapping[str, Theme] = {"dark": DARK, "light": LIGHT, "contrast": CONTRAST}
 """By the names that `--theme` accepts."""

@@ -19,6 +19,14 @@ NAME_WIDTHS = (32, 20, 14, 10)
 LABEL_WIDTHS = (3, 5, 7, 10, 13)
 """Cells from which a label can say more: `412`, `412/s`, `⊘ 39 %`, `◐ 38/s 2 %`, `38/s 502 ms`."""
 
+_CARDS = tuple(
+    Density("box", row_gap, label_width, 1, card_rows=rows, card_width=card_width)
+    for rows in (3, 2, 1)
+    for card_width in (22, 12)
+    for row_gap, label_width in ((1, 20), (1, 13), (0, 13))
+)
+"""Boxes with figures, for windows with room to spare: all figures in a row of 22 cells, or two of 12."""
+
 _DENSITIES = (
     Density("box", 1, 20, 1),
     Density("box", 1, 13, 1),
@@ -56,10 +64,10 @@ SCROLLED_DENSITY = Density("bracket", row_gap=0, label_width=7, track_spacing=0,
 
 def fit_layout(graph: OrderedGraph, width: int, height: int) -> Layout:
     """The graph laid out in `width` by `height` cells if it fits, else at the scrolled density."""
-    row_layouts: dict[tuple[int, int, int], RowLayout] = {}
+    row_layouts: dict[tuple[int, int, int, int], RowLayout] = {}
 
     def rows_of(density: Density) -> RowLayout:
-        key = (density.border, density.row_gap, density.track_spacing)
+        key = (density.border, density.row_gap, density.track_spacing, density.card_rows)
         rows = row_layouts.get(key) or row_layout(graph, density)
         row_layouts[key] = rows
         return rows
@@ -94,8 +102,9 @@ def _label_widths(graph: OrderedGraph, density: Density, spare: int) -> dict[int
 
 
 def _densities(graph: Graph) -> Iterator[Density]:
-    """Densities from loose to dense; names are cut before labels lose their rates."""
+    """Densities from loose to dense; cards first, and names are cut before labels lose their rates."""
     longest = max((graph.width.get(name, len(name)) for name in graph.nodes), default=0)
+    yield from _CARDS
     name_widths = [NAME_WIDTHS[0], *(width for width in NAME_WIDTHS[1:] if width < longest)]
     for name_width in name_widths:
         yield from (

@@ -5,56 +5,21 @@ Only visible rows are drawn, from the cells of the layout and the current states
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple
 
-from rich.cells import cell_len, split_graphemes
+from rich.cells import cell_len
 
-from meshwright.tui.format import Tone, pad
 from meshwright.tui.graph.box_drawing import HORIZONTAL, glyph
 from meshwright.tui.graph.graph import Link
-from meshwright.tui.graph.model import Density, Layout, NodeBox
+from meshwright.tui.graph.model import Layout, NodeBox
+from meshwright.tui.graph.node_box import box_row, split_cells
 from meshwright.tui.graph.raster import Owner, cells_in_row, row_spans
+from meshwright.tui.graph.scene import CellStyle, CellTone, Scene
 
 BUCKET_ROWS = 8
 """Rows per bucket of the index of lines by row."""
-
-
-class CellStyle(NamedTuple):
-    """How a cell looks: a tone of the theme, and whether it is selected."""
-
-    tone: Tone = "plain"
-    selected: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeStyle:
-    """A link's current look; `rank` decides which line is drawn where two cross."""
-
-    tone: Tone = "dim"
-    rank: int = 1
-    label: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeStyle:
-    """A node's current look; `badge` is drawn on the lower edge of its box."""
-
-    symbol: str = "○"
-    tone: Tone = "off"
-    badge: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What changes between two layouts. A link that is not in `edges` leaves its cells empty."""
-
-    edges: Mapping[Link, EdgeStyle] = field(default_factory=dict)
-    nodes: Mapping[str, NodeStyle] = field(default_factory=dict)
-    selected_node: str = ""
-    selected_link: Link | None = None
 
 
 class _Strand(NamedTuple):
@@ -123,8 +88,8 @@ class Drawing:
                 _write_label(row, x, self.layout.routes[link].label_width, scene, link)
         for box in self._boxes.get(y, ()):
             x = box.x
-            for text, style in _box_row(box, y, self.layout, scene):
-                for char in _split_cells(text):
+            for text, style in box_row(box, y, self.layout, scene):
+                for char in split_cells(text):
                     row[x] = (char, style)
                     x += 1
         visible = _clip(row, window)
@@ -181,91 +146,10 @@ def _write_label(row: list[tuple[str, CellStyle]], x: int, width: int, scene: Sc
     if width >= cell_len(label) + 2:
         label = f" {label} "
     column = x + (width - cell_len(label)) // 2
-    tone: Tone = "plain" if edge.tone == "dim" else edge.tone
-    for char in _split_cells(label):
-        row[column] = (char, CellStyle(tone, link == scene.selected_link))
-        column += 1
-
-
-def _split_cells(text: str) -> list[str]:
-    """Text by cells: each character, and an empty string for each further cell that it takes."""
-    cells: list[str] = []
-    for start, end, width in split_graphemes(text)[0]:
-        if width:
-            cells += [text[start:end], *[""] * (width - 1)]
-    return cells
-
-
-def shorten(name: str, width: int) -> str:
-    """A name cut to `width` cells; a long one keeps its beginning and its end."""
-    cells = _split_cells(name)
-    if len(cells) <= width:
-        return "".join(cells)
-    after = (width - 1) // 2
-    head, tail = cells[: width - 1 - after], cells[len(cells) - after :] if after else []
-    if cells[len(head)] == "" and head:
-        head = _drop_cut_character(head)
-    while tail and tail[0] == "":
-        tail = tail[1:]
-    return f"{''.join(head)}…{''.join(tail)}"
-
-
-def _drop_cut_character(cells: list[str]) -> list[str]:
-    """Drop the wide character that is cut at the end."""
-    last = max(n for n, char in enumerate(cells) if char)
-    return cells[:last]
-
-
-def _box_row(box: NodeBox, y: int, layout: Layout, scene: Scene) -> list[tuple[str, CellStyle]]:
-    """One row of a box."""
-    node = scene.nodes.get(box.name, NodeStyle())
-    selected = box.name == scene.selected_node and scene.selected_link is None
-    border_tone: Tone = "accent" if selected else "off" if node.tone in ("good", "off") else node.tone
-    border = CellStyle(border_tone, selected)
-    inner = box.width - 2
-    if layout.density.border and y in (box.y, box.y + box.height - 1):
-        return _border_row(node, inner, border, top=y == box.y)
-    left, right = _sides(box, y, layout.density, selected=selected)
-    inner = box.width - len(left) - len(right)
-    if y != box.row:
-        return [(left + " " * inner + right, border)]
-    loop = "↻" if box.name in layout.self_loops else ""
-    width = inner - 2 - 2 * bool(loop)
-    name = pad(shorten(box.name, width), width) + (f" {loop}" if loop else "")
-    text = CellStyle("strong" if selected else "plain", selected)
-    return [
-        (left, border),
-        (node.symbol, CellStyle(node.tone, selected)),
-        ("▸" if selected and not left else " ", text),
-        (name, text),
-        (right, border),
-    ]
-
-
-def _border_row(node: NodeStyle, inner: int, border: CellStyle, *, top: bool) -> list[tuple[str, CellStyle]]:
-    """The upper or lower edge of a box, `inner` cells between its corners."""
-    corners = "┏━┓┗┛" if border.selected else "╭─╮╰╯"
-    line = corners[1]
-    if top:
-        return [(corners[0] + line * inner + corners[2], border)]
-    badge = f" {node.badge} " if node.badge and cell_len(node.badge) + 4 <= inner else ""
-    rest = line * (inner - cell_len(badge) - 1)
-    return [
-        (corners[3] + rest, border),
-        (badge, CellStyle(node.tone, border.selected)),
-        (line + corners[4], border),
-    ]
-
-
-def _sides(box: NodeBox, y: int, density: Density, *, selected: bool) -> tuple[str, str]:
-    """The left and right edges of a box in one row."""
-    if density.border:
-        line, blank = "┃" if selected else "│", " " if density.frame == "box" else ""
-        return line + blank, blank + line
-    if density.frame != "bracket":
-        return "", ""
-    if selected:
-        return "▐", "▌"
-    if box.height > 1:
-        return ("⎡", "⎤") if y == box.y else ("⎣", "⎦")
-    return "[", "]"
+    tone: CellTone = "plain" if edge.tone == "dim" else edge.tone
+    cells = split_cells(label)
+    slow = edge.latency_tone != "plain" and label.rstrip().endswith(edge.latency)
+    latency = len(cells) - len(edge.latency) - label.endswith(" ") if slow else len(cells)
+    for n, char in enumerate(cells):
+        shown = edge.latency_tone if n >= latency else tone
+        row[column + n] = (char, CellStyle(shown, link == scene.selected_link))

@@ -18,6 +18,9 @@ QUIET_BREAKERS = ("none", "closed")
 STATE_RANK: dict[EdgeState, int] = {"idle": 0, "unknown": 0, "healthy": 1, "degraded": 2, "unhealthy": 3}
 """Where two lines cross, the one with the higher rank is drawn."""
 
+SLOW_MS, VERY_SLOW_MS = 500.0, 2000.0
+"""Milliseconds of a p99 from which it is coloured; no verdict on health depends on them."""
+
 STATE_TONES: dict[EdgeState, Tone] = {
     "idle": "off",
     "unknown": "off",
@@ -51,9 +54,8 @@ def _label_candidates(edge: TopologyEdge) -> Iterator[str]:
     if not edge.rps:
         yield from (_join(symbol, breaker, "idle"), _join(symbol, breaker or "idle"), symbol or "○")
         return
-    latency = f"{format_short(edge.p99_ms)} ms" if edge.p99_ms > 0 else ""
-    lost = 1 - edge.success
-    failed = f"{max(1, round(lost * 100))} %" if lost >= 0.005 else "<1 %" if lost > 0 else ""
+    latency = latency_text(edge.p99_ms)
+    failed = failure_text(edge.success)
     protocol = {"grpc": "gRPC", "tcp": "TCP", "http": ""}[edge.protocol]
     yield _join(symbol, breaker, rate, failed, latency)
     yield _join(symbol, protocol, rate, failed, latency)
@@ -66,6 +68,22 @@ def _label_candidates(edge: TopologyEdge) -> Iterator[str]:
     yield f"{symbol}{failed}".replace(" ", "")
     yield f"{symbol}{format_short(edge.rps)}"
     yield symbol
+
+
+def failure_text(success: float) -> str:
+    """The failure rate for a success rate (0..1), as every percentage of the graph; empty: none failed."""
+    lost = 1 - success
+    return f"{max(1, round(lost * 100))} %" if lost >= 0.005 else "<1 %" if lost > 0 else ""
+
+
+def latency_text(p99_ms: float) -> str:
+    """A p99 with its unit; empty: no requests."""
+    return f"{format_short(p99_ms)} ms" if p99_ms > 0 else ""
+
+
+def latency_tone(p99_ms: float) -> Tone:
+    """The tone of a p99 in ms."""
+    return "bad" if p99_ms >= VERY_SLOW_MS else "partial" if p99_ms >= SLOW_MS else "plain"
 
 
 def _join(*parts: str) -> str:

@@ -110,8 +110,11 @@ def box_widths(graph: Graph, density: Density) -> dict[str, int]:
     """Cells of each node's box: border, symbol, name, and the mark of a self-call."""
     border = {"box": 6, "slim": 4, "bracket": 4, "bare": 2}[density.frame]
     loops = graph.self_loops()
+    least = density.card_width + border - 2 if density.card_rows else 0
     return {
-        name: min(graph.width.get(name, len(name)), density.name_width) + border + 2 * (name in loops)
+        name: max(
+            min(graph.width.get(name, len(name)), density.name_width) + border + 2 * (name in loops), least
+        )
         for name in graph.nodes
     }
 
@@ -244,7 +247,7 @@ def _place_unlinked(layout: Layout, graph: Graph, max_width: int) -> Layout:
         return layout
     density = layout.density
     max_width = max(max_width, layout.width)
-    height, widths = 1 + 2 * density.border, box_widths(graph, density)
+    height, widths = 1 + density.card_rows + 2 * density.border, box_widths(graph, density)
     x, y, total = 0, layout.height + (1 if layout.height else 0), layout.width
     boxes = dict(layout.boxes)
     for name in names:

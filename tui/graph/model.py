@@ -25,7 +25,8 @@ class Density:
     `frame`: `box` is a border in 3 rows, `slim` the same without blanks at the sides, `bracket` is
     `[● orders]` in one row, `bare` is `● orders`. `row_gap`: free rows below each box. `label_width`: minimum
     cells for a link's label. `track_spacing`: free columns between lines. `name_width`: maximum cells of a
-    name.
+    name. `card_rows`: rows of at least `card_width` cells below the name, in boxes with a border, for
+    figures, badges and a sparkline.
     """
 
     frame: FrameStyle = "box"
@@ -33,6 +34,8 @@ class Density:
     label_width: int = 13
     track_spacing: int = 1
     name_width: int = 32
+    card_rows: int = 0
+    card_width: int = 12
 
     @property
     def compact(self) -> bool:

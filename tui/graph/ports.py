@@ -62,7 +62,7 @@ def node_frame(left: NodeSide, right: NodeSide, density: Density) -> NodeFrame:
     """The rows of a node's box, enough for its lines."""
     second_row = left.has_both() or right.has_both()
     border = density.border
-    height = 1 + second_row + 2 * border
+    height = 1 + max(second_row, density.card_rows) + 2 * border
     rows = max(height, left.row_count(), right.row_count()) + density.row_gap
     top = (rows - density.row_gap - height) // 2
     return NodeFrame(RowSlot(rows, top + border), top, height, second_row)

@@ -13,18 +13,33 @@ from rich.cells import cell_len
 
 from meshwright.control_plane.api.models.topology import Topology, TopologyEdge, TopologyNode
 from meshwright.tui.format import HEALTH_LABELS
-from meshwright.tui.graph.drawing import EdgeStyle, NodeStyle, Scene
-from meshwright.tui.graph.edge_labels import STATE_RANK, STATE_TONES, edge_label, edge_state
+from meshwright.tui.graph.cards import CardData, card_lines
+from meshwright.tui.graph.edge_labels import (
+    STATE_RANK,
+    STATE_TONES,
+    edge_label,
+    edge_state,
+    latency_text,
+    latency_tone,
+)
 from meshwright.tui.graph.graph import Graph, Link, adjacency
 from meshwright.tui.graph.model import Layout
+from meshwright.tui.graph.scene import CALLER_HUES, CallerHue, EdgeStyle, NodeStyle, Scene
 from meshwright.tui.search import parse_search
 
 LARGE_MESH = 150
 """Nodes from which the graph starts with one node's neighbours instead of all nodes."""
 
 
+CARD_BORDER = 4
+"""Cells of a card's border and the blanks inside it."""
+
 CROWDED_EDGES = 80
 """Edges from which only those of the selected node, and those in trouble, are drawn."""
+
+
+CALM_TONES = ("dim", "off")
+"""Tones of edges that are not in trouble."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +119,19 @@ def neighbourhood(names: Iterable[str], links: Iterable[Link], hops: int) -> set
 
 
 def build_scene(
-    index: TopologyIndex, layout: Layout, selection: Scene | None = None, *, all_edges: bool = True
+    index: TopologyIndex,
+    layout: Layout,
+    selection: Scene | None = None,
+    *,
+    all_edges: bool = True,
+    cards: CardData | None = None,
+    by_caller: bool = False,
 ) -> Scene:
     """The current look of every node and link of a layout; `selection`: a scene with the selection.
 
     Without `all_edges`, only the edges of the selected node, and those that are in trouble, have a look.
+    `cards`: what the topology does not say of the nodes, for layouts with cards. `by_caller`: healthy edges
+    have the colour of their caller.
     """
     node = selection.selected_node if selection else ""
     edges = {
@@ -117,7 +140,32 @@ def build_scene(
         if link in index.edges and (all_edges or node in link or is_in_trouble(index.edges[link]))
     }
     nodes = {name: node_style(index.nodes[name]) for name in layout.boxes if name in index.nodes}
+    if rows := layout.density.card_rows:
+        calls = index.calls_by_node()
+        nodes = {
+            name: replace(
+                style,
+                lines=card_lines(
+                    name, calls[name], cards or CardData(), layout.boxes[name].width - CARD_BORDER
+                )[:rows],
+            )
+            for name, style in nodes.items()
+        }
+    if by_caller:
+        hues = caller_hues(layout)
+        nodes = {name: replace(style, border=hues.get(name)) for name, style in nodes.items()}
+        edges = {
+            link: replace(style, tone=hues[link[0]]) if style.tone in CALM_TONES else style
+            for link, style in edges.items()
+        }
     return replace(selection or Scene(), edges=edges, nodes=nodes)
+
+
+def caller_hues(layout: Layout) -> dict[str, CallerHue]:
+    """A colour for each caller; callers that are next to each other in a column differ."""
+    callers = {link[0] for link in layout.routes}
+    boxes = sorted((layout.boxes[name] for name in callers), key=lambda box: (box.x, box.y))
+    return {box.name: CALLER_HUES[n % len(CALLER_HUES)] for n, box in enumerate(boxes)}
 
 
 def is_in_trouble(edge: TopologyEdge) -> bool:
@@ -128,7 +176,13 @@ def is_in_trouble(edge: TopologyEdge) -> bool:
 def edge_style(edge: TopologyEdge, label_width: int) -> EdgeStyle:
     """The look of an edge."""
     state = edge_state(edge)
-    return EdgeStyle(STATE_TONES[state], STATE_RANK[state], edge_label(edge, label_width))
+    return EdgeStyle(
+        STATE_TONES[state],
+        STATE_RANK[state],
+        edge_label(edge, label_width),
+        latency_text(edge.p99_ms),
+        latency_tone(edge.p99_ms),
+    )
 
 
 def node_style(node: TopologyNode) -> NodeStyle:
@@ -160,6 +214,17 @@ class TopologyIndex:
             return (link[1] != name, -STATE_RANK[edge_state(self.edges[link])], link)
 
         return sorted((link for link in self.edges if name in link), key=key)
+
+    def calls_by_node(self) -> dict[str, list[TopologyEdge]]:
+        """The traffic that a card sums up: calls to a service, or from a gateway or whoever nobody calls."""
+        callees, callers = adjacency(self.edges)
+        calls: dict[str, list[TopologyEdge]] = {}
+        for name, node in self.nodes.items():
+            links = [(caller, name) for caller in callers.get(name, ())]
+            if node.role == "gateway" or not links:
+                links = [(name, callee) for callee in callees.get(name, ())]
+            calls[name] = [self.edges[link] for link in links]
+        return calls
 
     @property
     def is_idle(self) -> bool:

@@ -21,12 +21,14 @@ from textual.worker import get_current_worker
 from meshwright.control_plane.api.models.topology import Topology
 from meshwright.tui import keys
 from meshwright.tui.format import pad
+from meshwright.tui.graph.cards import CardData
 from meshwright.tui.graph.density import fit_layout
-from meshwright.tui.graph.drawing import CellStyle, Drawing, Scene
+from meshwright.tui.graph.drawing import Drawing
 from meshwright.tui.graph.graph import Graph, Link
 from meshwright.tui.graph.keyboard_nav import Direction, nearest_box, scroll_start
 from meshwright.tui.graph.layout import OrderedGraph, order_graph
 from meshwright.tui.graph.model import Density, Layout
+from meshwright.tui.graph.scene import CALLER_HUES, CellStyle, Scene
 from meshwright.tui.graph.viewport import (
     CROWDED_EDGES,
     GraphFilter,
@@ -59,6 +61,7 @@ class GraphView(ScrollView, can_focus=True):
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "graph--plain", "graph--good", "graph--partial", "graph--bad", "graph--off", "graph--dim",
         "graph--strong", "graph--accent", "graph--picked",
+        *(f"graph--{hue}" for hue in CALLER_HUES),
     }  # fmt: skip
     DEFAULT_CSS = """
     GraphView { height: 1fr; width: 1fr; background: $background; scrollbar-size: 0 0; }
@@ -70,6 +73,11 @@ class GraphView(ScrollView, can_focus=True):
     GraphView > .graph--off, GraphView > .graph--dim { color: $mesh-muted; }
     GraphView > .graph--strong { text-style: bold; }
     GraphView > .graph--accent { color: $accent; }
+    GraphView > .graph--hue-1 { color: $mesh-hue-1; }
+    GraphView > .graph--hue-2 { color: $mesh-hue-2; }
+    GraphView > .graph--hue-3 { color: $mesh-hue-3; }
+    GraphView > .graph--hue-4 { color: $mesh-hue-4; }
+    GraphView > .graph--hue-5 { color: $mesh-hue-5; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         bind(keys.UP, "move('up')", show=False),
@@ -102,6 +110,7 @@ class GraphView(ScrollView, can_focus=True):
         self._seen_links = SeenLinks()
         self._ordered: OrderedGraph | None = None
         self._scene = Scene()
+        self._cards = CardData()
         self._requested: tuple[Graph, Size] | None = None
         self._select_match = False
         self._all_edges = False
@@ -121,6 +130,11 @@ class GraphView(ScrollView, can_focus=True):
         """Whether all edges are drawn, or only those of the selection and those in trouble."""
         return self._all_edges or not self.is_crowded
 
+    @property
+    def has_cards(self) -> bool:
+        """Whether boxes have room for more than names."""
+        return self.current_layout.density.card_rows > 0
+
     def toggle_all_edges(self) -> None:
         """In a crowded graph draw all edges, or only some again."""
         self._all_edges = not self._all_edges
@@ -128,8 +142,9 @@ class GraphView(ScrollView, can_focus=True):
 
     # --- data and filter ----------------------------------------------------------------------------
 
-    def set_topology(self, topology: Topology) -> None:
+    def set_topology(self, topology: Topology, cards: CardData) -> None:
         """Show a new topology; boxes move only for new nodes or links."""
+        self._cards = cards
         if self._topology is None:
             self.graph_filter = initial_filter(topology)
         self._topology = topology
@@ -220,7 +235,14 @@ class GraphView(ScrollView, can_focus=True):
     def _repaint(self) -> None:
         if self._topology is not None:
             picked = Scene(selected_node=self.selected.node, selected_link=self.selected.link)
-            self._scene = build_scene(self.index, self.current_layout, picked, all_edges=self.draws_all_edges)
+            self._scene = build_scene(
+                self.index,
+                self.current_layout,
+                picked,
+                all_edges=self.draws_all_edges,
+                cards=self._cards,
+                by_caller=self.graph_filter.hops > 0,
+            )
             self.refresh()
 
     # --- drawing ------------------------------------------------------------------------------------

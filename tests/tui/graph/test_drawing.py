@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,22 @@ from rich.cells import cell_len
 
 from meshwright.control_plane.api.models.topology import Topology, TopologyEdge, TopologyNode
 from meshwright.tui.graph.density import fit_layout
-from meshwright.tui.graph.drawing import CellStyle, Drawing, EdgeStyle, NodeStyle, Scene, shorten
+from meshwright.tui.graph.drawing import Drawing
 from meshwright.tui.graph.graph import Graph
-from meshwright.tui.graph.layout import order_graph
-from meshwright.tui.graph.model import Layout
-from meshwright.tui.graph.viewport import GraphFilter, SeenLinks, TopologyIndex, build_scene, visible_graph
+from meshwright.tui.graph.layout import lay_out, order_graph
+from meshwright.tui.graph.model import Density, Layout
+from meshwright.tui.graph.node_box import shorten
+from meshwright.tui.graph.scene import CellStyle, EdgeStyle, NodeStyle, Scene
+from meshwright.tui.graph.viewport import (
+    GraphFilter,
+    SeenLinks,
+    TopologyIndex,
+    build_scene,
+    caller_hues,
+    edge_style,
+    visible_graph,
+)
+from tests.fakes.fixture_parts import edge
 from tests.tui.graph.sample_graphs import EXCHANGE, SHOP, shapes, tiered
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -121,7 +133,7 @@ def test_a_window_equals_that_part_of_the_row(shape: Graph, data: st.DataObject)
 
 def test_a_wide_character_at_the_edge_of_a_window_is_a_blank() -> None:
     shape = Graph(("漢字",), width={"漢字": 4})
-    drawing = Drawing(fit_layout(order_graph(shape), 80, 20))
+    drawing = Drawing(lay_out(order_graph(shape), Density()))
     row = "".join(text for text, _ in drawing.row(1, Scene()))
     assert row == "│ ○ 漢字 │"
     assert "".join(text for text, _ in drawing.row(1, Scene(), range(5, 7))) == "  "
@@ -156,6 +168,20 @@ def test_where_lines_cross_the_worse_state_is_drawn_and_the_selection_on_top() -
     assert any("━" in line for line in text)
 
 
+def test_a_slow_p99_is_coloured_whatever_the_state_of_its_edge() -> None:
+    shape = Graph(("a", "b"), (("a", "b"),))
+    drawing = Drawing(fit_layout(order_graph(shape), 80, 20))
+
+    def tones(p99_ms: float) -> dict[str, str]:
+        calls = edge("a", "b", 30, 1.0, p99_ms)
+        scene = Scene(edges={("a", "b"): edge_style(calls, drawing.layout.routes["a", "b"].label_width)})
+        return {text.strip(): ink.tone for y in range(4) for text, ink in drawing.row(y, scene)}
+
+    assert {"30/s": "plain", "502 ms": "partial"}.items() <= tones(502).items()
+    assert {"30/s": "plain", "2.1k ms": "bad"}.items() <= tones(2100).items()
+    assert tones(48)["30/s 48 ms"] == "plain"
+
+
 @pytest.mark.parametrize(
     ("name", "room", "short"),
     [("orders", 8, "orders"), ("payments-eu-west-1", 9, "paym…st-1"), ("漢字漢字漢字", 7, "漢…字")],
@@ -177,3 +203,21 @@ def test_a_large_graph_is_drawn() -> None:
     layout, lines = drawn(tiered(100, 300), ROOMS["120x40"])
     assert layout.width > 120
     assert all(any(f" {name}" in line for line in lines) for name in layout.boxes)
+
+
+@settings(max_examples=40, deadline=None)
+@given(shapes())
+def test_by_caller_healthy_edges_have_the_colours_of_their_callers(shape: Graph) -> None:
+    layout = fit_layout(order_graph(shape), 80, 20)
+    index = TopologyIndex.from_topology(topology(shape))
+    plain, scene = (build_scene(index, layout, by_caller=each) for each in (False, True))
+    hues = caller_hues(layout)
+    for link, style in scene.edges.items():
+        calm = plain.edges[link].tone in ("dim", "off")
+        assert style.tone == (hues[link[0]] if calm else plain.edges[link].tone)
+    assert {name: style.border for name, style in scene.nodes.items() if style.border} == hues
+    columns: dict[int, list[str]] = {}
+    for box in sorted((layout.boxes[name] for name in hues), key=lambda box: box.y):
+        columns.setdefault(box.x, []).append(hues[box.name])
+    for column in columns.values():
+        assert all(above != below for above, below in pairwise(column))

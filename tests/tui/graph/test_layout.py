@@ -22,6 +22,7 @@ LOOKS = st.builds(
     label_width=st.sampled_from([1, 5, 7, 13]),
     track_spacing=st.integers(0, 1),
     name_width=st.sampled_from([12, 32]),
+    card_rows=st.integers(0, 3),
 )
 STEPS = {UP: (0, -1), DOWN: (0, 1), LEFT: (-1, 0), RIGHT: (1, 0)}
 ACROSS = {UP: DOWN, DOWN: UP, LEFT: RIGHT, RIGHT: LEFT}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -15,7 +16,9 @@ from meshwright.control_plane.api.models.topology import TopologyEdge
 from meshwright.tui import keys, navigation
 from meshwright.tui.dialogs.choose_one import ChooseOne
 from meshwright.tui.features.change.screen import ChangesTraffic
+from meshwright.tui.features.topology.card_data import card_data
 from meshwright.tui.features.topology.detail_panel import PanelData, edge_lines, node_lines
+from meshwright.tui.features.topology.grouping import NO_GROUPS, Grouping, choices
 from meshwright.tui.features.topology.selection_details import (
     SelectionDetails,
     fetch_history,
@@ -38,6 +41,9 @@ from meshwright.tui.widgets.stable_static import StableStatic
 RELOAD_SECONDS = 3.0
 """Seconds between two requests for the history and policies of the selection."""
 
+CARD_FIELDS: frozenset[StateField] = frozenset({"services", "policies", "rollouts"})
+"""Fields that are polled only while the nodes are drawn as cards."""
+
 LOW_HEIGHT = 18
 """Rows of the terminal below which the panel has one line."""
 
@@ -53,7 +59,8 @@ class TopologyScreen(ChangesTraffic):
         "unhealthy ○ unknown ⊘ breaker open ◑ partly open ↻ calls itself. On an edge: requests/s, failures, "
         "p99. Lines that cross without a corner or branch are unrelated. Tab cycles through the edges of a "
         "service; of many edges a draws all; z shows only its neighbours, again: one hop more, Esc: all; v "
-        "splits services by version."
+        "splits services by version; b groups them by a label or the beginning of their names, Enter expands "
+        "a group, Esc collapses all."
     )
     DEFAULT_CSS = """
     TopologyScreen #panel {
@@ -71,6 +78,7 @@ class TopologyScreen(ChangesTraffic):
         bind(keys.LOGS, "logs"),
         bind(keys.LIVE_REQUESTS, "live_requests"),
         bind(keys.VERSIONS, "versions"),
+        bind(keys.GROUP, "group"),
         bind(keys.SHOW_ALL, "all_edges"),
         bind(keys.HISTORY, "events"),
     ]
@@ -80,6 +88,8 @@ class TopologyScreen(ChangesTraffic):
         self._details = SelectionDetails()
         self._started = False
         self._split = False
+        self._grouping = Grouping()
+        self._groups: Mapping[str, str] = {}
         self._home = (GraphFilter(), GraphSelection())
 
     def compose_body(self) -> ComposeResult:
@@ -91,6 +101,13 @@ class TopologyScreen(ChangesTraffic):
     def graph(self) -> GraphView:
         """The graph."""
         return self.query_one(GraphView)
+
+    @property
+    def state_fields(self) -> frozenset[StateField]:
+        """The fields to poll: more of them while the nodes are drawn as cards, or grouped."""
+        cards = any(graph.has_cards for graph in self.query(GraphView))
+        fields = self.STATE_FIELDS | CARD_FIELDS if cards else self.STATE_FIELDS
+        return fields | {"instances"} if self._grouping.by else fields
 
     def on_mount(self) -> None:
         """Fetch details of the selection at an interval of their own."""
@@ -107,7 +124,11 @@ class TopologyScreen(ChangesTraffic):
         """Update the figures; boxes move only for new nodes or edges."""
         if state.topology is None:
             return
-        self.graph.set_topology(split_versions(state.topology) if self._split else state.topology)
+        topology = split_versions(state.topology) if self._split else state.topology
+        self._grouping = self._grouping.updated(topology, state.instances)
+        grouped = self._grouping.apply(topology)
+        self._groups = grouped.groups
+        self.graph.set_topology(grouped.topology, card_data(state))
         if not self._started:
             self._select_initial()
         self._draw_panel()
@@ -141,22 +162,25 @@ class TopologyScreen(ChangesTraffic):
 
     @property
     def selected_service(self) -> str:
-        """The selected service: of an edge the callee, of a version its service."""
+        """The selected service: of an edge the callee, of a version its service; empty: it is a group."""
         selected = self.graph.selected
-        return service_of(selected.link[1] if selected.link else selected.node)
+        name = selected.link[1] if selected.link else selected.node
+        return "" if name in self._groups else service_of(name)
 
     @property
     def selected_link(self) -> Link | None:
         """The services at both ends of the selected edge."""
         link = self.graph.selected.link
-        return (link[0], service_of(link[1])) if link else None
+        return (link[0], service_of(link[1])) if link and self._groups.keys().isdisjoint(link) else None
 
     def selected_traffic(self) -> tuple[str, str]:
         """What `c` changes."""
         return self.selected_service, self.selected_link[0] if self.selected_link else ""
 
     def on_graph_view_selection_changed(self, _message: GraphView.SelectionChanged) -> None:
-        """Show another selection and fetch its details."""
+        """Show another selection and fetch its details, and those of cards if there are any now."""
+        if self.is_current:
+            self._subscribe()
         self._draw_panel()
         if self._details.selection != self.graph.selected:
             self.load()
@@ -180,7 +204,7 @@ class TopologyScreen(ChangesTraffic):
         width = max(20, self.size.width - 2)
         lines = (line.truncate(width, ellipsis=True) for line in self._panel_lines(width))
         panel.set_text(Content("\n").join(lines))
-        panel.border_title = Content(view_summary(graph, self._home[0]))
+        panel.border_title = Content(view_summary(graph, self._home[0], self._grouping.by))
 
     def _panel_lines(self, width: int) -> list[Content]:
         graph = self.graph
@@ -198,7 +222,7 @@ class TopologyScreen(ChangesTraffic):
     async def load(self) -> None:
         """Fetch the history and the policies of the selection."""
         selection, link = self.graph.selected, self.selected_link
-        if not self.is_current or not selection.node or self.mesh_state.past:
+        if not self.is_current or not self.selected_service or self.mesh_state.past:
             return
         service, caller = self.selected_service, link[0] if link else ""
         history = await fetch_history(self.session, service, link)
@@ -231,6 +255,8 @@ class TopologyScreen(ChangesTraffic):
         elif graph.graph_filter.hops and graph.graph_filter != view:
             graph.set_filter(view)
             self._draw_panel()
+        elif self._grouping.expanded:
+            self._show_grouping(replace(self._grouping, expanded=frozenset()))
         else:
             return False
         return True
@@ -267,11 +293,39 @@ class TopologyScreen(ChangesTraffic):
             self.graph.selected = GraphSelection(self.graph.selected.node)
         self.refresh_data(self.mesh_state)
 
+    @work(exclusive=True, group="group")
+    async def action_group(self) -> None:
+        """Choose by what services are grouped."""
+        topology = self.mesh_state.topology
+        instances = await self.session.call(lambda client: client.instances())
+        if topology is None or instances is None:
+            return
+        options = choices(topology, instances)
+        if not options:
+            self.notify("no label, and no beginning of a name, is common to some services", markup=False)
+            return
+        names = [*options, NO_GROUPS]
+        chosen = await self.app.push_screen_wait(ChooseOne("group services by", names))
+        if chosen is not None:
+            by = names[chosen]
+            self.graph.set_filter(GraphFilter())
+            self._show_grouping(Grouping(by, options[by]) if by in options else Grouping())
+
+    def _show_grouping(self, grouping: Grouping) -> None:
+        self._grouping = grouping
+        self.graph.selected = GraphSelection(self.graph.selected.node)
+        self.refresh_data(self.mesh_state)
+        self._subscribe()
+
     def on_graph_view_opened(self, message: GraphView.Opened) -> None:
-        """Enter: open the service; for an edge the callee."""
+        """Enter: open the service, or expand the group; for an edge the callee."""
         link = message.selection.link
-        name = service_of(link[1] if link else message.selection.node)
-        self.session.go(navigation.ServiceLocation(name))
+        name = link[1] if link else message.selection.node
+        if name in self._groups:
+            expanded = self._grouping.expanded | {self._groups[name]}
+            self._show_grouping(replace(self._grouping, expanded=expanded))
+        else:
+            self.session.go(navigation.ServiceLocation(service_of(name)))
 
     def action_logs(self) -> None:
         """Logs of the selected service."""

@@ -10,8 +10,8 @@ NO_TRAFFIC = "no traffic yet: try `mesh demo --traffic 5`"
 IDLE = "no requests come in: try `mesh demo --traffic 5`"
 
 
-def view_summary(graph: GraphView, home: GraphFilter) -> str:
-    """The summary; `home`: the part of the graph to which Esc returns."""
+def view_summary(graph: GraphView, home: GraphFilter, grouped_by: str = "") -> str:
+    """The summary; `home`: the part of the graph to which Esc returns. `grouped_by`: empty: it is not."""
     if graph.index.nodes and not graph.index.edges:
         return NO_TRAFFIC
     view, parts = graph.graph_filter, []
@@ -20,6 +20,8 @@ def view_summary(graph: GraphView, home: GraphFilter) -> str:
         count = f"{len(graph.graph.nodes)} of {len(graph.index.nodes)} services"
         back = "back" if view == home else "all"
         parts.append(f"{distance} of {sanitize(view.focus)}: {count}, z wider, Esc {back}")
+    if grouped_by:
+        parts.append(f"by {sanitize(grouped_by)}, Enter expands a group")
     if graph.current_layout.density.unitless and graph.current_layout.routes:
         parts.append("on edges: requests/s")
     if not graph.draws_all_edges:

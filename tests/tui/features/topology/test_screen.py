@@ -6,13 +6,16 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from textual.widgets import OptionList
 
 from meshwright.control_plane.api.models.topology import Topology, TopologyEdge, TopologyNode, VersionTraffic
 from meshwright.tui import navigation
 from meshwright.tui.dialogs.choose_one import ChooseOne
 from meshwright.tui.features.topology.screen import TopologyScreen
 from meshwright.tui.features.traces.why_dialog import WhyDialog
+from meshwright.tui.graph.model import NodeBox
 from meshwright.tui.widgets.graph_view import GraphSelection, GraphView
+from tests.fakes.scenarios import ROLES, TEAMS
 from tests.tui.pilot import Dashboard, open_dashboard, screen_text, type_search, wait_for_text, wait_until
 
 
@@ -69,6 +72,25 @@ async def test_figures_update_without_moving_boxes() -> None:
         assert seen.current_layout.boxes == boxes
 
 
+async def test_nodes_are_cards_with_figures_and_history_where_there_is_room() -> None:
+    async with open_dashboard(size=(200, 60)) as (pilot, _):
+        seen = await wait_for_layout(pilot)
+        assert seen.has_cards
+        await wait_for_text(pilot, "12/s err 61 % 502 ms", "⊘ open mTLS")
+        row = seen.current_layout.boxes["inventory"]
+        await wait_until(pilot, lambda: "▇" in _box_text(seen, row))
+    async with open_dashboard(size=(80, 24)) as (pilot, _):
+        seen = await wait_for_layout(pilot)
+        assert not seen.has_cards
+        assert pilot.app.mesh_state.services is None  # type: ignore[attr-defined]
+
+
+def _box_text(view: GraphView, box: NodeBox) -> str:
+    """What the rows of a box show."""
+    top = (view.size.height - view.current_layout.height) // 2
+    return "".join(view.render_line(top + box.y + row).text for row in range(box.height))
+
+
 async def test_arrow_keys_move_between_nodes() -> None:
     async with open_dashboard(size=(120, 40)) as (pilot, _):
         await wait_for_layout(pilot)
@@ -113,6 +135,36 @@ async def test_focus_shows_neighbours_then_more_and_esc_shows_all() -> None:
         await pilot.press("escape")
         await wait_for_nodes(pilot, *everything)
         await wait_for_selection(pilot, GraphSelection("inventory"))
+
+
+async def test_services_are_grouped_by_name_or_label_expanded_and_collapsed() -> None:
+    async with open_dashboard("crowded", size=(160, 48)) as (pilot, _):
+        seen = await wait_for_layout(pilot)
+        everything = set(seen.graph.nodes)
+        await pilot.press("b")
+        await wait_for_text(pilot, "group services by", "beginning of the name", "each service alone")
+        await _choose(pilot, "beginning of the name")
+        teams = [f"{team} (10)" for team in TEAMS]
+        await wait_for_nodes(pilot, "ingress", *teams)
+        await wait_for_text(pilot, "by beginning of the name, Enter expands a group")
+        seen.select(GraphSelection("pay (10)"))
+        await pilot.press("enter")
+        members = [f"pay-{role}" for role in ROLES]
+        await wait_for_nodes(pilot, "ingress", *(team for team in teams if team != "pay (10)"), *members)
+        await pilot.press("escape")
+        await wait_for_nodes(pilot, "ingress", *teams)
+        await pilot.press("b")
+        await _choose(pilot, "each service alone")
+        await wait_for_nodes(pilot, *everything)
+
+
+async def _choose(pilot: Dashboard, choice: str) -> None:
+    """Select a choice of the dialog by its text."""
+    await wait_until(pilot, lambda: isinstance(pilot.app.screen, ChooseOne))
+    options = pilot.app.screen.query_one(OptionList)
+    texts = [str(option.prompt).strip() for option in options.options]
+    options.highlighted = texts.index(choice)
+    await pilot.press("enter")
 
 
 async def test_search_filters_nodes_and_esc_ends_it() -> None:
