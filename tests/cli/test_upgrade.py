@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from meshwright.cli.upgrade.steps import Proxy, hot_restarts, proxy_steps, reasons, supervisor_steps
+from tests.cli.streams import ChunkedStream
 from tests.cli.test_up import (
     ROUTE,
     application_file,
@@ -63,30 +62,6 @@ def test_envoys_that_cannot_hand_over_are_replaced_with_their_apps_before_those_
     assert set(reasons(everything, PROXIES)) == {"back", "front", "ingress"}
 
 
-class Stream(threading.Thread):
-    """A response of some seconds; `lines` have arrived. `outcome`: `end`, or why it broke."""
-
-    def __init__(self, port: int, seconds: int = STREAM_SECONDS) -> None:
-        super().__init__(daemon=True)
-        self._port = port
-        self._seconds = seconds
-        self.lines = 0
-        self.outcome = ""
-
-    def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._seconds * 2 + 60)
-        try:
-            connection.request("GET", f"/stream?seconds={self._seconds}&every=0.2")
-            last = b""
-            for line in connection.getresponse():
-                self.lines, last = self.lines + 1, line
-            self.outcome = "end" if last.startswith(b"end") else f"cut after {last!r}"
-        except (OSError, http.client.HTTPException) as error:
-            self.outcome = repr(error)
-        finally:
-            connection.close()
-
-
 def test_only_the_mesh_of_a_mesh_up_is_upgraded(tmp_path: Path) -> None:
     done = mesh_command("upgrade", env=settings(tmp_path / "state"))
     assert (done.returncode, "no `mesh up` runs here" in done.stderr) == (2, True), done.stderr
@@ -121,7 +96,7 @@ def test_an_upgrade_loses_no_request_and_no_stream(tmp_path: Path) -> None:
         assert recorded(state) == before
         assert "0 of 6 parts replaced" in mesh("upgrade")
         with load(tmp_path, f"http://127.0.0.1:{port}/echo") as requests:
-            stream = Stream(port)
+            stream = ChunkedStream(port, STREAM_SECONDS)
             stream.start()
             until(lambda: stream.lines or stream.outcome, "the stream began")
             assert "2 of 6 parts replaced" in mesh("upgrade", "--force")

@@ -11,8 +11,8 @@ import pytest
 
 from meshwright.control_plane.envoy_binary import envoy_binary
 from meshwright.sidecar import control_client, hot_restart
+from tests.cli.streams import ChunkedStream
 from tests.cli.test_up import ROUTE
-from tests.cli.test_upgrade import Stream
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.steady_load import load
 
@@ -50,7 +50,7 @@ def assert_goes_on(mesh: Mesh, folder: Path, reason: str) -> None:
     """A hot restart of the gateway's Envoy fails for this reason, and no request or stream does."""
     before = mesh.pid("ingress.proxy")
     with load(folder, f"http://127.0.0.1:{mesh.ingress_port}/echo") as sent:
-        stream = Stream(mesh.ingress_port, STREAM_SECONDS)
+        stream = ChunkedStream(mesh.ingress_port, STREAM_SECONDS)
         stream.start()
         until(lambda: stream.lines or stream.outcome, "the stream began")
         with pytest.raises(ValueError, match=reason):

@@ -15,8 +15,8 @@ import pytest
 from meshwright.cli.upgrade.steps import Proxy, RunningAgent, agent_steps, proxy_steps
 from meshwright.sidecar.config import AGENT_CONFIG_FILE
 from tests.cli.joining import Joined, command, joined, starting
+from tests.cli.streams import ChunkedStream
 from tests.cli.test_up import runs
-from tests.cli.test_upgrade import Stream
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
 from tests.envoy.steady_load import load
 from tests.fakes.ports import free_port
@@ -108,7 +108,7 @@ def test_agents_and_their_envoys_are_replaced_under_load_and_streams(mesh: Mesh,
                 folder = tmp_path / str(port)
                 folder.mkdir()
                 loads.append(traffic.enter_context(load(folder, f"http://127.0.0.1:{port}/echo")))
-            streams = [Stream(port, STREAM_SECONDS) for port in ports]
+            streams = [ChunkedStream(port, STREAM_SECONDS) for port in ports]
             for stream in streams:
                 stream.start()
                 until(lambda: stream.lines or stream.outcome, "the stream began")  # noqa: B023
