@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -44,8 +44,8 @@ class ProxySource(Protocol):
     async def fresh_proxies(self) -> Sequence[ProxyStatus]:
         """The proxies, those of other control planes read at most moments ago."""
 
-    def proxy_traffic(self, services: Iterable[str]) -> Sequence[ProxyTraffic]:
-        """The requests of the last seconds of each proxy of these services."""
+    def proxy_traffic(self, services: Iterable[str], since: Mapping[str, float]) -> Sequence[ProxyTraffic]:
+        """The requests of the last seconds of each proxy of these services, counted since monotonic times."""
 
 
 class PushLeader:
@@ -110,7 +110,8 @@ class PushLeader:
             return
         services = {proxy.service for proxy in proxies if proxy.trial_revision == push.revision}
         services |= {key.partition("/")[0] for key in push.admitted}
-        traffic = self._proxies.proxy_traffic(services)
+        since = self._observer.watched_since(push, proxies, time.monotonic())
+        traffic = self._proxies.proxy_traffic(services, since)
         seen = self._observer.observe(push, proxies, build.stable.world, traffic, time.time())
         taken_over = 0 < push.wave == self._first_wave
         together = push.wave == 0 and build.changes_transport()

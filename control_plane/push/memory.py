@@ -30,7 +30,9 @@ class TrafficMemory:
     """
 
     def __init__(
-        self, traffic: Callable[[Iterable[str]], Sequence[ProxyTraffic]], reconciler: ConfigReconciler
+        self,
+        traffic: Callable[[Iterable[str], Mapping[str, float]], Sequence[ProxyTraffic]],
+        reconciler: ConfigReconciler,
     ) -> None:
         self._traffic = traffic
         self._reconciler = reconciler
@@ -69,7 +71,7 @@ class TrafficMemory:
     def remember(self, services: Collection[str]) -> None:
         """Add the window of these services that has just ended."""
         totals: dict[str, UpstreamCounters] = defaultdict(UpstreamCounters)
-        for proxy in self._traffic(services):
+        for proxy in self._traffic(services, {}):
             totals[proxy.service].add(proxy.counters)
         for service in services:
             self._windows.setdefault(service, deque(maxlen=WINDOWS)).append(totals[service])

@@ -26,7 +26,32 @@ class PushObserver:
         self._gone_since: dict[str, float] = {}
         self._drops: Counter[str] = Counter()
         self._seen: set[str] = set()
+        self._reached: dict[str, float] = {}
         self._before = before
+
+    def watched_since(self, push: Push, proxies: Sequence[ProxyStatus], now: float) -> dict[str, float]:
+        """Since when the requests of proxies count, by `service/name` and by the clock of `now`.
+
+        Those with the revision: since they were first seen to have it. The others of their services: since
+        the first of these, so that the same time is compared.
+        """
+        self._start(push)
+        by_key = {f"{proxy.service}/{proxy.name}": proxy for proxy in proxies}
+        first: dict[str, float] = {}
+        for key in push.admitted:
+            if (proxy := by_key.get(key)) and has_accepted(proxy, push.revision):
+                reached = self._reached.setdefault(key, now)
+                first[proxy.service] = min(reached, first.get(proxy.service, reached))
+        return {
+            key: self._reached.get(key, first.get(proxy.service, now))
+            for key, proxy in by_key.items()
+            if key in push.admitted or (push.phase != "after" and proxy.service in first)
+        }
+
+    def _start(self, push: Push) -> None:
+        if push.revision != self._revision:
+            self._revision = push.revision
+            self._gone_since, self._drops, self._seen, self._reached = {}, Counter(), set(), {}
 
     def observe(
         self,
@@ -37,10 +62,8 @@ class PushObserver:
         now: float,
     ) -> PushObservation:
         """What is seen now. `traffic` is that of the affected services."""
-        if push.revision != self._revision:
-            self._revision = push.revision
-            self._gone_since, self._drops, self._seen = {}, Counter(), set()
-        requests = {f"{item.service}/{item.name}": item.counters.completed for item in traffic}
+        self._start(push)
+        requests = {f"{item.service}/{item.name}": item.requests for item in traffic}
         before = self._before({key.partition("/")[0] for key in push.admitted})
         # Once it is in force, those that came since have it, too.
         having = requests if push.phase == "after" else push.admitted

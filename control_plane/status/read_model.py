@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -159,10 +160,10 @@ class MeshReadModel:
         await self._sync.refresh()
         return self._sync.proxies()
 
-    def proxy_traffic(self, services: Iterable[str]) -> tuple[ProxyTraffic, ...]:
-        """The requests of the last seconds of each proxy of these services."""
-        rows = self._telemetry.windows.by_node(frozenset(services), time.monotonic())
-        return tuple(ProxyTraffic(service, name, counters) for service, name, counters in rows)
+    def proxy_traffic(self, services: Iterable[str], since: Mapping[str, float]) -> tuple[ProxyTraffic, ...]:
+        """The requests of the last seconds of each proxy of these services, counted since monotonic times."""
+        rows = self._telemetry.windows.by_node(frozenset(services), time.monotonic(), since)
+        return tuple(itertools.starmap(ProxyTraffic, rows))
 
     def _patched(self) -> dict[PatchedPlace, tuple[str, ...]]:
         translation = self._reconciler.translation

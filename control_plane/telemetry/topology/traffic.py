@@ -65,6 +65,14 @@ class ClusterTraffic:
                 total.add(counters)
         return total
 
+    def received_after(self, time: float) -> UpstreamCounters:
+        """The sums of the flushes of the last WINDOW that arrived after a time."""
+        total = UpstreamCounters()
+        for received_at, counters in self.samples:
+            if received_at > time:
+                total.add(counters)
+        return total
+
     def record(self, counters: UpstreamCounters, now: float) -> None:
         """Add one flush and finalize its counters."""
         self.is_grpc = self.is_grpc or counters.grpc_completed > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from meshwright.control_plane.api.spiffe import Identity, valid_name
 from meshwright.control_plane.telemetry import metrics
@@ -21,6 +21,7 @@ from meshwright.control_plane.telemetry.topology.history_store import HistorySto
 from meshwright.control_plane.telemetry.topology.replication_log import ReplicationLog
 from meshwright.control_plane.telemetry.topology.traffic import (
     FLUSH_INTERVAL,
+    NEVER,
     CallResults,
     ClusterTraffic,
     NodeTraffic,
@@ -95,14 +96,22 @@ class TrafficWindows:
                 )
         return results
 
-    def by_node(self, services: Collection[str], now: float) -> Iterator[tuple[str, str, UpstreamCounters]]:
-        """Service or gateway, name, and the requests within WINDOW of each of their proxies, in and out."""
+    def by_node(
+        self, services: Collection[str], now: float, since: Mapping[str, float]
+    ) -> Iterator[tuple[str, str, float, UpstreamCounters]]:
+        """The requests within WINDOW of each proxy of services and gateways, in and out.
+
+        Yields the service, the name, how many requests there were, and the sums of the flushes that cover no
+        time before `since`, by `service/name`; of proxies without a time there all flushes count.
+        """
         for identity, nodes in self._nodes.items():
             for name, node in nodes.items() if identity.name in services else ():
-                total = UpstreamCounters()
+                covered = since.get(f"{identity.name}/{name}", NEVER) + FLUSH_INTERVAL
+                requests, total = 0.0, UpstreamCounters()
                 for traffic in (node.inbound, *node.clusters.values()):
-                    total.add(traffic.recent(now))
-                yield identity.name, name, total
+                    requests += traffic.recent(now).completed
+                    total.add(traffic.received_after(covered))
+                yield identity.name, name, requests, total
 
     def works(self, identity: Identity, node: str, now: float) -> bool | None:
         """Whether a node works, by its metrics: not if every recent request to it has failed.

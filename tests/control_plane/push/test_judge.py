@@ -9,7 +9,7 @@ from meshwright.control_plane.telemetry.topology.counters import UpstreamCounter
 def traffic(name: str, completed: float, failed: float = 0.0, ms: float = 5.0) -> ProxyTraffic:
     buckets = {(ms, ms * 1.1): completed}
     counters = UpstreamCounters(completed=completed, failed=failed, latency_buckets=buckets)
-    return ProxyTraffic(name.partition("-")[0], name, counters)
+    return ProxyTraffic(name.partition("-")[0], name, completed, counters)
 
 
 def test_a_fifth_of_the_requests_fails_with_the_revision() -> None:
@@ -43,3 +43,10 @@ def test_it_makes_requests_slow() -> None:
     assert burn == "p95 of orders is 328 ms with it, 22 ms on the others"
     few = [traffic("orders-1", 50, ms=300), traffic("orders-2", 200, ms=20)]
     assert compare(few, ["orders/orders-1"], {})[0] == ""
+
+
+def test_a_busy_host_makes_nothing_slower_than_its_past() -> None:
+    before = {"orders": traffic("orders-1", 200, ms=29).counters}
+    assert compare([traffic("orders-1", 200, ms=86)], ["orders/orders-1"], before)[0] == ""
+    burn, _ = compare([traffic("orders-1", 200, ms=500)], ["orders/orders-1"], before)
+    assert burn == "p95 of orders is 548 ms with it, 32 ms before"

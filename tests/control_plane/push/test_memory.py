@@ -13,9 +13,10 @@ from meshwright.control_plane.telemetry.topology.counters import UpstreamCounter
 def test_the_last_minute_of_a_service_is_the_sum_of_its_proxies() -> None:
     per_window = 10.0
 
-    def traffic(services: object) -> list[ProxyTraffic]:
+    def traffic(services: object, since: object) -> list[ProxyTraffic]:
         counters = UpstreamCounters(completed=per_window, failed=1)
-        return [ProxyTraffic("orders", name, counters) for name in ("orders-1", "orders-2")]
+        names = ("orders-1", "orders-2")
+        return [ProxyTraffic("orders", name, per_window, counters) for name in names]
 
     memory = TrafficMemory(traffic, cast("ConfigReconciler", None))
     assert memory.before(["orders"]) == {}

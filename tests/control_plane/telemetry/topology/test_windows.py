@@ -128,6 +128,16 @@ def test_recent_counters_are_the_sum_of_the_window(flushes: list[tuple[float, in
         assert counters.latency_percentiles() == expected.latency_percentiles()
 
 
+def test_requests_of_a_proxy_count_in_flushes_that_cover_no_time_before() -> None:
+    windows = TrafficWindows()
+    for at in (100.0, 102.0, 104.0, 106.0):
+        report(windows, at, {"catalog": {"upstream_rq_completed": 10}})
+    [(service, name, requests, counters)] = windows.by_node({"orders"}, 106.0, {"orders/orders-1": 101.0})
+    assert (service, name, requests, counters.completed) == ("orders", "orders-1", 40, 20)
+    [(_, _, _, counters)] = windows.by_node({"orders"}, 106.0, {})
+    assert counters.completed == 40
+
+
 def test_replicas_of_the_caller_are_summed() -> None:
     windows = TrafficWindows()
     for name, count in (("orders-1", 20), ("orders-2", 60)):
