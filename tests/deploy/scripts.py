@@ -133,7 +133,7 @@ END
 """
 """Sends half of the requests to each version of inventory."""
 
-FAULTS = """mesh apply -f - --wait <<'END'
+FAULTS = """mesh apply -f - --immediate --wait <<'END'
 apiVersion: meshwright.io/v1
 kind: CircuitBreaker
 metadata: {name: inventory}

@@ -57,6 +57,6 @@ async def test_a_revision_in_force_is_shown_as_watched(tmp_path: Path) -> None:
         await pilot.press("H")
         await wait_for_text(pilot, "revision 3 in force, still watched")
         await wait_for_text(pilot, "◒ watched")
-        await pilot.press("a")
+        await pilot.press("A")
         await sheet(pilot, ConfirmChange)
         assert "Withdraw revision 3, and restore 1?" in screen_text(pilot)
