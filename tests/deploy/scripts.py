@@ -76,11 +76,13 @@ TRAFFIC = (
 import http.client, sys, time
 deadline = time.monotonic() + float(sys.argv[1])
 while time.monotonic() < deadline:
-    items = [{"productId": "seed-plate", "quantity": 1}]
-    order = json.dumps({"items": items, "cardToken": "tok"}).encode()
-    order_headers = {**json_headers, "Idempotency-Key": f"traffic-{time.time_ns()}"}
     paths = ("/api/catalog/products", "/api/dashboard", "/api/inventory/seed-plate", "/api/quotes/BTC")
-    requests = [("/api/orders", order, order_headers), *((path, None, {}) for path in paths)]
+    requests = [(path, None, {}) for path in paths]
+    for quantity in (1, 10_000):  # of so many there is no stock: inventory refuses with 409
+        items = [{"productId": "seed-plate", "quantity": quantity}]
+        order = json.dumps({"items": items, "cardToken": "tok"}).encode()
+        key = {"Idempotency-Key": f"traffic-{time.time_ns()}"}
+        requests.append(("/api/orders", order, {**json_headers, **key}))
     for path, body, headers in requests:
         try:
             request = urllib.request.Request(base + path, body, {**headers, **token})
