@@ -24,7 +24,11 @@ from meshwright.control_plane.xds.protocol.response import Response, ResponseCac
 from meshwright.control_plane.xds.protocol.subscription import error_text
 
 IDLE_DELAY = 1.0
-"""Seconds until `Delta.on_idle`: longer than the burst of subscriptions with which an Envoy reconnects."""
+"""Seconds without a push until `Delta.on_idle`: longer than the burst of subscriptions with which an Envoy
+reconnects."""
+
+IDLE_LIMIT = 5.0
+"""Seconds after which idle work is done even if there was a push all the time."""
 
 OUTBOX_LIMIT = 64
 """Responses that may wait for a slow reader before its requests are left unread."""
@@ -72,6 +76,7 @@ class Stream:
         self._outbox: deque[Response] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_work_since = self._pushed_at = now()
         self._queued_at: dict[str, float] = {}
         self._closed = False
         self._would_change = ((0, 0, 0), False)
@@ -227,6 +232,8 @@ class Stream:
 
     def _enqueue(self, responses: list[Response], since: float) -> None:
         self._outbox.extend(responses)
+        if responses:
+            self._pushed_at = self._now()
         for response in responses:
             self._queued_at.setdefault(response.nonce, since)
             metrics.PUSHES.labels(metrics.short_type(response.type_url)).inc()
@@ -241,7 +248,11 @@ class Stream:
 
     def _schedule_idle(self) -> None:
         if self._idle_timer is None and self.delta.has_idle_work:
-            self._idle_timer = asyncio.get_running_loop().call_later(IDLE_DELAY, self._on_idle)
+            self._idle_work_since = self._now()
+            self._start_idle_timer(IDLE_DELAY)
+
+    def _start_idle_timer(self, delay: float) -> None:
+        self._idle_timer = asyncio.get_running_loop().call_later(delay, self._on_idle)
 
     async def _write_loop(self) -> None:
         try:
@@ -262,6 +273,11 @@ class Stream:
     def _on_idle(self) -> None:
         self._idle_timer = None
         self._refresh()
+        idle_at = min(self._pushed_at + IDLE_DELAY, self._idle_work_since + IDLE_LIMIT)
+        if (remaining := idle_at - self._now()) > 0:
+            self._start_idle_timer(remaining)
+            self._schedule()
+            return
         responses = self.delta.on_idle()
         self._enqueue(responses, self._now())
         if responses or self.delta.is_handing_over:

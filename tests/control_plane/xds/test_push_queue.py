@@ -12,7 +12,7 @@ from meshwright.control_plane.core.snapshot import Bindings
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.xds.node_identity import Peer
 from meshwright.control_plane.xds.push_queue import DISCONNECTED_TTL, PushQueue
-from meshwright.control_plane.xds.stream import Stream
+from meshwright.control_plane.xds.stream import IDLE_DELAY, IDLE_LIMIT, Stream
 from tests.control_plane.xds.resources import cluster, endpoints, listener
 from tests.fakes.clock import FakeClock
 from tests.fakes.envoy import EnvoyModel
@@ -192,3 +192,52 @@ async def test_disconnected_proxy_is_listed_for_a_minute(
     assert states == [("orders-0", "disconnected"), ("orders-1", "synced"), ("orders-2", "synced")]
     clock.advance(1)
     assert [proxy.name for proxy in queue.proxies()] == ["orders-1", "orders-2"]
+
+
+async def test_idle_work_waits_for_quiet_after_the_last_push(
+    queue: PushQueue, clients: list[Client], clock: FakeClock
+) -> None:
+    client = clients[0]
+    await remove_cluster_b(queue, client)
+    clock.advance(IDLE_DELAY * 0.9)
+    queue.publish(without_b(3, a=2))
+    await client.receive()
+    clock.advance(IDLE_DELAY * 0.2)
+    client.stream._on_idle()
+    assert client.inbox.empty()
+    assert client.stream.delta.has_idle_work
+    clock.advance(IDLE_DELAY)
+    client.stream._on_idle()
+    await client.receive()
+    assert set(client.model.resources[CDS]) == {"a"}
+
+
+async def test_idle_work_is_done_in_spite_of_constant_pushes(
+    queue: PushQueue, clients: list[Client], clock: FakeClock
+) -> None:
+    client = clients[0]
+    await remove_cluster_b(queue, client)
+    passed, revision = 0.0, 3
+    while client.stream.delta.has_idle_work:
+        assert passed <= IDLE_LIMIT + IDLE_DELAY
+        queue.publish(without_b(revision, a=revision))
+        await client.receive()
+        clock.advance(IDLE_DELAY / 2)
+        passed, revision = passed + IDLE_DELAY / 2, revision + 1
+        client.stream._on_idle()
+    assert passed >= IDLE_LIMIT
+    await client.receive()
+    assert set(client.model.resources[CDS]) == {"a"}
+
+
+def without_b(revision: int, a: int = 1) -> HandMadeSnapshot:
+    """The snapshot without cluster `b`."""
+    resources = (cluster("a"), endpoints("a", a), cluster("x"), endpoints("x"), listener("in"))
+    return HandMadeSnapshot(node_snapshot(*resources, revision=revision, pinned=[(CDS, "a")]))
+
+
+async def remove_cluster_b(queue: PushQueue, client: Client) -> None:
+    """Publish the removal of cluster `b`, which is work for an idle stream."""
+    queue.publish(without_b(2, a=9))
+    await client.receive()
+    assert client.stream.delta.has_idle_work
