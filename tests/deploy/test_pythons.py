@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.debian_chroot import Chroot, debian_chroot
+from tests.deploy.debian_chroot import debian_chroot
+from tests.deploy.python_environment import (
+    HostEnvironment,
+    PythonEnvironment,
+    host_interpreter,
+    kept_folder,
+)
 from tests.envoy.harness import PORTS
 from tests.fakes.ports import free_port
 from tests.tui.terminal import dashboard_exit_code
@@ -21,41 +27,61 @@ WITHOUT = ("envoy", "valkey", "processes", "browser", "network", "long")
 """Marks of tests that start programs which Debian's folder does not have."""
 
 
-@pytest.fixture(
-    scope="module", params=[("trixie", "python3.13"), ("sid", "python3.14")], ids=lambda it: it[1]
-)
-def chroot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Chroot:
-    """Debian 13 with the Python of the image, and the newest supported Python; the wheel is installed."""
-    chroot = debian_chroot(*request.param)
-    chroot.install_wheel(tmp_path_factory.mktemp("wheel"))
-    return chroot
+DEBIAN = {"python3.13": "trixie", "python3.14": "sid"}
+"""Suites by Python: that of the image, and the newest. No suite has 3.12: there the host's own is taken."""
+
+
+def prepared(python: str) -> PythonEnvironment:
+    """An environment with what the wheel and the tests need."""
+    if suite := DEBIAN.get(python):
+        return debian_chroot(suite, python)
+    interpreter = host_interpreter(python)
+    if not interpreter:
+        pytest.skip(f"no {python} in PATH or in ~/.pyenv: Debian has no package of it, so install one")
+    environment = HostEnvironment(kept_folder(python), interpreter)
+    environment.ready()
+    return environment
+
+
+@pytest.fixture(scope="module", params=["python3.12", *DEBIAN])
+def environment(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> PythonEnvironment:
+    """A Python, with the wheel of this checkout installed."""
+    environment = prepared(request.param)
+    version = environment.run("python", "--version", within=60).stdout
+    assert version.startswith(f"P{request.param[1:6]} {request.param[6:]}."), version
+    environment.install_wheel(tmp_path_factory.mktemp("wheel"))
+    return environment
 
 
 @dataclass(frozen=True)
 class WheelUser:
     """A user of the installed wheel, in a folder of their own: nothing comes from the checkout."""
 
-    chroot: Chroot
+    environment: PythonEnvironment
     folder: Path
     variables: tuple[str, ...]
 
     def command(self, *argv: str) -> list[str]:
         """A command line for `mesh ARGV`."""
-        return self.chroot.command("env", *self.variables, "mesh", *argv, cwd=self.folder)
+        return self.environment.command("env", *self.variables, "mesh", *argv, cwd=self.folder)
 
     def mesh(self, *argv: str) -> str:
         """The output of a `mesh` command, which must succeed."""
         argv = ("env", *self.variables, "mesh", *argv)
-        done = self.chroot.run(*argv, within=300, cwd=self.folder)
+        done = self.environment.run(*argv, within=300, cwd=self.folder)
         assert done.returncode == 0, f"{argv}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout
 
 
 @pytest.fixture(scope="module")
-def user(chroot: Chroot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WheelUser]:
+def user(environment: PythonEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WheelUser]:
     """A user whose mesh runs in the background: a part of the demo shop."""
     ports = [f"{name}={free_port()}" for name in PORTS]
-    user = WheelUser(chroot, tmp_path_factory.mktemp("user"), (*ports, "TERM=xterm-256color", "LANG=C.UTF-8"))
+    user = WheelUser(
+        environment, tmp_path_factory.mktemp("user"), (*ports, "TERM=xterm-256color", "LANG=C.UTF-8")
+    )
     up = ("up", "--detach", "--only", "orders,inventory", "--port", f"ingress={free_port()}")
     try:
         user.mesh(*up, "--timeout", "180s")
@@ -76,10 +102,8 @@ async def test_dashboard_opens_in_a_terminal_and_quits(user: WheelUser, tmp_path
     assert await dashboard_exit_code(tmp_path, [*user.command("dash")], dict(os.environ)) == 0
 
 
-def test_tests_without_programs_pass(chroot: Chroot) -> None:
-    version = chroot.run("python", "--version", within=60).stdout
-    assert version.lower().replace(" ", "").startswith(f"{chroot.python}."), version
+def test_tests_without_programs_pass(environment: PythonEnvironment) -> None:
     expression = " and ".join(f"not {mark}" for mark in WITHOUT)
     argv = ("python", "-m", "pytest", "-q", "-m", expression, "-n", "2", "-p", "no:cacheprovider")
-    done = chroot.run(*argv, within=3000)
+    done = environment.run(*argv, within=3000)
     assert done.returncode == 0, done.stdout[-6000:]
