@@ -19,7 +19,15 @@ from meshwright.cli.documents import InvalidFilesError, located
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.errors import exit_code, print_error, warn
 from meshwright.cli.gitops.sources import FolderSource, GitSource, PolicySource, SourceError, is_repository
-from meshwright.cli.gitops.tree import Tree, labelled, last_version, load_tree, was_withdrawn
+from meshwright.cli.gitops.tree import (
+    Tree,
+    labelled,
+    last_made,
+    last_version,
+    load_tree,
+    lost_policies,
+    was_withdrawn,
+)
 from meshwright.cli.http import call_api
 from meshwright.cli.options import MAX_AUTHOR, Output, OutputOption, StateOption
 from meshwright.cli.output import echo, flush, json_text, sanitize
@@ -32,7 +40,15 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 SyncState = Literal["applied", "synced", "drifted"]
 
-TEMPORARY = (SourceError, UnreachableError, StoreError)
+MAX_NAMED = 3
+"""Policies that a failure names."""
+
+
+class LostLabelError(MeshError):
+    """Somebody else has applied all policies of the sync, without its label."""
+
+
+TEMPORARY = (SourceError, UnreachableError, StoreError, LostLabelError)
 """What may be better the next time, with the same version."""
 
 
@@ -76,8 +92,8 @@ def sync(
     changes of the synced policies is reported as drift, and stays until the next version.
 
     \b
-    Exit codes of --once: 0 as the files say · 1 drifted, or the source is away · 2 invalid files · 3
-    unreachable
+    Exit codes of --once: 0 as the files say · 1 drifted, labels lost, or source away · 2 invalid files
+    · 3 unreachable
 
     \b
     Example:
@@ -136,13 +152,16 @@ class Follower:
     def step(self) -> SyncStep:
         """Read the source once, and apply it if it has changed.
 
-        Raises SourceError, InvalidFilesError or another InputError for its files, ApiError, UnreachableError.
+        Raises SourceError, InvalidFilesError or another InputError for its files, LostLabelError, ApiError,
+        UnreachableError.
         """
         tree = self._source.read()
         loaded = load_tree(tree)
         if loaded.problems:
             raise InvalidFilesError(loaded.problems)
         self._applied = self._applied or self._last_version()
+        if not self._corrects:
+            self._check_labels()
         is_known = tree.version == self._applied and not self._may_correct(tree.version)
         options = calls.ChangeOptions(
             message=tree.message(self._name),
@@ -155,6 +174,21 @@ class Follower:
             result = call_api(call, self._state)
         self._applied = tree.version
         return _step(tree, result, is_dry_run=is_known)
+
+    def _check_labels(self) -> None:
+        """Raise LostLabelError if no policy has the sync's label: it could not tell what to delete."""
+        made = last_made(self._history(), self._name)
+        if not made:
+            return
+        current = call_api(calls.policies(), self._state)["documents"]
+        synced = call_api(calls.revision(made), self._state)["documents"]
+        if lost := lost_policies(self._name, synced, current):
+            more = f" and {len(lost) - MAX_NAMED} more" if len(lost) > MAX_NAMED else ""
+            raise LostLabelError(
+                f"sync {self._name}: no policy has its label {LABEL} any more: somebody else applied"
+                f" {', '.join(lost[:MAX_NAMED])}{more} since revision {made}."
+                f" --correct-drift takes back those in the files; to begin without them, delete them"
+            )
 
     def _may_correct(self, version: str) -> bool:
         """Whether drift is undone: not what the mesh itself has put back, because the version did harm."""
@@ -190,7 +224,7 @@ def _follow(follower: Follower, shown: str, interval: float, output: Output) -> 
         while True:
             try:
                 step = follower.step()
-            except (InputError, SourceError, ApiError, UnreachableError) as error:
+            except (InputError, SourceError, LostLabelError, ApiError, UnreachableError) as error:
                 if _failure_key(error) != failure:
                     failure = _failure_key(error)
                     _complain(error, shown)

@@ -10,7 +10,7 @@ from typing import Any
 
 from meshwright.cli.file_kinds import FILE_KINDS
 from meshwright.control_plane.api.calls import SourcedDocument
-from meshwright.control_plane.api.sync_marks import LABEL, origin, synced_version
+from meshwright.control_plane.api.sync_marks import ENDED, LABEL, origin, synced_version, without_label
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies.loader import LoadResult, load_files
 from meshwright.control_plane.policies.registry import kinds
@@ -66,6 +66,26 @@ def was_withdrawn(history: Iterable[Mapping[str, Any]], name: str, version: str)
     """Whether the last revision that a sync made of a version did harm, so that the mesh has withdrawn it."""
     made = (entry for entry in history if synced_version(str(entry["message"]), name) == version)
     return bool(next(made, {}).get("withdrawn"))
+
+
+def last_made(history: Iterable[Mapping[str, Any]], name: str) -> int:
+    """The last revision in force that a sync made; 0 if there is none, or the sync has ended since."""
+    for entry in history:
+        version = synced_version(str(entry["message"]), name)
+        if version and not entry.get("withdrawn"):
+            return int(entry["revision"]) if version != ENDED else 0
+    return 0
+
+
+def lost_policies(
+    name: str, synced: Iterable[Mapping[str, Any]], current: Iterable[Mapping[str, Any]]
+) -> list[str]:
+    """Policies of a sync's last revision, `synced`, that the mesh has while none has its label any more."""
+    return without_label(name, _by_ref(synced), _by_ref(current))
+
+
+def _by_ref(documents: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {f"{document['kind']}/{document['metadata']['name']}": document for document in documents}
 
 
 def load_tree(tree: Tree) -> LoadResult:

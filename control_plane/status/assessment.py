@@ -10,7 +10,7 @@ from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.status import ControlPlaneAbsence, Status
 from meshwright.control_plane.api.models.topology import ServiceList
 from meshwright.control_plane.api.models.verdict import MeshProblem
-from meshwright.control_plane.api.sync_marks import LABEL
+from meshwright.control_plane.api.sync_marks import sync_in
 from meshwright.control_plane.core.revision import CanonicalDocument
 from meshwright.control_plane.errors import StoreError
 from meshwright.control_plane.status.read_model import MeshReadModel
@@ -111,7 +111,7 @@ class StatusAssessment:
         return self._changes
 
     async def _read_drift(self, newest: int, changes: Sequence[RevisionInfo]) -> tuple[MeshProblem, ...]:
-        if not any(LABEL in document.policy.metadata.labels for document in self._mesh.world.documents):
+        if not any(sync_in(info.message) for info in changes):
             return ()
         current = await self._documents(newest)
         syncs = last_syncs(changes, current)

@@ -14,7 +14,7 @@ import pytest
 
 from meshwright.cli.documents import InvalidFilesError
 from meshwright.cli.gitops.sources import FolderSource, GitSource, SourceError, is_repository
-from meshwright.cli.gitops.sync import Follower, SyncStep
+from meshwright.cli.gitops.sync import Follower, LostLabelError, SyncStep
 from meshwright.control_plane.api.errors import ApiError
 from meshwright.control_plane.api.sync_marks import LABEL
 from meshwright.control_plane.errors import InputError
@@ -138,6 +138,43 @@ async def test_what_others_change_is_drift_until_it_is_corrected_even_after_a_re
     corrected = await step(follower(mesh, repository, tmp_path / "third", corrects=True))
     assert (corrected.state, corrected.changed) == ("applied", ("created Retry/b",))
     assert (await step(restarted)).state == "synced"
+
+
+async def test_a_sync_whose_policies_have_all_lost_the_label_applies_nothing_and_says_so(
+    mesh: FakeMesh, run: RunMesh, repository: Repository, tmp_path: Path
+) -> None:
+    repository.commit("two", {"policies/a.yaml": retry("a"), "policies/b.yaml": retry("b")})
+    shop = follower(mesh, repository, tmp_path / "store")
+    await step(shop)
+    await run("apply", "-f", "-", text=f"{retry('a')}---\n{retry('b')}")
+    with pytest.raises(
+        LostLabelError, match=r"no policy has its label .*: somebody else applied Retry/a, Re"
+    ):
+        await step(shop)
+    repository.commit("no b", {"policies/b.yaml": None, "policies/a.yaml": retry("a", attempts=5)})
+    with pytest.raises(LostLabelError, match=r"since revision 1\. --correct-drift takes back"):
+        await step(shop)
+    assert (mesh.store.revisions[-1].info.revision, await names(run)) == (2, ["retry/a", "retry/b"])
+    once = await run("sync", str(repository.folder), "--branch", "main", "--name", "shop", "--once")
+    assert (once.code, "no policy has its label" in once.err) == (1, True)
+    corrected = await step(follower(mesh, repository, tmp_path / "second", corrects=True))
+    assert corrected.changed == ("changed Retry/a",)
+    assert (await step(shop)).state == "synced"
+
+
+async def test_a_sync_that_was_ended_or_whose_policies_were_deleted_may_begin_again(
+    mesh: FakeMesh, run: RunMesh, repository: Repository, tmp_path: Path
+) -> None:
+    repository.commit("one", {"policies/a.yaml": retry("a")})
+    shop = follower(mesh, repository, tmp_path / "store")
+    await step(shop)
+    await run("delete", "retry/a")
+    assert (await step(shop)).changed == ("created Retry/a",)
+    repository.commit("three", {"policies/a.yaml": retry("a", attempts=3)})
+    assert (await step(shop)).state == "applied"
+    await run("apply", "-f", "-", "-m", "by hand (sync shop ended)", text=retry("a", attempts=4))
+    repository.commit("five", {"policies/a.yaml": retry("a", attempts=5)})
+    assert (await step(shop)).state == "applied"
 
 
 async def test_what_the_mesh_has_withdrawn_is_drift_that_is_not_corrected(

@@ -63,8 +63,25 @@ def test_progress_of_a_rollout_and_other_policies_are_no_drift() -> None:
     assert message(SYNCED | documents(progressed, document("other", 9, sync=""))) == ("", "")
 
 
-def test_a_sync_is_over_without_its_label_and_a_revision_on_trial_is_not_its_last() -> None:
-    assert last_syncs(CHANGES, documents(document("a", sync=""))) == ()
+def test_policies_that_have_all_lost_the_label_are_named_until_the_sync_is_ended() -> None:
+    lost = documents(document("a", sync=""), document("b", sync=""), document("new", sync=""))
+    assert message(lost) == (
+        "no policy has the label of the sync any more, of version 4f2a, revision 2: Retry/a, Retry/b",
+        "revision 3, by ann",
+    )
+    ended = revision(5, "by hand (sync shop ended)", "a", "b")
+    assert last_syncs((ended, *CHANGES), lost) == ()
+    (sync,) = last_syncs((revision(6, origin("shop", "9e55")), ended, *CHANGES), lost)
+    assert sync.version == "9e55", "it has begun again"
+
+
+def test_a_sync_is_over_when_its_policies_are_deleted_or_belong_to_another() -> None:
+    assert message(documents(document("other", sync=""))) == ("", "")
+    assert message(documents(document("a", sync="two"), document("b", sync="two"))) == ("", "")
+    assert "Retry/b deleted" in message(documents(document("a")))[0], "one is left"
+
+
+def test_a_revision_on_trial_or_withdrawn_is_not_the_last_of_a_sync() -> None:
     newer = revision(5, origin("shop", "9e55"), on_trial=True)
     withdrawn = revision(6, origin("shop", "9e55"), withdrawn="rejected")
     (sync,) = last_syncs((withdrawn, newer, *CHANGES), SYNCED)
