@@ -69,6 +69,11 @@ def tags_of(instances: Iterable[InstanceStatus]) -> list[str]:
     return sorted(label.removeprefix(TAG_LABEL) for label in labels if label.startswith(TAG_LABEL))
 
 
+def has_tags(instance: InstanceStatus, tags: Iterable[str]) -> bool:
+    """Whether an instance registered with all of these tags, in upper or lower case, as in Consul."""
+    return {tag.lower() for tag in tags} <= {tag.lower() for tag in tags_of([instance])}
+
+
 def port_of(instances: Iterable[InstanceStatus]) -> int:
     """The port that an instance registered; 0 if none registered one here."""
     ports = (instance.labels.get(PORT_LABEL, "") for instance in instances)

@@ -11,6 +11,7 @@ import structlog
 
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
 from meshwright.control_plane.api.models.instances import InstanceStatus
+from meshwright.sidecar.consul.answers import has_tags, status_of
 
 POLL_INTERVAL = 1.0
 """Seconds between two looks at the mesh's instances: one small request per host, however many watch."""
@@ -43,6 +44,15 @@ class Catalog:
     def services(self) -> Mapping[str, tuple[InstanceStatus, ...]]:
         """The instances of each service, by name."""
         return self._services
+
+    def leads_to(self, service: str, tag: str) -> bool:
+        """Whether calls of a service reach healthy instances with a tag (empty: any), and no others.
+
+        The sidecar chooses among all healthy instances, so a tag that only some have leads nowhere.
+        """
+        instances = self._services.get(service, ())
+        healthy = [instance for instance in instances if status_of(instance) == "passing"]
+        return bool(healthy) and all(has_tags(instance, (tag,) if tag else ()) for instance in healthy)
 
     def refresh(self) -> None:
         """Look again now: something changed here."""

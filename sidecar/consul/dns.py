@@ -1,9 +1,10 @@
-"""Consul's DNS on loopback: `orders.service.consul` and `orders.mesh`, A and SRV.
+"""Consul's DNS on loopback: `orders.service.consul`, `v1.orders.service.consul`, `orders.mesh`, A and SRV.
 
 An answer leads where lookups by HTTP lead: to the address and port at which this host reaches the service.
 There is one answer for a service, not one for each instance: balancing is the sidecar's. Other names are
 refused, so this is no resolver; one that forwards these domains is needed for applications that use plain
-names.
+names. All addresses are IPv4, so a name that exists has no AAAA record; like every negative answer, that one
+carries the domain's SOA record (RFC 2308), and resolvers do not take it for a failure.
 """
 
 from __future__ import annotations
@@ -36,8 +37,11 @@ TTL = 0
 
 log = structlog.get_logger(__name__)
 
-Locate = Callable[[str], Awaitable[tuple[str, int] | None]]
-"""Where this host reaches a service; None if it has no healthy instance or nothing leads there."""
+SOA = "ns hostmaster 1 3600 600 86400 0"
+"""Of each domain: Consul's times, of which only the last matters, seconds for negative answers."""
+
+Locate = Callable[[str, str], Awaitable[tuple[str, int] | None]]
+"""Where this host reaches the instances of a service with a tag (empty: all); None if nothing leads there."""
 
 
 class NameResolver:
@@ -68,11 +72,24 @@ class NameResolver:
             response.set_rcode(dns.rcode.REFUSED)
             return response
         response.flags |= dns.flags.AA
-        service = service_of(question.name.relativize(domain))
-        address = await self._locate(service) if service else None
+        await self._fill(response, question, domain)
+        if not response.answer:
+            response.authority.append(_soa(domain))
+        return response
+
+    async def _fill(
+        self, response: dns.message.Message, question: dns.rrset.RRset, domain: dns.name.Name
+    ) -> None:
+        """Add the records of a name in a domain."""
+        if question.name == domain:
+            if question.rdtype in (dns.rdatatype.SOA, dns.rdatatype.ANY):
+                response.answer.append(_soa(domain))
+            return
+        service, tag = parse_name(question.name.relativize(domain))
+        address = await self._locate(service, tag) if service else None
         if address is None:
             response.set_rcode(dns.rcode.NXDOMAIN)
-            return response
+            return
         host, port = address
         target = dns.name.from_text(service, domain)
         if question.rdtype in (dns.rdatatype.A, dns.rdatatype.ANY):
@@ -80,18 +97,24 @@ class NameResolver:
         elif question.rdtype == dns.rdatatype.SRV:
             response.answer.append(_record(question.name, dns.rdatatype.SRV, f"1 1 {port} {target}"))
             response.additional.append(_record(target, dns.rdatatype.A, host))
-        return response
 
 
-def service_of(name: dns.name.Name) -> str:
-    """The service in a name below a domain: `orders`, or `_orders._tcp` as in RFC 2782; empty if none.
+def parse_name(name: dns.name.Name) -> tuple[str, str]:
+    """The service and the tag in a name below a domain, in lower case; empty: none.
 
-    A name with a tag before it is none: its address would lead to all instances.
+    `orders`, `v1.orders`, and as in RFC 2782 `_orders._tcp` and `_orders._v1`. A tag may contain dots.
     """
     labels = [label.decode("ascii", "replace").lower() for label in name.labels]
-    if len(labels) == 2 and labels[0].startswith("_") and labels[1] in ("_tcp", "_http", "_grpc"):
-        return labels[0][1:]
-    return labels[0] if len(labels) == 1 else ""
+    if len(labels) == 2 and all(label.startswith("_") for label in labels):
+        service, tag = labels[0][1:], labels[1][1:]
+        return service, "" if tag == "tcp" else tag
+    return labels[-1], ".".join(labels[:-1])
+
+
+def _soa(domain: dns.name.Name) -> dns.rrset.RRset:
+    return dns.rrset.from_text_list(
+        domain, TTL, dns.rdataclass.IN, dns.rdatatype.SOA, [SOA], origin=domain, relativize=False
+    )
 
 
 def _record(name: dns.name.Name, kind: dns.rdatatype.RdataType, text: str) -> dns.rrset.RRset:

@@ -211,8 +211,7 @@ class HttpApi:
         return [
             instance
             for instance in self._catalog.services.get(request.match_info["name"], ())
-            if (not passing or answers.status_of(instance) == "passing")
-            and set(tags) <= set(answers.tags_of([instance]))
+            if (not passing or answers.status_of(instance) == "passing") and answers.has_tags(instance, tags)
         ]
 
     async def _address(self, name: str) -> tuple[str, int] | None:

@@ -124,11 +124,10 @@ class ConsulRegistry:
         await asyncio.to_thread(write_private, path, f"{token}\n")
         return path
 
-    async def _locate(self, service: str) -> tuple[str, int] | None:
-        instances = self._catalog.services.get(service, ())
-        if not any(answers.status_of(instance) == "passing" for instance in instances):
+    async def _locate(self, service: str, tag: str) -> tuple[str, int] | None:
+        if not self._catalog.leads_to(service, tag):
             return None
-        return await self._names.address_of(service, answers.port_of(instances))
+        return await self._names.address_of(service, answers.port_of(self._catalog.services[service]))
 
 
 async def serve(config: AgentConfig, settings: ConsulSettings, mesh: MeshCalls) -> None:

@@ -128,6 +128,11 @@ def test_an_application_with_the_python_client_is_part_of_the_mesh(mesh: Mesh) -
         target = names_of(names, "back.service.consul", "SRV")
         assert target == [f"1 1 {entry['Service']['Port']} back.service.consul."]
         assert names_of(names, "back.mesh", "A") == [entry["Service"]["Address"]]
+        assert names_of(names, "v1.back.mesh", "A") == []
+        (tagged,) = names_of(names, "v1.shop.service.consul", "A")
+        assert [tagged] == names_of(names, "shop.mesh", "A")
+        (record,) = names_of(names, "_shop._v1.service.consul", "SRV")
+        assert requests.get(f"http://{tagged}:{record.split()[2]}/echo", timeout=60).json()["name"] == "shop"
         mesh.apply(DENIED)
         assert requests.get(f"http://{address}/echo", timeout=60).status_code == 403
         mesh.delete("Authorization", "only-front")

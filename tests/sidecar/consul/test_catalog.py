@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from meshwright.control_plane.api.errors import UnreachableError
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.sidecar.consul.catalog import Catalog
+from meshwright.sidecar.consul.model import TAG_LABEL
 
 
 class Instances:
@@ -23,7 +24,7 @@ class Instances:
         return self.answer
 
 
-def instance(service: str, name: str, **fields: str) -> InstanceStatus:
+def instance(service: str, name: str, **fields: object) -> InstanceStatus:
     return InstanceStatus.model_validate(
         {"name": name, "service": service, "address": "127.0.0.1:1", "health": "healthy", **fields}
     )
@@ -75,3 +76,33 @@ async def until(catalog: Catalog, condition: Callable[[], bool]) -> None:
 async def test_a_wait_ends_with_its_time() -> None:
     catalog = Catalog(Instances().fetch)
     await catalog.wait("orders", catalog.index_of("orders"), 0.01)
+
+
+async def test_a_tag_leads_to_its_service_if_no_healthy_instance_is_without_it() -> None:
+    mesh = Instances()
+    catalog = Catalog(mesh.fetch)
+    v1, canary = {f"{TAG_LABEL}V1": "true"}, {f"{TAG_LABEL}v1": "true", f"{TAG_LABEL}canary": "true"}
+    mesh.answer = [
+        instance("orders", "orders-1", labels=v1),
+        instance("orders", "orders-2", labels=canary),
+        instance("orders", "orders-3", health="unhealthy"),
+        instance("users", "users-1", health="draining", labels=v1),
+    ]
+    following = asyncio.create_task(catalog.run())
+    try:
+        await until(catalog, lambda: catalog.is_known)
+        assert [catalog.leads_to("orders", tag) for tag in ("", "v1", "canary", "v2")] == [
+            True,
+            True,
+            False,
+            False,
+        ]
+        assert not any(catalog.leads_to("users", tag) for tag in ("", "v1"))
+        assert not catalog.leads_to("carts", "")
+
+        mesh.answer = mesh.answer[1:]
+        await until(catalog, lambda: catalog.leads_to("orders", "canary"))
+    finally:
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following

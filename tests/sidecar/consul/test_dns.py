@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import dns.asyncquery
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +17,8 @@ from meshwright.sidecar.consul.dns import DnsServer, NameResolver
 from tests.fakes.ports import free_port
 
 
-async def locate(service: str) -> tuple[str, int] | None:
-    return ("127.10.0.7", 8000) if service == "orders" else None
+async def locate(service: str, tag: str) -> tuple[str, int] | None:
+    return ("127.10.0.7", 8000) if service == "orders" and tag in ("", "canary", "eu.west") else None
 
 
 RESOLVER = NameResolver(("service.consul", "mesh"), locate)
@@ -41,7 +42,17 @@ async def port() -> AsyncIterator[int]:
         ("orders.service.consul", "SRV", "NOERROR", ["1 1 8000 orders.service.consul."]),
         ("_orders._tcp.mesh", "SRV", "NOERROR", ["1 1 8000 orders.mesh."]),
         ("orders.mesh", "AAAA", "NOERROR", []),
-        ("mesh", "A", "NXDOMAIN", []),
+        ("orders.mesh", "TXT", "NOERROR", []),
+        ("canary.orders.service.consul", "A", "NOERROR", ["127.10.0.7"]),
+        ("Canary.orders.service.consul", "AAAA", "NOERROR", []),
+        ("canary.orders.service.consul", "SRV", "NOERROR", ["1 1 8000 orders.service.consul."]),
+        ("eu.west.orders.mesh", "A", "NOERROR", ["127.10.0.7"]),
+        ("_orders._canary.service.consul", "SRV", "NOERROR", ["1 1 8000 orders.service.consul."]),
+        ("_orders._v1.service.consul", "SRV", "NXDOMAIN", []),
+        ("canary.users.mesh", "AAAA", "NXDOMAIN", []),
+        ("_._.mesh", "SRV", "NXDOMAIN", []),
+        ("mesh", "A", "NOERROR", []),
+        ("mesh", "SOA", "NOERROR", ["ns.mesh. hostmaster.mesh. 1 3600 600 86400 0"]),
         ("users.mesh", "A", "NXDOMAIN", []),
         ("v1.orders.service.consul", "A", "NXDOMAIN", []),
         ("orders.example.com", "A", "REFUSED", []),
@@ -56,7 +67,10 @@ async def test_a_name_leads_to_its_service(
         assert dns.rcode.to_text(response.rcode()) == code
         assert [record.to_text() for records in response.answer for record in records] == answers
         additional = [record.to_text() for records in response.additional for record in records]
-        assert additional == (["127.10.0.7"] if kind == "SRV" else [])
+        assert additional == (["127.10.0.7"] if kind == "SRV" and answers else [])
+        owners = [str(records.name) for records in response.authority if records.rdtype == dns.rdatatype.SOA]
+        domain = "service.consul." if name.endswith("consul") else "mesh."
+        assert owners == ([] if answers or code == "REFUSED" else [domain])
 
 
 async def test_a_connection_serves_several_queries_and_ends_with_garbage(port: int) -> None:

@@ -152,13 +152,16 @@ async def test_a_service_registers_reports_its_ttl_and_leaves(world: World) -> N
     }
     assert (await world.get("/v1/agent/checks"))["beat"]["Output"] == "fine"
     assert await world.get("/v1/catalog/services") == {"orders": ["v1"]}
-    (listed,) = await world.get("/v1/catalog/service/orders?tag=v1")
+    (listed,) = await world.get("/v1/catalog/service/orders?tag=V1")
     assert (listed["ServiceID"], listed["ServiceAddress"], listed["ServicePort"]) == (
         "orders:1",
         "127.10.0.9",
         8000,
     )
-    assert await world.get("/v1/catalog/service/orders?tag=v2") == []
+    for lookup in ("/v1/catalog/service/orders", "/v1/health/service/orders"):
+        assert len(await world.get(f"{lookup}?tag=v1")) == 1
+        assert await world.get(f"{lookup}?tag=v2") == []
+        assert await world.get(f"{lookup}?tag=v1&tag=v2") == []
 
     await world.put(f"{CHECK}/update/beat", {"Status": "critical", "Output": "disk full"})
     await world.until(lambda: is_empty(world.passing("orders")))
