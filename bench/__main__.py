@@ -15,7 +15,8 @@ from pathlib import Path
 
 BENCHMARKS = (
     *("snapshot", "verification", "xds", "intake", "demo", "changes", "journeys"),
-    *("overhead", "limits", "limit_keys", "egress", "isolation", "series", "history", "graph", "dash"),
+    *("overhead", "limits", "limit_keys", "egress", "isolation", "series", "history"),
+    *("graph", "dash", "commands"),
 )
 
 

@@ -61,7 +61,7 @@ def schema(
     if every:
         if kind or explain:
             raise InputError("--all is the schema of every kind: leave out the kind and --explain")
-        print_data(documentation.schema_of_any(models.values()), format_)
+        print_data(documentation.schema_of_any(models[name] for name in sorted(models)), format_)
     elif kind:
         kind, _, path = kind.partition(".")
         model = models[_name(kind)]
@@ -72,24 +72,23 @@ def schema(
         else:
             print_data(documentation.schema(model), format_)
     elif explain:
-        raise InputError(f"--explain needs a kind: one of {', '.join(models)}")
+        raise InputError(f"--explain needs a kind: one of {', '.join(sorted(models))}")
     else:
-        echo("\n".join(models))
+        echo("\n".join(sorted(models)))
 
 
 def _models() -> Mapping[str, type[Policy]]:
-    """Every kind that a file of a user may contain, sorted by name."""
+    """Every kind that a file of a user may contain, each loaded when it is looked up."""
     from meshwright.cli.file_kinds import FILE_KINDS
     from meshwright.control_plane.policies.registry import kinds
 
-    models: dict[str, type[Policy]] = {**kinds(), **FILE_KINDS}
-    return dict(sorted(models.items()))
+    return kinds() | FILE_KINDS
 
 
 def _name(word: str) -> str:
     """The kind for a word in any case, singular or plural; raises NotFoundError."""
     from meshwright.cli.file_kinds import file_kind
-    from meshwright.control_plane.admin.policy_validation import kind_of
+    from meshwright.control_plane.policies.kind_names import kind_of
 
     return file_kind(word) or kind_of(word)
 

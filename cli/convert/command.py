@@ -6,14 +6,10 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meshwright.cli.convert.consul.conversion import convert as convert_from_consul
-from meshwright.cli.convert.conversion import Conversion
-from meshwright.cli.convert.istio.conversion import convert as convert_from_istio
-from meshwright.cli.convert.kuma.conversion import convert as convert_from_kuma
 from meshwright.cli.documents import SUFFIXES, read_texts
 from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.output import echo
@@ -21,6 +17,9 @@ from meshwright.cli.usage import MeshCommand
 from meshwright.control_plane.api import errors
 from meshwright.control_plane.api.yaml.dump import dump_yaml
 from meshwright.control_plane.errors import InputError
+
+if TYPE_CHECKING:
+    from meshwright.cli.convert.conversion import Conversion
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -80,8 +79,10 @@ def convert_istio(
       mesh convert istio istio/ -o policies/ --application application.yaml
       kubectl get services,ingresses,virtualservices -o yaml | mesh convert istio - --strict
     """
+    from meshwright.cli.convert.istio.conversion import convert
+
     target = _Destination(output, force=force, application=application)
-    _report(convert_from_istio(read_texts(paths)), target, strict=strict)
+    _report(convert(read_texts(paths)), target, strict=strict)
 
 
 @app.command("kuma", cls=MeshCommand)
@@ -98,7 +99,9 @@ def convert_kuma(
       mesh convert kuma kuma/ -o policies/
       kumactl get meshtimeouts -o yaml | mesh convert kuma -
     """
-    _report(convert_from_kuma(read_texts(paths)), _Destination(output, force=force), strict=strict)
+    from meshwright.cli.convert.kuma.conversion import convert
+
+    _report(convert(read_texts(paths)), _Destination(output, force=force), strict=strict)
 
 
 @app.command("consul", cls=MeshCommand)
@@ -116,8 +119,10 @@ def convert_consul(
       mesh convert consul entries/ -o policies/
       consul config read -kind service-router -name orders | mesh convert consul -
     """
+    from meshwright.cli.convert.consul.conversion import convert
+
     texts = read_texts(paths, suffixes=(*SUFFIXES, ".hcl"))
-    _report(convert_from_consul(texts), _Destination(output, force=force), strict=strict)
+    _report(convert(texts), _Destination(output, force=force), strict=strict)
 
 
 @dataclass(frozen=True, slots=True)

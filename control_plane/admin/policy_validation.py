@@ -18,7 +18,7 @@ from meshwright.control_plane.api.models.errors import ValidationProblem
 from meshwright.control_plane.api.models.policies import DocumentInput
 from meshwright.control_plane.core.patches import Misfit
 from meshwright.control_plane.core.revision import CanonicalDocument, RevisionDocument
-from meshwright.control_plane.errors import InputError, NotFoundError
+from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies.loader import different_namespace
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.control_plane.policies.schema import dump
@@ -26,7 +26,6 @@ from meshwright.control_plane.policies.validation_messages import (
     distinct_errors,
     error_message,
     format_value,
-    suggestion,
 )
 from meshwright.control_plane.slices import in_slices
 
@@ -200,21 +199,6 @@ def canonical(document: Mapping[str, Any]) -> CanonicalDocument:
     except ValidationError as error:
         messages = [error_message(kind, details) for details in distinct_errors(error)]
         raise InvalidDocumentError(messages) from None
-
-
-def kind_of(word: str) -> str:
-    """The kind for a word in any case, singular or plural; raises NotFoundError."""
-    by_form = {form: kind for kind in kinds() for form in _forms(kind.lower())}
-    if kind := by_form.get(word.lower()):
-        return kind
-    advice = suggestion(word, kinds(), f"known are {', '.join(kinds())}")
-    raise NotFoundError(f"no such kind: {format_value(word)}: {advice}")
-
-
-def _forms(kind: str) -> tuple[str, ...]:
-    """Singular and plurals of a kind's name, in lower case."""
-    plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}es"
-    return kind, f"{kind}s", plural
 
 
 def location(source: str, number: int) -> tuple[str, int]:

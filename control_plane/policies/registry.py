@@ -26,6 +26,12 @@ def _load_kind(name: str, module_name: str) -> type[Policy]:
     raise ImportError(f"{module_name} has no Policy {name}")
 
 
+def _forms(kind: str) -> tuple[str, ...]:
+    """Singular and plurals of a kind's name, in lower case."""
+    plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}es"
+    return kind, f"{kind}s", plural
+
+
 class KindModules(Mapping[str, type[Policy]]):
     """Kinds by name, each loaded when it is looked up, all of them by iteration.
 
@@ -42,6 +48,12 @@ class KindModules(Mapping[str, type[Policy]]):
         if kind is None or kind.__name__ != name:
             raise KeyError(name)
         return kind
+
+    def name_of(self, word: str) -> str | None:
+        """The name of the kind that a word stands for, in any case, singular or plural."""
+        form = word.lower()
+        modules = ((name, module) for name, module in self._modules.items() if form in _forms(name))
+        return next((_load_kind(name, module).__name__ for name, module in modules), None)
 
     def __iter__(self) -> Iterator[str]:
         for group in self._groups:

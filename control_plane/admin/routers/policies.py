@@ -13,7 +13,6 @@ from meshwright.control_plane.admin.policy_validation import (
     check_namespace,
     check_patches,
     check_resolved,
-    kind_of,
     validate,
 )
 from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog, Verify, unverified
@@ -31,6 +30,7 @@ from meshwright.control_plane.api.models.proxies import ProxyReport
 from meshwright.control_plane.api.models.topology import Topology
 from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import InputError, NotFoundError
+from meshwright.control_plane.policies.kind_names import kind_of
 from meshwright.control_plane.policies.rollout.progress import with_stored_progress
 from meshwright.control_plane.policies.secret_source import with_stored_secrets
 from meshwright.control_plane.policies.validation_messages import suggestion

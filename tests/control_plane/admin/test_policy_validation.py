@@ -10,12 +10,10 @@ from meshwright.control_plane.admin.policy_validation import (
     canonical,
     check_gateway_names,
     check_namespace,
-    kind_of,
     validate,
 )
 from meshwright.control_plane.api.models.policies import DocumentInput
 from meshwright.control_plane.core.revision import RevisionDocument
-from meshwright.control_plane.errors import NotFoundError
 from meshwright.control_plane.policies import loader
 from meshwright.control_plane.policies.registry import example, kinds
 
@@ -27,20 +25,6 @@ def test_the_canonical_form_has_the_same_meaning_and_is_stable(kind: str) -> Non
         document = canonical(located.raw)
         assert canonical(document) == document
         assert kinds()[located.policy.kind].model_validate(document) == located.policy
-
-
-@pytest.mark.parametrize("kind", kinds())
-def test_every_kind_has_a_plural(kind: str) -> None:
-    plurals = {"Retry": "retries", "Timeout": "timeouts", "HTTPRoute": "httproutes", "Subset": "Subsets"}
-    for word in (kind, kind.lower(), kind.upper(), plurals.get(kind, kind + "s")):
-        assert kind_of(word) == kind
-
-
-def test_an_unknown_kind_is_reported_with_the_closest_match() -> None:
-    with pytest.raises(NotFoundError, match="did you mean Retry"):
-        kind_of("rety")
-    with pytest.raises(NotFoundError, match=r"known are [A-Z]"):
-        kind_of("../../etc/passwd")
 
 
 @pytest.mark.parametrize(
