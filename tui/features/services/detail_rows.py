@@ -89,15 +89,16 @@ def policy_row(policy: AttachedPolicy, status: PolicyStatus | None) -> TableRow:
     """A policy that targets the service: its level and state, or the policy that overrides it."""
     label = POLICY_LABELS[policy.state]
     name = f"{policy.kind} {policy.name}"
+    key = f"{name} {policy.target} {policy.section} {','.join(policy.from_)}"  # it may have several targets
     note = sanitize(status.reason) if status else ""
     if policy.from_:
         note = f"from {', '.join(policy.from_)}  {note}".rstrip()
     if not policy.in_force:
         overridden = f"overridden by {policy.overridden_by}" if policy.overridden_by else "not in force"
         cells = ("○", name, policy.level, "overridden", overridden)
-        return TableRow(name, tuple(TableCell(text, "off") for text in cells))
+        return TableRow(key, tuple(TableCell(text, "off") for text in cells))
     return TableRow(
-        name,
+        key,
         (
             TableCell(label.symbol, label.tone),
             TableCell(name),

@@ -215,14 +215,13 @@ class ServiceDetailScreen(ChangesTraffic):
 
     def on_table_row_selected(self, message: Table.RowSelected) -> None:
         """Enter: open the row of a pane."""
-        kind, _, name = message.key.partition(" ")
         match message.table.parent.id if message.table.parent else "":
             case "instances":
                 self.session.go(ProxyLocation(message.key, self.service))
             case "calls":
                 self.session.go(EdgeLocation(*message.key.split(">", 1)))
             case "policies":
-                self.session.go(PolicyLocation(kind, name))
+                self.session.go(PolicyLocation(*message.key.split(" ")[:2]))
             case "refusals":
                 self._go_to_refusing(message.key.partition(" ")[0])
             case "traces":
