@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import pytest
 import requests
 
 from tests.envoy.breaker_machine import BreakerMachine
+from tests.envoy.envoy_admin import stats
 from tests.envoy.harness import Mesh, running_mesh, service, until
 
 USER, PROBE = "/switch/user", "/switch/probe"
@@ -238,6 +241,37 @@ def test_half_open_is_shown_and_counted(mesh: Mesh) -> None:
 def breaker(mesh: Mesh) -> dict[str, Any]:
     """The breaker from front to tried."""
     return next(entry for entry in mesh.status()["breakers"] if entry["to"] == "tried")
+
+
+def test_route_of_a_gateway_changes_when_the_first_check_has_passed(mesh: Mesh) -> None:
+    """The agent, which answers the check that makes a cluster ready, is suspended while the route changes."""
+    mesh.apply(policy("CircuitBreaker", "openFor: 1s, halfOpen: probe", "tried") + _ingress_to("back"))
+    assert _reached_from_outside(mesh) == "back-1"
+    agent = mesh.pid("agent")
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        mesh.run("apply", "-f", "-", stdin=_ingress_to("tried"))
+        attempts = partial(stats, mesh, "ingress", "^cluster.tried.health_check.attempt$")
+        until(lambda: sum(attempts().values()), "a check waits for its answer")
+        assert {_reached_from_outside(mesh) for _ in range(300)} == {"back-1"}
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    until(lambda: _reached_from_outside(mesh) == "tried-1", "the cluster is ready")
+
+
+def _reached_from_outside(mesh: Mesh) -> str:
+    """The instance that the ingress chose; fails the test if it chose none."""
+    response = mesh.outside("/echo")
+    assert response.status_code == 200, response.text
+    return str(response.json()["name"])
+
+
+def _ingress_to(service: str) -> str:
+    return (
+        "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: ingress}\n"
+        "spec:\n  parentRefs: [{kind: Gateway, name: ingress}]\n"
+        f"  rules: [{{backendRefs: [{{name: {service}}}]}}]\n"
+    )
 
 
 def test_health_check_alone_removes_an_instance(mesh: Mesh) -> None:

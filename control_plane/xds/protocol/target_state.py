@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from meshwright.control_plane.core.endpoint_handover import is_checked
 from meshwright.control_plane.core.resource import CDS, ECDS, EDS, LDS, RDS, VHDS, Resource
 from meshwright.control_plane.core.snapshot import NodeSnapshot
 from meshwright.control_plane.xds.protocol.cluster_dependencies import ClusterDependencies, ResourceKey
@@ -123,10 +124,18 @@ class TargetState(StreamProgress):
         return [name for name in resource.required_clusters if not self._is_ready(clusters, name)]
 
     def _is_ready(self, clusters: Subscription, name: str) -> bool:
-        """Whether the client can send requests to this cluster; true also if the snapshot has no such one."""
-        if self._snapshot.get(CDS, name) is None:
+        """Whether the client can send requests to this cluster; true also if the snapshot has no such one.
+
+        A cluster without health checks is ready with its endpoints. One with health checks warms until each
+        endpoint was checked once; Envoy ACKs clusters only when none of them is warming any more
+        (`ClusterManagerImpl::updateClusterCounts` pauses CDS for this very purpose).
+        """
+        cluster = self._snapshot.get(CDS, name)
+        if cluster is None:
             return True
         if self._snapshot.get(EDS, name) is None:
             return name in clusters.acked
         endpoints = self._types.get(EDS)
-        return endpoints is not None and name in endpoints.acked
+        if endpoints is None or name not in endpoints.acked:
+            return False
+        return name in clusters.acked or not is_checked(cluster)
