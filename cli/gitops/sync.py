@@ -40,6 +40,9 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 SyncState = Literal["applied", "synced", "drifted"]
 
+MAX_REVISIONS = 1000
+"""Revisions that are searched for the last one of the sync: as many as the API returns at once."""
+
 MAX_NAMED = 3
 """Policies that a failure names."""
 
@@ -199,7 +202,7 @@ class Follower:
         return last_version(self._history(), self._name)
 
     def _history(self) -> list[Mapping[str, Any]]:
-        revisions: list[Mapping[str, Any]] = call_api(calls.history(), self._state)["revisions"]
+        revisions: list[Mapping[str, Any]] = call_api(calls.history(MAX_REVISIONS), self._state)["revisions"]
         return revisions
 
 

@@ -162,6 +162,20 @@ async def test_a_sync_whose_policies_have_all_lost_the_label_applies_nothing_and
     assert (await step(shop)).state == "synced"
 
 
+async def test_the_last_version_is_remembered_beyond_a_page_of_the_history(
+    mesh: FakeMesh, run: RunMesh, repository: Repository, tmp_path: Path
+) -> None:
+    repository.commit("one", {"policies/a.yaml": retry("a")})
+    await step(follower(mesh, repository, tmp_path / "first"))
+    await run("apply", "-f", "-", text=retry("a", attempts=3))
+    newest = mesh.store.revisions[-1]
+    for number in range(newest.info.revision + 1, newest.info.revision + 60):
+        info = newest.info.model_copy(update={"revision": number})
+        mesh.store.revisions.append(replace(newest, info=info))
+    with pytest.raises(LostLabelError, match="since revision 1"):
+        await step(follower(mesh, repository, tmp_path / "second"))
+
+
 async def test_a_sync_that_was_ended_or_whose_policies_were_deleted_may_begin_again(
     mesh: FakeMesh, run: RunMesh, repository: Repository, tmp_path: Path
 ) -> None:
