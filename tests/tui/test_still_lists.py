@@ -12,10 +12,11 @@ from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import AttachedPolicy, ServicePolicies
 from meshwright.control_plane.api.models.requests import TapEvent
-from meshwright.control_plane.api.models.revisions import RevisionInfo
+from meshwright.control_plane.api.models.revisions import DocumentChange, RevisionInfo
 from meshwright.control_plane.api.models.topology import ServiceList, ServiceSummary
 from meshwright.tui import navigation
 from meshwright.tui.app import DashboardApp
+from meshwright.tui.features.policies.detail import PolicyDetail
 from meshwright.tui.widgets.table import Table
 from tests.fakes.admin_api import FakeAdminApi
 from tests.fakes.fixture_parts import edge, node
@@ -23,7 +24,7 @@ from tests.fakes.mesh_fixture import NOW
 from tests.tui.features.live.test_requests import served
 from tests.tui.features.rollouts.test_screen import rollout
 from tests.tui.pilot import Dashboard, open_dashboard, wait_until
-from tests.tui.steps import wait_for_location
+from tests.tui.steps import press, wait_for_location
 
 SIZE = (120, 14)
 """So low that every list is longer than its place, in which the selected row has others on both sides."""
@@ -41,6 +42,7 @@ class StillList:
     location: navigation.Location
     fill: Fill
     table: str = "Table"
+    keys: tuple[str, ...] = ()
     only_grows: bool = False
 
 
@@ -134,10 +136,18 @@ def events_one_by_one(api: FakeAdminApi, numbers: Sequence[int]) -> None:
 
 
 def revisions(api: FakeAdminApi, numbers: Sequence[int]) -> None:
+    changed = (DocumentChange(kind="CircuitBreaker", name="inventory-limits", action="changed"),)
     rows = tuple(
-        RevisionInfo(revision=number, author="me", time=NOW - 600 + number) for number in reversed(numbers)
+        RevisionInfo(revision=number, author="me", time=NOW - 600 + number, changed=changed)
+        for number in reversed(numbers)
     )
-    api.mesh = replace(api.mesh, revision=numbers[-1], revisions=rows)
+    documents = tuple(
+        {**document, "spec": {**document["spec"], "maxRequests": numbers[-1]}}
+        if document["metadata"]["name"] == "inventory-limits"
+        else document
+        for document in api.mesh.documents
+    )
+    api.mesh = replace(api.mesh, revision=numbers[-1], revisions=rows, documents=documents)
 
 
 def rollouts(api: FakeAdminApi, numbers: Sequence[int]) -> None:
@@ -161,6 +171,8 @@ def pane(name: str, fill: Fill) -> StillList:
     return StillList(navigation.ServiceLocation("inventory"), fill, f"#{name} Table")
 
 
+BREAKER = navigation.PolicyLocation("CircuitBreaker", "inventory-limits")
+
 LISTS = {
     "services": StillList(navigation.TabLocation("services"), services),
     "traces": StillList(navigation.TabLocation("traces"), traces),
@@ -168,6 +180,7 @@ LISTS = {
     "sidecars": StillList(navigation.TabLocation("sidecars"), sidecars),
     "events": StillList(navigation.TabLocation("events"), events_one_by_one, only_grows=True),
     "revisions": StillList(navigation.RevisionLocation(108), revisions, only_grows=True),
+    "history of a policy": StillList(BREAKER, revisions, "#history", keys=("h",), only_grows=True),
     "rollouts": StillList(navigation.RolloutsLocation(), rollouts),
     "logs": StillList(navigation.LogsLocation("inventory"), log_lines, only_grows=True),
     "requests": StillList(navigation.LiveRequestsLocation("inventory"), requests, only_grows=True),
@@ -209,6 +222,9 @@ async def open_list(pilot: Dashboard, api: FakeAdminApi, case: StillList) -> Tab
     case.fill(api, FIRST)
     app.go(case.location)
     await wait_for_location(pilot, case.location)
+    if case.keys:
+        await wait_until(pilot, lambda: any(each.policy for each in app.screen.query(PolicyDetail)))
+        await press(pilot, *case.keys)
     await wait_until(pilot, lambda: app.screen.query(case.table))
     table = app.screen.query(case.table).first(Table)
     if case.fill is requests:
