@@ -16,6 +16,7 @@ from meshwright.control_plane.core import (
     connection_filters,
     http2,
     probe_route,
+    reply_reasons,
     shared_filters,
     tcp,
     tls,
@@ -115,8 +116,18 @@ def _http_filter(
     if strangers:
         manager.http2_protocol_options.CopyFrom(http2.towards_clients())
     client_certificates.say_who_calls(manager, view.trust_domain)
-    manager.local_reply_config.mappers.insert(0, app_failure.reply_mapper())
+    _say_how_the_app_failed(manager.local_reply_config)
     return http.network_filter(manager)
+
+
+def _say_how_the_app_failed(replies: v3.LocalReplyConfig) -> None:
+    """Add the mappers that come first: Envoy applies one mapper only, and these also name the failure."""
+    failure = app_failure.reply_mapper()
+    invalid = reply_reasons.mapper(reply_reasons.INVALID_RESPONSE)
+    invalid.headers_to_add.extend(failure.headers_to_add)
+    rest = list(replies.mappers)
+    del replies.mappers[:]
+    replies.mappers.extend((invalid, failure, *rest))
 
 
 def route_name(port: Port, default: Port | None) -> str:

@@ -29,6 +29,13 @@ OWN_RESPONSE = f"response.code_details != '{FORWARDED}'"
 
 _LIMITS = f"{header_limits.MAX_HEADERS} headers, {header_limits.MAX_KIB} KiB"
 
+INVALID_RESPONSE = Reason(
+    ("upstream_reset_before_response_started{protocol_error",),
+    f"the response is not valid HTTP, or its headers exceed the mesh's limit ({_LIMITS})",
+)
+
+_NO_WEBSOCKET = "the WebSocket handshake was not accepted: the response was neither 101 nor an error"
+
 REASONS = (
     Reason(
         ("http1.headers_too_large", "http2.header_list_size_too_large", "http2.cookies_total_bytes_too"),
@@ -62,10 +69,11 @@ REASONS = (
         status=503,
     ),
     Reason(("request_header_timeout",), "the headers of the request did not arrive in time"),
-    Reason(
-        ("upstream_reset_before_response_started{protocol_error",),
-        f"the response is not valid HTTP, or its headers exceed the mesh's limit ({_LIMITS})",
-    ),
+    INVALID_RESPONSE,
+    # HTTP/2 between sidecars takes any 2xx for the tunnel of a WebSocket (RFC 8441, section 5): the caller
+    # would get 101 for a handshake that the app did not accept.
+    Reason(("websocket_handshake_unsuccessful",), _NO_WEBSOCKET, only_if="response.code < 300", status=502),
+    Reason(("websocket_handshake_unsuccessful",), _NO_WEBSOCKET),
     Reason(("cluster_not_found",), "the cluster of the route is not known to this proxy"),
     Reason(("missing_host_header", "empty_host_header"), "the request names no host"),
     Reason(
