@@ -73,10 +73,8 @@ def control_plane() -> list[Json]:
         "env": [env_from_field("MESH_ADVERTISE", "status.podIP"), *settings],
         "ports": [{"name": name, "containerPort": number} for name, number in ports.items()],
         "startupProbe": http_probe("/healthz", 15080, periodSeconds=1, failureThreshold=60),
-        "readinessProbe": http_probe("/healthz", 15080, periodSeconds=5, timeoutSeconds=3),
-        "livenessProbe": http_probe(
-            "/healthz", 15080, periodSeconds=10, timeoutSeconds=5, failureThreshold=6
-        ),
+        "readinessProbe": http_probe("/healthz", 15080, periodSeconds=5),
+        "livenessProbe": http_probe("/healthz", 15080, periodSeconds=10, failureThreshold=6),
         "resources": resources("250m", "256Mi"),
         "securityContext": hardened(),
         "volumeMounts": [
@@ -209,7 +207,7 @@ def _broker(name: str, port: int) -> Json:
         "image": IMAGE,
         "command": ["python", "-m", f"meshwright.services.{name}"],
         "env": env_vars(DATA_DIR="/data", PORT=str(port)),
-        "readinessProbe": exec_probe("python", "-c", connect, periodSeconds=10, timeoutSeconds=5),
+        "readinessProbe": exec_probe("python", "-c", connect, periodSeconds=10),
         "livenessProbe": exec_probe(
             "python", "-c", connect, periodSeconds=30, timeoutSeconds=10, failureThreshold=6
         ),
@@ -261,8 +259,8 @@ def _app(name: str, version: str, ports: dict[str, int], entry: Json) -> Json:
         "image": IMAGE,
         "command": start,
         "env": [env_from_field("INSTANCE", "metadata.name"), *env],
-        "startupProbe": loopback_probe(LIVE, port, periodSeconds=2, timeoutSeconds=5, failureThreshold=60),
-        "readinessProbe": loopback_probe(health, port, periodSeconds=10, timeoutSeconds=5),
+        "startupProbe": loopback_probe(LIVE, port, periodSeconds=2, failureThreshold=60),
+        "readinessProbe": loopback_probe(health, port, periodSeconds=10),
         "livenessProbe": loopback_probe(LIVE, port, periodSeconds=30, timeoutSeconds=10, failureThreshold=6),
         "resources": resources("100m", "128Mi"),
         "securityContext": hardened(),

@@ -36,24 +36,28 @@ def resources(cpu: str, memory: str) -> Json:
     return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": f"{int(number) * 2}{unit}"}}
 
 
+PROBE_TIMEOUT = {"timeoutSeconds": 5}
+"""Of every probe, unless it says otherwise. A second, the default, is too short on a busy node."""
+
+
 def http_probe(path: str, port: int, **more: int) -> Json:
     """An HTTP probe."""
-    return {"httpGet": {"path": path, "port": port}, **more}
+    return {"httpGet": {"path": path, "port": port}, **PROBE_TIMEOUT, **more}
 
 
 def exec_probe(*argv: str, **more: int) -> Json:
-    """A probe that runs a command in the container."""
-    return {"exec": {"command": list(argv)}, **more}
+    """A probe that runs a command in the container: a process or more each time, so let it be rare."""
+    return {"exec": {"command": list(argv)}, **PROBE_TIMEOUT, **more}
 
 
 def tcp_probe(port: int, **more: int) -> Json:
     """A probe that connects."""
-    return {"tcpSocket": {"port": port}, **more}
+    return {"tcpSocket": {"port": port}, **PROBE_TIMEOUT, **more}
 
 
 def loopback_probe(path: str, port: int, **more: int) -> Json:
     """An HTTP probe from inside the container: an app listens on the loopback of its pod only."""
-    fetch = f"u.build_opener(u.ProxyHandler({{}})).open('http://127.0.0.1:{port}{path}', timeout=2)"
+    fetch = f"u.build_opener(u.ProxyHandler({{}})).open('http://127.0.0.1:{port}{path}', timeout=4)"
     return exec_probe("python", "-c", f"import urllib.request as u; {fetch}", **more)
 
 

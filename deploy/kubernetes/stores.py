@@ -30,8 +30,9 @@ def valkey() -> list[Json]:
         "image": "valkey/valkey:8.1",
         "command": ["sh", "-c", configure],
         "ports": [{"name": "valkey", "containerPort": 6379}],
-        "readinessProbe": exec_probe("sh", "-c", ping, periodSeconds=5, timeoutSeconds=3),
-        "livenessProbe": exec_probe("sh", "-c", ping, periodSeconds=10, timeoutSeconds=5, failureThreshold=6),
+        "startupProbe": exec_probe("sh", "-c", ping, periodSeconds=1, failureThreshold=60),
+        "readinessProbe": exec_probe("sh", "-c", ping, periodSeconds=10),
+        "livenessProbe": exec_probe("sh", "-c", ping, periodSeconds=30, failureThreshold=6),
         "resources": resources("100m", "128Mi"),
         "securityContext": hardened(),
         "volumeMounts": [volume_mount("data", "/data"), volume_mount("secrets", SECRETS, read_only=True)],
@@ -47,8 +48,8 @@ def valkey() -> list[Json]:
 
 def postgres() -> list[Json]:
     """The databases of the services."""
-    ready = exec_probe("pg_isready", "--username", "exchange", "--dbname", "analytics", periodSeconds=5)
-    alive = exec_probe("pg_isready", "--username", "exchange", periodSeconds=10, failureThreshold=6)
+    # By TCP, as clients do: the temporary server of the first start listens on its socket only.
+    check = ("pg_isready", "--host", "127.0.0.1", "--username", "exchange", "--dbname", "analytics")
     container = {
         "name": "postgres",
         "image": "postgres:17",
@@ -63,9 +64,9 @@ def postgres() -> list[Json]:
             PGDATA="/var/lib/postgresql/data/pgdata",
         ),
         "ports": [{"name": "postgres", "containerPort": 5432}],
-        "startupProbe": {**ready, "failureThreshold": 60},
-        "readinessProbe": ready,
-        "livenessProbe": alive,
+        "startupProbe": exec_probe(*check, periodSeconds=1, failureThreshold=300),
+        "readinessProbe": exec_probe(*check, periodSeconds=10),
+        "livenessProbe": exec_probe(*check, periodSeconds=30, failureThreshold=6),
         "resources": resources("250m", "256Mi"),
         "securityContext": hardened(),
         "volumeMounts": [

@@ -7,6 +7,7 @@ in="--namespace exchange"
 join() {
     # Not in a pipeline, where a failure would go unnoticed and an empty token be stored.
     token=$(kubectl $in exec deployment/control-plane -- mesh token create "--$1" "$2" --ttl 30d --out -)
+    [ -n "$token" ] || { echo "no token for $2: nothing is stored" >&2; exit 1; }
     secret=$(printf '%s\n' "$token" |
         kubectl $in create secret generic "join-$2" --from-file=token=/dev/stdin --dry-run=client -o yaml)
     printf '%s\n' "$secret" | kubectl $in apply -f -

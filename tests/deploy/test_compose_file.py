@@ -138,6 +138,38 @@ def test_only_services_without_state_or_port_can_be_scaled() -> None:
         assert service.get("container_name", "") == (f"exchange-{name}-1" if alone else ""), name
 
 
+def test_health_checks_are_rare_once_a_container_is_ready() -> None:
+    """Each check starts a process, in twenty containers. On a busy host it still has time to answer."""
+    file = compose_file.read(ROOT / "docker-compose.yml")["services"]
+    checks = {
+        name: {key: service["healthcheck"].get(key) for key in ("interval", "timeout", "start_interval")}
+        for name, service in file.items()
+        if "test" in service.get("healthcheck", {})
+    }
+    assert checks.keys() >= {"valkey", "postgres", "setup"}
+    image = re.search(r"^HEALTHCHECK (.*)", (ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE)
+    assert image
+    options = dict(re.findall(r"--([\w-]+)=(\w+)", image[1]))
+    checks["image"] = {
+        key.replace("-", "_"): options.get(key) for key in ("interval", "timeout", "start-interval")
+    }
+    for name, check in checks.items():
+        assert check == {"interval": "30s", "timeout": "5s", "start_interval": "1s"}, name
+
+
+def test_image_installs_dependencies_before_it_copies_code() -> None:
+    """So a change of the code keeps the layer of dependencies."""
+    lines = (ROOT / "deploy/Dockerfile").read_text().splitlines()
+    copies = [
+        number for number, line in enumerate(lines) if line.startswith("COPY ") and "--from" not in line
+    ]
+    installs = [number for number, line in enumerate(lines) if "--require-hashes" in line]
+    assert installs
+    assert [lines[number] for number in copies if number < max(installs)] == [
+        "COPY requirements requirements"
+    ]
+
+
 def test_every_port_can_be_changed() -> None:
     """Or one port in use stops all of `docker compose up`."""
     names = ("INGRESS", "ADMIN", "PROMETHEUS", "ALERTMANAGER", "GRAFANA", "JAEGER")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -103,6 +104,19 @@ def test_container_has_probes_resources_and_a_read_only_root(name: str, containe
     assert container["securityContext"]["readOnlyRootFilesystem"]
 
 
+@pytest.mark.parametrize(("name", "container"), containers(), ids=[name for name, _ in containers()])
+def test_probes_are_patient_and_cost_little_once_the_container_is_ready(name: str, container: Json) -> None:
+    """What serves stays healthy on a busy node, and probes that start processes are rare once it does."""
+    for kind, least in {"startupProbe": 1, "readinessProbe": 10, "livenessProbe": 30}.items():
+        probe = container.get(kind)
+        if probe is None:
+            continue
+        assert probe["timeoutSeconds"] >= 5, f"{name}: {kind}"
+        command = probe.get("exec", {}).get("command")
+        assert command is None or probe["periodSeconds"] >= least, f"{name}: {kind}"
+        assert not command or command[0] != "pg_isready" or "--host" in command, f"{name}: {kind}"
+
+
 def test_service_and_disruption_budget_select_the_pods_of_each_workload() -> None:
     for name, workload in {**objects("Deployment"), **objects("StatefulSet")}.items():
         labels = workload["spec"]["template"]["metadata"]["labels"]
@@ -133,6 +147,34 @@ def test_scripts_are_valid_and_executable() -> None:
         done = subprocess.run(["/bin/sh", "-n", str(path)], capture_output=True, check=False)
         assert (done.returncode, done.stderr) == (0, b""), path
         assert Path(path).stat().st_mode & 0o111 or path.name == "setup.sh"
+
+
+KUBECTL = """#!/bin/sh
+echo "$*" >>"$0.calls"
+case "$*" in
+*" exec "*inventory*) {failure} ;;
+*" exec "*) echo token-of-"$*" ;;
+*create*) cat ;;
+*apply*) cat >>"$0.applied" ;;
+esac
+"""
+"""Stands for kubectl and a cluster, whose control plane gives no token for inventory."""
+
+
+@pytest.mark.parametrize("failure", ["exit 1", "exit 0"], ids=["exec-fails", "exec-prints-nothing"])
+def test_tokens_script_ends_where_a_token_is_missing(tmp_path: Path, failure: str) -> None:
+    """And stores no secret for it, where running pods may use an earlier one."""
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(KUBECTL.replace("{failure}", failure))
+    kubectl.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["/bin/sh", str(FOLDER / "tokens.sh")], env=environment, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode != 0
+    applied = (tmp_path / "kubectl.applied").read_text().splitlines()
+    assert ["broker" in applied[0], "catalog" in applied[1], len(applied)] == [True, True, 2]
+    assert "orders" not in (tmp_path / "kubectl.calls").read_text()
 
 
 def test_every_service_with_tables_has_a_database_that_its_replicas_share() -> None:
