@@ -2,8 +2,8 @@
 
 Commands, exit codes, policy kinds, settings, ports and limits are facts of the code. The page repeats them,
 as does the tree of commands that shell completion reads; docs/convert-istio.md and its like list
-the fields of other meshes' documents, docs/dashboard.md the keys of the dashboard. `--check` fails if one of
-the files differs.
+the fields of other meshes' documents, docs/consul-api.md what is served of Consul's API, docs/dashboard.md
+the keys of the dashboard. `--check` fails if one of the files differs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_args
 
-from checks import command_tree
+from checks import command_tree, consul_page
 from meshwright.cli import application
 from meshwright.cli.convert import table
 from meshwright.cli.exit_codes import EXIT_CODES
@@ -209,7 +209,8 @@ def key_table() -> str:
 def main(arguments: Sequence[str]) -> int:
     """Write the files, or compare them with `--check`."""
     stale = False
-    tables = ((convert_page(source), table.page(source)) for source in table.SOURCES)
+    tables = [(convert_page(source), table.page(source)) for source in table.SOURCES]
+    tables.append((PAGE.with_name("consul-api.md"), consul_page.page()))
     texts = ((PAGE, page()), *tables, (command_tree.FILE, command_tree.text()), (DASHBOARD, key_table()))
     for path, text in texts:
         if list(arguments) != ["--check"]:

@@ -8,11 +8,13 @@ from typing import Any
 
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.software_version import VERSION
+from meshwright.sidecar.consul.endpoints import DATACENTER
+from meshwright.sidecar.consul.filters import any_key
 from meshwright.sidecar.consul.model import PORT_LABEL, TAG_LABEL, CheckStatus
 from meshwright.sidecar.consul.registry import Registered
 
-DATACENTER = "dc1"
-"""Consul's default: clients that name a datacenter name this one."""
+SAMPLE = InstanceStatus(name="", service="", address="")
+"""For entries with every field of an answer."""
 
 Json = dict[str, Any]
 
@@ -23,6 +25,11 @@ class Node:
 
     name: str
     address: str = "127.0.0.1"
+
+    @property
+    def server(self) -> str:
+        """This node as a Consul server."""
+        return f"{self.address}:8300"
 
     def to_json(self) -> Json:
         """As in a health answer."""
@@ -38,13 +45,17 @@ class Node:
 def agent_self(node: Node) -> Json:
     """`/v1/agent/self`."""
     config = {"Datacenter": DATACENTER, "NodeName": node.name, "Server": False, "Version": VERSION}
-    member = {
+    return {"Config": config, "Member": member(node), "Meta": {"mesh": "meshwright"}}
+
+
+def member(node: Node) -> Json:
+    """This agent as a member of the cluster."""
+    return {
         "Name": node.name,
         "Addr": node.address,
         "Status": 1,
         "Tags": {"dc": DATACENTER, "role": "node"},
     }
-    return {"Config": config, "Member": member, "Meta": {"mesh": "meshwright"}}
 
 
 def agent_service(service: Registered) -> Json:
@@ -133,5 +144,25 @@ def catalog_entry(instance: InstanceStatus, node: Node, address: tuple[str, int]
     }
 
 
+SAMPLE_SERVICE: Json = {
+    "ID": "",
+    "Service": "",
+    "Tags": [],
+    "Meta": any_key(),
+    "Port": 0,
+    "Address": "",
+    "EnableTagOverride": False,
+    "Weights": {"Passing": 1, "Warning": 1},
+    "Datacenter": "",
+}
+SAMPLE_CHECK: Json = {
+    **mesh_check(SAMPLE, Node(""), ""),
+    "Type": "",
+}
+"""Entries of `/v1/agent/services` and `/v1/agent/checks` with every field."""
+
+
 def _meta(instance: InstanceStatus) -> dict[str, str]:
+    if instance is SAMPLE:
+        return any_key()
     return {key: value for key, value in instance.labels.items() if "consul.meshwright.io/" not in key}

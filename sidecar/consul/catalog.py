@@ -35,6 +35,9 @@ class Catalog:
         self._indexes: dict[str, int] = {}
         self._changed = asyncio.Condition()
         self._look = asyncio.Event()
+        self._looks = 0
+        self._looked = asyncio.Condition()
+        self._last_look = 0
         self.is_current = False
         """Whether the control plane answered when it was last asked."""
         self.is_known = False
@@ -58,10 +61,23 @@ class Catalog:
         """Look again now: something changed here."""
         self._look.set()
 
+    async def look(self) -> bool:
+        """Look at the mesh now; whether it answered."""
+        present = self._looks
+        self._look.set()
+        async with self._looked:
+            await self._looked.wait_for(lambda: self._last_look > present)
+        return self.is_current
+
+    async def touch(self) -> None:
+        """Wake every blocking query: what a look-up returns on this host has changed."""
+        await self._change(self._services)
+
     async def run(self) -> None:
         """Follow the mesh until cancelled."""
         while True:
             self._look.clear()
+            self._looks += 1
             try:
                 instances = await self._fetch()
             except (UnreachableError, ApiError) as error:
@@ -73,6 +89,9 @@ class Catalog:
             else:
                 self.is_current = self.is_known = True
                 await self._take(instances)
+            async with self._looked:
+                self._last_look = self._looks
+                self._looked.notify_all()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), POLL_INTERVAL)
 
@@ -99,8 +118,10 @@ class Catalog:
             name for name in {*before, *after} if _shown(before.get(name, ())) != _shown(after.get(name, ()))
         ]
         self._services = after
-        if not changed:
-            return
+        if changed:
+            await self._change(changed)
+
+    async def _change(self, changed: Iterable[str]) -> None:
         async with self._changed:
             self.index += 1
             self._indexes.update(dict.fromkeys(changed, self.index))

@@ -135,7 +135,8 @@ async def _http(definition: CheckDefinition, session: aiohttp.ClientSession) -> 
     """2xx passes, 429 is a warning, all else is critical, as in Consul."""
     headers = [(name, value) for name, values in definition.header.items() for value in values]
     method = definition.method or "GET"
-    request = session.request(method, definition.http, headers=headers, allow_redirects=False)
+    data = definition.body or None
+    request = session.request(method, definition.http, headers=headers, data=data, allow_redirects=False)
     async with request as response:
         body = (await response.content.read(MAX_BODY)).decode(errors="replace")
         output = f"HTTP {method} {definition.http}: {response.status} {response.reason} Output: {body}"

@@ -1,19 +1,21 @@
 """What applications send, in Consul's field names, and what it means in the mesh.
 
 Fields and defaults are those of Consul's documentation of the agent's HTTP API (service and check
-registration). Fields that say nothing here are ignored, as Consul's clients send many.
+registration). Other fields are refused or ignored as meshwright.sidecar.consul.fields says.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from meshwright.control_plane.api.models.base import Name
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
+from meshwright.sidecar.consul.fields import REFUSED_OF_CHECK, REFUSED_OF_SERVICE, refuse_fields
 
 CheckStatus = Literal["passing", "warning", "critical"]
 
@@ -56,10 +58,19 @@ Duration = Annotated[
 ]
 
 
+def _plain_http(url: Any) -> Any:
+    if isinstance(url, str) and url.startswith("https:"):
+        raise ValueError("https is not supported: an application beside a sidecar listens in plaintext")
+    return url
+
+
 class ConsulModel(BaseModel):
     """Base of what applications send: fields by their Consul names."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    refused: ClassVar[Mapping[str, str]] = {}
+    """Fields that are errors, with the reasons."""
 
     @model_validator(mode="before")
     @classmethod
@@ -67,6 +78,7 @@ class ConsulModel(BaseModel):
         """Consul takes field names in any case, some with underscores, and null for what is not set."""
         if not isinstance(value, dict):
             return value
+        refuse_fields(value, cls.refused)
         names = {
             (field.alias or name).lower(): field.alias or name for name, field in cls.model_fields.items()
         }
@@ -80,15 +92,20 @@ class ConsulModel(BaseModel):
 class CheckDefinition(ConsulModel):
     """A check: exactly one of `ttl`, `http`, `tcp` and `grpc`."""
 
+    refused = REFUSED_OF_CHECK
+
     id: str = Field("", alias="CheckID", max_length=255)
     short_id: str = Field("", alias="ID", max_length=255)
     name: str = Field("", alias="Name", max_length=255)
     notes: str = Field("", alias="Notes", max_length=1024)
     service_id: str = Field("", alias="ServiceID", max_length=255)
     ttl: Duration = Field(0.0, alias="TTL", ge=0, le=86_400)
-    http: str = Field("", alias="HTTP", pattern=r"^(http://\S+)?$", max_length=1024)
+    http: Annotated[str, BeforeValidator(_plain_http)] = Field(
+        "", alias="HTTP", pattern=r"^(http://\S+)?$", max_length=1024
+    )
     method: str = Field("GET", alias="Method", pattern=r"^[A-Z]{0,16}$")
     header: dict[str, list[str]] = Field({}, alias="Header", max_length=32)
+    body: str = Field("", alias="Body", max_length=4096)
     tcp: str = Field("", alias="TCP", pattern=r"^(\S+:\d{1,5})?$", max_length=255)
     grpc: str = Field("", alias="GRPC", pattern=r"^(\S+:\d{1,5}(/\S{0,127})?)?$", max_length=255)
     interval: Duration = Field(10.0, alias="Interval", ge=0, le=86_400)
@@ -120,6 +137,8 @@ class CheckUpdate(ConsulModel):
 class ServiceRegistration(ConsulModel):
     """A service instance, as `/v1/agent/service/register` takes it."""
 
+    refused = REFUSED_OF_SERVICE
+
     name: Name = Field(alias="Name")
     given_id: str = Field("", alias="ID", max_length=255)
     tags: tuple[Annotated[str, Field(max_length=63)], ...] = Field((), alias="Tags", max_length=16)
@@ -138,6 +157,11 @@ class ServiceRegistration(ConsulModel):
     def checks(self) -> tuple[CheckDefinition, ...]:
         """All its checks."""
         return (*((self.check,) if self.check else ()), *self.more_checks)
+
+    def with_checks(self, checks: Mapping[str, CheckDefinition]) -> ServiceRegistration:
+        """The same service with these checks, by ID."""
+        named = tuple(check.model_copy(update={"id": id}) for id, check in checks.items())
+        return self.model_copy(update={"check": None, "more_checks": named})
 
     @property
     def protocol(self) -> Literal["http", "grpc"]:

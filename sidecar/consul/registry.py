@@ -43,6 +43,9 @@ SWEEP_INTERVAL = 5.0
 DRAIN_WAIT = 5.0
 """Seconds for which a deregistration waits until callers have left; it then goes on without the client."""
 
+MAINTENANCE = "_service_maintenance:"
+"""Consul's prefix for the ID of the check that takes a service out of rotation."""
+
 HEALTH = HealthSettings(interval=0.5, timeout=1.0, unhealthy_after=1, healthy_after=1, startup=0.0)
 """How often the sidecar looks at the results of checks, in memory; the checks have their own times."""
 
@@ -123,9 +126,11 @@ class Registry:
             except (ValueError, UnreachableError, ApiError) as error:
                 log.warning("cannot register a service again", reason=str(error))
 
-    async def register(self, definition: ServiceRegistration) -> None:
-        """Register a service. If it is known, its sidecar stays unless what the mesh sees has changed."""
-        checks = _checks_by_id(definition)
+    async def register(self, definition: ServiceRegistration, *, replace_checks: bool = False) -> None:
+        """Register a service. If it is known, its sidecar stays unless what the mesh sees has changed.
+
+        Checks that it has and the definition does not name stay, unless they are replaced: as in Consul.
+        """
         for check in definition.checks:
             _check_target(check)
         if definition.address and not is_local(definition.address):
@@ -133,6 +138,21 @@ class Registry:
                 f"Address {definition.address} is not this machine: an application registers at the agent "
                 "beside it; a host outside the mesh is an ExternalService"
             )
+        checks = _checks_by_id(definition)
+        previous = self.services.get(definition.id)
+        if previous is not None:
+            stay = {
+                id: check.definition
+                for id, check in previous.checks.items()
+                if not replace_checks or id.startswith(MAINTENANCE)
+            }
+            checks = {**stay, **checks}
+        await self._register(definition, checks)
+
+    async def _register(self, definition: ServiceRegistration, checks: dict[str, CheckDefinition]) -> None:
+        if len(checks) > MAX_CHECKS:
+            raise ValueError(f"a service has at most {MAX_CHECKS} checks")
+        definition = definition.with_checks(checks)
         async with self._lock:
             previous = self.services.get(definition.id)
             if previous is None and len(self.services) >= MAX_SERVICES:
@@ -188,17 +208,34 @@ class Registry:
     async def register_check(self, definition: CheckDefinition) -> None:
         """Add a check to a service. Its sidecar starts again if it had none: its own check ends."""
         service = self._service_of(definition.service_id)
-        await self.register(
-            service.definition.model_copy(
-                update={"more_checks": (*service.definition.more_checks, definition)}
-            )
+        id = definition.id or definition.short_id or definition.name
+        checks = {**_checks_by_id(service.definition), id: definition.model_copy(update={"id": id})}
+        await self.register(service.definition.with_checks(checks))
+
+    async def maintain(self, id: str, reason: str) -> None:
+        """Take a service out of rotation by a check that nothing passes."""
+        check = CheckDefinition.model_validate(
+            {
+                "CheckID": f"{MAINTENANCE}{id}",
+                "Name": "Service Maintenance Mode",
+                "ServiceID": id,
+                "Notes": reason or "Maintenance mode is enabled for this service",
+                "TTL": "24h",
+            }
         )
+        await self.register_check(check)
+        self.check(check.id).update("critical", check.notes)
+
+    async def end_maintenance(self, id: str) -> None:
+        """Let a service have calls again."""
+        if f"{MAINTENANCE}{id}" in self._service_of(id).checks:
+            await self.deregister_check(f"{MAINTENANCE}{id}")
 
     async def deregister_check(self, id: str) -> None:
         """Remove a check."""
         service = self._service_of(self.check(id).service_id)
-        remaining = tuple(check.definition for key, check in service.checks.items() if key != id)
-        await self.register(service.definition.model_copy(update={"check": None, "more_checks": remaining}))
+        remaining = {key: check.definition for key, check in service.checks.items() if key != id}
+        await self._register(service.definition, remaining)
 
     def check(self, id: str) -> Check:
         """The check with this ID."""
@@ -288,12 +325,11 @@ def _check_target(check: CheckDefinition) -> None:
 def _checks_by_id(definition: ServiceRegistration) -> dict[str, CheckDefinition]:
     """The checks by their IDs; without one Consul takes `service:ID`, with a number if there are several."""
     checks = definition.checks
-    if len(checks) > MAX_CHECKS:
-        raise ValueError(f"a service has at most {MAX_CHECKS} checks")
     by_id: dict[str, CheckDefinition] = {}
     for number, check in enumerate(checks, 1):
         default = f"service:{definition.id}" + (f":{number}" if len(checks) > 1 else "")
-        by_id[check.id or check.short_id or default] = check
+        id = check.id or check.short_id or default
+        by_id[id] = check.model_copy(update={"id": id})
     return by_id
 
 

@@ -3,123 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 
-from meshwright.control_plane.api.models.instances import InstanceStatus
-from meshwright.sidecar.config import Workload
 from meshwright.sidecar.consul import registry as registry_module
-from meshwright.sidecar.consul.answers import Node
-from meshwright.sidecar.consul.catalog import Catalog
-from meshwright.sidecar.consul.http import HttpApi
 from meshwright.sidecar.consul.registry import Registry
-from meshwright.sidecar.health_probe import HealthProbe
-
-SERVICE = "/v1/agent/service"
-CHECK = "/v1/agent/check"
-
-
-@dataclass
-class FakeAgent:
-    """Remembers what runs, and is the mesh in which it is healthy as its probe says."""
-
-    running: dict[str, tuple[Workload, HealthProbe | None]] = field(default_factory=dict)
-    starts: int = 0
-
-    def start_workload(self, workload: Workload, probe: HealthProbe | None = None) -> str:
-        assert workload.name not in self.running
-        self.starts += 1
-        self.running[workload.name] = workload, probe
-        return workload.name
-
-    async def stop_workload(self, name: str) -> str:
-        del self.running[name]
-        return name
-
-    async def instances(self) -> Iterable[InstanceStatus]:
-        statuses = []
-        for workload, probe in self.running.values():
-            result = await probe() if probe else None
-            problem = result.error if result else ""
-            statuses.append(
-                InstanceStatus(
-                    name=workload.name,
-                    service=workload.service,
-                    address="127.0.0.1:1",
-                    labels=workload.labels,
-                    health="unhealthy" if problem else "healthy",
-                    reason=problem,
-                )
-            )
-        return statuses
-
-
-@dataclass
-class World:
-    """A client of the API, and what is behind it."""
-
-    client: TestClient[Any, Any]
-    agent: FakeAgent
-    registry: Registry
-
-    async def put(self, path: str, body: object = None, status: int = 200, **headers: str) -> str:
-        async with self.client.put(path, json=body, headers=headers) as response:
-            text = await response.text()
-            assert response.status == status, text
-            return text
-
-    async def get(self, path: str, status: int = 200, **headers: str) -> Any:
-        async with self.client.get(path, headers=headers) as response:
-            assert response.status == status, await response.text()
-            return await response.json() if status == 200 else await response.text()
-
-    async def passing(self, service: str) -> list[str]:
-        entries = await self.get(f"/v1/health/service/{service}?passing")
-        return [entry["Service"]["ID"] for entry in entries]
-
-    async def until(self, condition: Callable[[], Awaitable[Any]]) -> None:
-        async with asyncio.timeout(60):
-            while not await condition():  # noqa: ASYNC110  asks the API
-                await asyncio.sleep(0.02)
-
-
-async def address_of(_service: str, port: int) -> tuple[str, int]:
-    return "127.10.0.9", port
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    agent = FakeAgent()
-    catalog = Catalog(agent.instances)
-
-    async def create_token(service: str) -> Path:
-        return tmp_path / service
-
-    async with aiohttp.ClientSession() as session:
-        registry = Registry(agent, create_token, session, tmp_path / "services.json", catalog.refresh)
-        api = HttpApi(registry, catalog, address_of, Node("node-1"), token="secret")
-        following = asyncio.create_task(catalog.run())
-        server = TestServer(api.application())
-        async with TestClient(server, headers={"X-Consul-Token": "secret"}) as client:
-            yield World(client, agent, registry)
-        following.cancel()
-        await registry.close()
-
-
-ORDERS = {
-    "Name": "orders",
-    "ID": "orders:1",
-    "Port": 8000,
-    "Tags": ["v1"],
-    "Meta": {"version": "v1"},
-    "Check": {"TTL": "1h", "CheckID": "beat"},
-}
+from tests.sidecar.consul.world import CHECK, ORDERS, SERVICE, FakeAgent, World, is_empty
 
 
 async def test_a_service_registers_reports_its_ttl_and_leaves(world: World) -> None:
@@ -171,10 +62,6 @@ async def test_a_service_registers_reports_its_ttl_and_leaves(world: World) -> N
     await world.put(f"{SERVICE}/deregister/orders:1")
     assert not world.agent.running
     assert await world.get("/v1/agent/services") == {}
-
-
-async def is_empty(work: Any) -> bool:
-    return not await work
 
 
 async def test_registering_again_keeps_the_sidecar_unless_callers_see_a_difference(world: World) -> None:
@@ -272,7 +159,7 @@ async def test_only_programs_of_this_host_with_the_token_are_served(world: World
     await world.get("/v1/agent/self", 403, Host="rebound.example.com")
     await world.get("/v1/agent/self", 200, **{"X-Consul-Token": "", "Authorization": "Bearer secret"})
     await world.get("/v1/agent/self", Host="localhost:8500")
-    assert "not served here" in await world.get("/v1/kv/a", 404)
+    assert "not served here" in await world.get("/v1/unheard", 404)
     await world.put(f"{SERVICE}/register", {"Name": "x" * 70_000, "Port": 1}, status=413)
     assert "index" in await world.get("/v1/catalog/services?index=x", 400)
     await world.put(f"{CHECK}/pass/unknown", status=404)
