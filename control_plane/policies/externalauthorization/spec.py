@@ -137,6 +137,15 @@ class ExternalAuthorizationSpec(TargetedSpec):
             return self.grpc
         raise LookupError("a valid spec has an authorizer")
 
+    @field_validator("headers_to_authorizer", "headers_to_client")
+    @classmethod
+    def _end_to_end(cls, headers: tuple[str, ...]) -> tuple[str, ...]:
+        """What frames one message would frame another one wrongly."""
+        for header in headers:
+            if header.lower() in HOP_BY_HOP:
+                raise ValueError(f"header {header!r} is of one connection: leave it out")
+        return headers
+
     @field_validator("headers_to_backend")
     @classmethod
     def _removable(cls, headers: tuple[str, ...]) -> tuple[str, ...]:

@@ -50,6 +50,8 @@ def filters(entry: v3.Route) -> dict[str, Any]:
         ({**HTTP, "from": ["orders"]}, "decides about every caller"),
         ({**HTTP, "headersToBackend": ["Host"]}, "cannot be set by an authorizer"),
         ({**HTTP, "headersToBackend": ["x-a", "X-A"]}, "occurs twice"),
+        ({**HTTP, "headersToClient": ["Content-Length"]}, "is of one connection"),
+        ({**HTTP, "headersToAuthorizer": ["transfer-encoding"]}, "is of one connection"),
         ({**HTTP, "timeout": "0s"}, "greater than or equal to"),
         ({**HTTP, "body": {"maxBytes": 2**30}}, "less than or equal to"),
     ],
