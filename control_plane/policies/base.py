@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from meshwright.control_plane.api.models.base import Name
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
+from meshwright.control_plane.policies.called_url import CalledURL
 
 Combine = Literal["override", "all", "resource"]
 TargetKind = Literal["Mesh", "Service", "HTTPRoute", "GRPCRoute", "Gateway", "ExternalService"]
@@ -161,6 +162,10 @@ class TargetedSpec(Spec):
 
     def port_names(self) -> Iterator[tuple[str, str]]:
         """Names of services' ports that the spec uses, each with its field."""
+        yield from ()
+
+    def called_urls(self) -> Iterator[tuple[str, CalledURL]]:
+        """URLs that proxies call on behalf of the policy, each with its field."""
         yield from ()
 
     def inapplicable_reason(self, target: TargetRef) -> str:  # noqa: ARG002  kinds override it

@@ -133,6 +133,7 @@ def _warnings(references: References, document: PolicyDocument) -> Iterator[Refe
             yield from references.callers(policy)
             yield from references.authorities(policy)
             yield from references.ports(policy)
+            yield from references.called(policy)
         case Subset() as subset:
             if problem := references.subset(subset):
                 yield problem
@@ -212,6 +213,7 @@ def _accepted_and_resolved(references: References, document: PolicyDocument) -> 
                     *callers,
                     *references.authorities(policy),
                     *references.ports(policy),
+                    *references.called(policy),
                     *_inapplicable(policy),
                 ],
             )

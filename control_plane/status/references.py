@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from meshwright.control_plane.api.host_suffixes import service_in
 from meshwright.control_plane.core.backends import BackendCluster, BackendResolver
 from meshwright.control_plane.core.listeners import Attached, attach, listeners_of
-from meshwright.control_plane.core.ports import port_numbers
+from meshwright.control_plane.core.ports import cluster_of_host, port_numbers
 from meshwright.control_plane.core.rollouts import concerns
 from meshwright.control_plane.core.tcp_routes import selects_port
 from meshwright.control_plane.core.world import Service, World
@@ -22,6 +23,7 @@ from meshwright.control_plane.policies.certificate.spec import Certificate
 from meshwright.control_plane.policies.externalservice.spec import ExternalService
 from meshwright.control_plane.policies.gateway.spec import Gateway, Listener
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute, GRPCRouteRule
+from meshwright.control_plane.policies.hooks import NO_CLUSTER
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
 from meshwright.control_plane.policies.httproute.parents import ParentReference, RoutePolicy
 from meshwright.control_plane.policies.httproute.spec import HTTPRoute, HTTPRouteRule
@@ -236,6 +238,18 @@ class References:
                 has = "has no" if len(services) == 1 else "has a"
                 message = f"spec.{field}: {owner} {has} port named {name!r}{suggested}: it matches nothing"
                 yield ReferenceProblem("PortNotFound", message)
+
+    def called(self, policy: TargetedPolicy) -> Iterator[ReferenceProblem]:
+        """URLs of services of the mesh that do not exist, or have no such port."""
+        services = self._world.services
+        for field, url in policy.spec.called_urls():
+            if not url.mesh or cluster_of_host(services, url.authority) != NO_CLUSTER:
+                continue
+            service = services.get(name := service_in(url.host))
+            missing = f"Service {name} has no http or grpc port {url.port}" if service else ""
+            missing = missing or self._missing("Service", name)
+            message = f"spec.{field}: {missing}: requests that need it fail until there is"
+            yield ReferenceProblem("BackendNotFound", message)
 
     def callers(self, policy: TargetedPolicy | ExternalService) -> list[ReferenceProblem]:
         """The names in `from` that nobody in the mesh has."""

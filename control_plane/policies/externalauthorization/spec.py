@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -136,6 +137,10 @@ class ExternalAuthorizationSpec(TargetedSpec):
         if self.grpc:
             return self.grpc
         raise LookupError("a valid spec has an authorizer")
+
+    def called_urls(self) -> Iterator[tuple[str, CalledURL]]:
+        """The authorizer."""
+        yield ("http.url" if self.http else "grpc.url"), self.authorizer.parsed
 
     @field_validator("headers_to_authorizer", "headers_to_client")
     @classmethod

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from meshwright.control_plane.policies.base import Combine, Spec, TargetedPolicy, TargetedSpec, TargetKind
+from meshwright.control_plane.policies.called_url import CalledURL, parse_url
 from meshwright.control_plane.policies.credential_location import CredentialLocation
 from meshwright.control_plane.policies.duration import Duration
 from meshwright.control_plane.policies.exempt_request import ExemptRequest
@@ -108,6 +110,12 @@ class JWTAuthenticationSpec(TargetedSpec):
     exceptions: tuple[ExemptRequest, ...] = Field(
         (), max_length=16, description="Requests that need no token by this policy."
     )
+
+    def called_urls(self) -> Iterator[tuple[str, CalledURL]]:
+        """Where keys come from."""
+        for index, entry in enumerate(self.issuers):
+            if entry.jwks.url:
+                yield f"issuers[{index}].jwks.url", parse_url(entry.jwks.url)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -216,6 +216,13 @@ def test_route_with_an_unresolved_backend_is_accepted_and_says_what_happens(
 
 
 CATALOG = "{kind: Service, name: catalog}"
+
+
+def authorizer(where: str) -> str:
+    """An ExternalAuthorization of catalog."""
+    return mesh("ExternalAuthorization", "x", where, CATALOG)
+
+
 NAMED_RULE = route("r", "{name: first, backendRefs: [{name: orders}]}")
 
 
@@ -241,6 +248,18 @@ NAMED_RULE = route("r", "{name: first, backendRefs: [{name: orders}]}")
         (mesh("Timeout", "x", "request: 1s, from: [order]", CATALOG), "Accepted", "from[0]"),
         (mesh("Timeout", "x", "request: 1s, from: [orders, nobody]", CATALOG), "ResolvedRefs", "from[1]"),
         (subset("x", "nobody"), "Accepted", "service"),
+        (authorizer("http: {url: 'http://cataloq/check'}"), "ResolvedRefs", "http.url"),
+        (authorizer("grpc: {url: 'http://catalog:1'}"), "ResolvedRefs", "grpc.url"),
+        (
+            mesh(
+                "JWTAuthentication",
+                "x",
+                "issuers: [{issuer: i, jwks: {url: 'http://nobody.mesh/keys'}}]",
+                CATALOG,
+            ),
+            "ResolvedRefs",
+            "issuers[0].jwks.url",
+        ),
     ],
 )
 def test_policy_whose_target_does_not_exist_says_which_part_has_no_effect(
@@ -252,3 +271,10 @@ def test_policy_whose_target_does_not_exist_says_which_part_has_no_effect(
     assert conditions[kind].message.startswith(f"spec.{field}: ")
     assert conditions["Accepted"].status == ("False" if kind == "Accepted" else "True")
     assert [conditions[kind].message in warning for warning in warnings(text)] == [True]
+
+
+@pytest.mark.parametrize("url", ["http://orders/a", "http://orders.mesh:80/a", "https://id.example.com/a"])
+def test_url_that_leads_to_a_service_or_out_of_the_mesh_is_no_problem(url: str) -> None:
+    text = authorizer(f"http: {{url: '{url}'}}")
+    assert warnings(text) == []
+    assert "ResolvedRefs" not in by_type(status(text).conditions)
