@@ -102,7 +102,7 @@ class FlushPage(_message.Message):
     def __init__(self, flushes: _Optional[_Iterable[_Union[Flush, _Mapping]]] = ..., last_sequence: _Optional[int] = ..., more: _Optional[bool] = ...) -> None: ...
 
 class Flush(_message.Message):
-    __slots__ = ("age", "role", "service", "node", "seconds", "end_ns", "clusters", "inbound", "gauges")
+    __slots__ = ("age", "role", "service", "node", "seconds", "end_ns", "clusters", "inbound", "gauges", "listens")
     class ClustersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +110,13 @@ class Flush(_message.Message):
         key: str
         value: Counters
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Counters, _Mapping]] = ...) -> None: ...
+    class ListensEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bool
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bool] = ...) -> None: ...
     AGE_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +126,7 @@ class Flush(_message.Message):
     CLUSTERS_FIELD_NUMBER: _ClassVar[int]
     INBOUND_FIELD_NUMBER: _ClassVar[int]
     GAUGES_FIELD_NUMBER: _ClassVar[int]
+    LISTENS_FIELD_NUMBER: _ClassVar[int]
     age: float
     role: str
     service: str
@@ -128,7 +136,8 @@ class Flush(_message.Message):
     clusters: _containers.MessageMap[str, Counters]
     inbound: Counters
     gauges: _containers.RepeatedCompositeFieldContainer[Gauge]
-    def __init__(self, age: _Optional[float] = ..., role: _Optional[str] = ..., service: _Optional[str] = ..., node: _Optional[str] = ..., seconds: _Optional[float] = ..., end_ns: _Optional[int] = ..., clusters: _Optional[_Mapping[str, Counters]] = ..., inbound: _Optional[_Union[Counters, _Mapping]] = ..., gauges: _Optional[_Iterable[_Union[Gauge, _Mapping]]] = ...) -> None: ...
+    listens: _containers.ScalarMap[str, bool]
+    def __init__(self, age: _Optional[float] = ..., role: _Optional[str] = ..., service: _Optional[str] = ..., node: _Optional[str] = ..., seconds: _Optional[float] = ..., end_ns: _Optional[int] = ..., clusters: _Optional[_Mapping[str, Counters]] = ..., inbound: _Optional[_Union[Counters, _Mapping]] = ..., gauges: _Optional[_Iterable[_Union[Gauge, _Mapping]]] = ..., listens: _Optional[_Mapping[str, bool]] = ...) -> None: ...
 
 class Counters(_message.Message):
     __slots__ = ("completed", "failed", "grpc_completed", "grpc_failed", "local", "local_failed", "retries", "connections", "connect_failures", "rejected_connections", "tls_handshakes", "latency_buckets", "refused", "delayed_buckets")

@@ -85,6 +85,7 @@ def write_flush(message: pb.Flush, age: float, node_flush: NodeFlush) -> None:
     for cluster, counters in flush.clusters.items():
         _write_counters(message.clusters[cluster], counters)
     _write_counters(message.inbound, flush.inbound)
+    message.listens.update(flush.listens)
     for point in flush.gauges:
         message.gauges.add(cluster=point.cluster, stat=point.stat, value=point.value)
 
@@ -155,6 +156,7 @@ def flush_from_proto(message: pb.Flush, trust_domain: str) -> tuple[float, NodeF
         ],
         seconds=_number(message.seconds),
         end_ns=message.end_ns,
+        listens=dict(message.listens),
     )
     identity = Identity(trust_domain, _ROLES[_ROLES.index(message.role)], message.service)
     return _number(message.age), NodeFlush(identity, message.node, flush)

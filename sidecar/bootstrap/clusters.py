@@ -23,6 +23,18 @@ more than the second after which a lost SYN is sent again."""
 
 _UNLIMITED = 1_000_000
 
+_APP_CHECK = {
+    "tcp_health_check": {},
+    "interval": "2s",
+    "no_traffic_interval": "2s",
+    "timeout": "2s",
+    "unhealthy_threshold": 2,
+    "healthy_threshold": 1,
+}
+"""Whether the app listens, by connections without a byte. Its result is only exported, for the time when no
+agent reports the app's health: with its single endpoint the cluster is in panic and goes on sending, so
+callers get the app's own refusal. A tcp app has none: a database counts such connections as errors."""
+
 _HEADER_LIMITS = {
     "max_headers_count": header_limits.MAX_HEADERS,
     "max_response_headers_kb": header_limits.MAX_KIB,
@@ -151,6 +163,8 @@ def _app(app: AppCluster) -> Json:
         "max_retries": _UNLIMITED,
     }
     cluster["circuit_breakers"] = {"thresholds": [limits]}
+    if app.protocol != "tcp":
+        cluster["health_checks"] = [_APP_CHECK]
     if app.protocol == "grpc":
         cluster["typed_extension_protocol_options"] = _http2(**_APP_HTTP2)
     elif app.protocol == "http":

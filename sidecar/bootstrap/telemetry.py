@@ -38,12 +38,12 @@ INCLUDED_STATS = (
 EXPORTED_STATS = (
     r"cluster\.(?:[^/.][^.]*|/external(?:/[^.]+)?)\.(upstream_rq_(total|completed|[1-5]xx|time|retry|timeout|per_try_timeout)"
     r"|upstream_cx_(total|active|connect_fail|none_healthy|overflow)|ssl\.handshake|grpc\.\d+|outlier_detection\.ejections_active"
-    r"|membership_(healthy|total))"
+    r"|membership_(healthy|total))|cluster\./app/[^.]+\.membership_healthy"
     r"|mesh\.(local_replies|wait_time|rate_limited)\..*"
     r"|http\.(inbound|outbound|ingress)\.downstream_rq_[1-5]xx"
 )
 """Full names of the statistics to export, a subset of INCLUDED_STATS. Clusters that start with `/` are not
-services; `/external` and those below it are hosts outside the mesh.
+services; `/external` and those below it are hosts outside the mesh; `/app/http` tells if the app listens.
 
 Measured with Envoy 1.40: an export has 1.3 KB without traffic (nine clusters), and some 0.5 KB more for each
 cluster with traffic. Envoy writes the `:` of a cluster's name as `_` here. `upstream_rq_total` counts tries

@@ -177,3 +177,23 @@ def test_replica_that_cannot_report_its_death_is_removed_with_its_lease(
         if not agent_dies:
             agent.resume()
             until(lambda: callers_of(mesh, port) == list(CALLERS), "it is called again")
+
+
+@pytest.mark.parametrize("called", [True, False], ids=["called", "idle"])
+def test_replica_of_which_only_envoy_lives_is_removed_and_fails_no_request(
+    mesh: Mesh, called: bool, tmp_path: Path
+) -> None:
+    """Its Envoy sends metrics and holds its stream, as that of a replica whose agent hangs does."""
+    name = "pair-8"
+    with joined(mesh, name, "pair", "--port", "0", run=(sys.executable, "-m", "tests.fakes.app")) as third:
+        port = third.port("inbound")
+        until(lambda: callers_of(mesh, port) == list(CALLERS), "it is called")
+        proxy = psutil.Process(third.pid("proxy"))
+        app = psutil.Process(third.pid("app"))
+        with no_failed_request(mesh, tmp_path) if called else contextlib.nullcontext():
+            third.process.kill()
+            app.kill()
+            until(lambda: name not in health(mesh), "its lease has ended")
+            until(lambda: not callers_of(mesh, port), "nothing calls it")
+        assert proxy.is_running()
+        proxy.kill()

@@ -171,6 +171,8 @@ def test_spans_listener_binds_loopback_and_needs_a_destination() -> None:
         ("cluster.db.upstream_cx_active", True),
         ("http.inbound.downstream_rq_5xx", True),
         ("cluster./app/http.upstream_rq_completed", False),
+        ("cluster./app/http.membership_healthy", True),
+        ("cluster./app/http.membership_total", False),
         ("cluster.orders.external.upstream_rq_completed", False),
         ("cluster.orders.upstream_rq_503", False),
         ("http.ready.downstream_rq_2xx", False),
@@ -202,6 +204,12 @@ def test_connections_to_the_app_wait_as_long_as_linux_would() -> None:
     clusters = {item["name"]: item for item in build_bootstrap(ORDERS)["static_resources"]["clusters"]}
     timeouts = [clusters[cluster_names.app_cluster(name)]["connect_timeout"] for name in ("http", "raw")]
     assert timeouts == ["120.000s", "0.500s"]
+
+
+def test_envoy_looks_whether_an_app_listens_except_for_tcp() -> None:
+    clusters = {item["name"]: item for item in build_bootstrap(ORDERS)["static_resources"]["clusters"]}
+    checked = {name for name, cluster in clusters.items() if "health_checks" in cluster}
+    assert checked == {cluster_names.app_cluster("http"), cluster_names.app_cluster("rpc")}
 
 
 def test_envoy_chooses_the_number_of_workers_unless_it_is_set() -> None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from meshwright.control_plane.api.cluster_names import EXTERNAL, parse_cluster_name
+from meshwright.control_plane.api.cluster_names import EXTERNAL, app_port, parse_cluster_name
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry.ingest.envoy_stats import INBOUND, UNROUTED, StatPoint
 from meshwright.control_plane.telemetry.topology import histogram
@@ -23,6 +23,9 @@ GAUGE_FIELDS = {
 }
 """Envoy's gauges of a cluster → fields of ClusterTraffic."""
 
+APP_LISTENS = "membership_healthy"
+"""Envoy's gauge of the app beside it: 1 if it accepts connections, else 0."""
+
 _OUTCOME_COUNTER = re.compile(r"grpc\.\d+|local\.(failed|refused|ok)")
 
 
@@ -30,6 +33,7 @@ _OUTCOME_COUNTER = re.compile(r"grpc\.\d+|local\.(failed|refused|ok)")
 class MetricsFlush:
     """What one message of a node reports. `inbound` are responses to callers of its own service.
 
+    `listens` tells of ports of its app whether they accept connections.
     `seconds` is the time the deltas cover, `end_ns` its end by the node's clock, in ns since the epoch.
     """
 
@@ -38,12 +42,15 @@ class MetricsFlush:
     gauges: list[StatPoint] = field(default_factory=list)
     seconds: float = 0.0
     end_ns: int = 0
+    listens: dict[str, bool] = field(default_factory=dict)
 
     def add(self, point: StatPoint) -> None:
         """Add a data point; unused statistics and clusters that are not a service are ignored."""
         if point.cluster == INBOUND:
             self.inbound.completed += point.value
             self.inbound.failed += point.value if point.stat.endswith("_5xx") else 0.0
+        if point.stat == APP_LISTENS and (port := app_port(point.cluster)):
+            self.listens[port] = bool(point.value)
         if point.cluster not in (UNROUTED, EXTERNAL) and not parse_cluster_name(point.cluster).service:
             return
         if point.stat in GAUGE_FIELDS:

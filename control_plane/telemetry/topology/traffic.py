@@ -7,6 +7,7 @@ time they cover, so that jitter between flushes does not show up as load.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ FLUSH_INTERVAL = 2.0
 
 FLUSH_GRACE = 2.5 * FLUSH_INTERVAL
 """Seconds a flush may be late. A node that is silent for longer counts as having no traffic."""
+
+MAX_APP_PORTS = 16
+"""Ports of one app that are remembered, as many as an instance may register. A node names them itself."""
 
 NEVER = float("-inf")
 
@@ -101,7 +105,8 @@ class ClusterTraffic:
 class NodeTraffic:
     """One sidecar: when its recent flushes arrived and the seconds they cover, and its traffic by cluster.
 
-    `inbound` are the responses to callers of its own service.
+    `inbound` are the responses to callers of its own service, `listens` tells which ports of its app
+    accept connections.
     """
 
     last_seen: float
@@ -109,12 +114,19 @@ class NodeTraffic:
     last_end_ns: int = 0
     clusters: dict[str, ClusterTraffic] = field(default_factory=dict)
     inbound: ClusterTraffic = field(default_factory=ClusterTraffic)
+    listens: dict[str, bool] = field(default_factory=dict)
 
     def covered_seconds(self, now: float) -> float:
         """The time that the flushes within WINDOW cover, plus the node's silence beyond FLUSH_GRACE."""
         covered = sum(seconds for received_at, seconds in self.flushes if received_at > now - WINDOW)
         silent = now - self.last_seen
         return covered + (silent if silent > FLUSH_GRACE else 0.0)
+
+    def record_listening(self, ports: Mapping[str, bool]) -> None:
+        """Note which ports of its app accept connections; those beyond MAX_APP_PORTS are ignored."""
+        for port, listens in ports.items():
+            if port in self.listens or len(self.listens) < MAX_APP_PORTS:
+                self.listens[port] = listens
 
     def record_flush(self, now: float, seconds: float, end_ns: int) -> None:
         """Note a flush; one that is split over several messages counts once."""

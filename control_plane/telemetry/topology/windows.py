@@ -114,13 +114,16 @@ class TrafficWindows:
                 yield identity.name, name, requests, total
 
     def works(self, identity: Identity, node: str, now: float) -> bool | None:
-        """Whether a node works, by its metrics: not if every recent request to it has failed.
+        """Whether a node works, by its metrics: not if its app does not listen, nor if every recent request
+        to it has failed.
 
         None: it sends none at present, as it is idle or gone.
         """
         traffic = self._nodes.get(identity, {}).get(node)
         if traffic is None or now - traffic.last_seen > SILENT_AFTER:
             return None
+        if traffic.listens and not any(traffic.listens.values()):
+            return False
         recent = traffic.inbound.recent(now)
         return recent.failed == 0 or recent.failed < recent.completed
 
@@ -138,6 +141,7 @@ class TrafficWindows:
             return
         seconds = flush.seconds if 0 < flush.seconds <= EDGE_TTL else FLUSH_INTERVAL
         node.record_flush(now, seconds, flush.end_ns)
+        node.record_listening(flush.listens)
         if flush.inbound.completed:
             node.inbound.record(flush.inbound, now)
         for cluster, counters in flush.clusters.items():

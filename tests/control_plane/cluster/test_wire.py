@@ -68,6 +68,7 @@ def test_flush_arrives_complete() -> None:
             [StatPoint("back", "membership_total", 2.0, 77)],
             2.0,
             77,
+            {"http": True, "grpc": False},
         ),
     )
     message = pb.StateReport()
@@ -81,6 +82,7 @@ def test_flush_arrives_complete() -> None:
         ("back", "membership_total", 2.0)
     ]
     assert (received.flush.seconds, received.flush.end_ns) == (2.0, 77)
+    assert received.flush.listens == {"http": True, "grpc": False}
 
 
 def test_list_that_was_not_requested_is_none() -> None:

@@ -350,3 +350,16 @@ def test_history_covers_a_quarter_of_an_hour() -> None:
     assert len(actual_edge_history.points) <= 450
     assert sum(point.requests for point in actual_edge_history.points) == pytest.approx(1)
     assert edge_history(windows.history, exchange(), "orders", "inventory", 2000) is None
+
+
+def test_a_node_whose_app_listens_nowhere_does_not_work() -> None:
+    windows = TrafficWindows()
+    assert windows.works(ORDERS, "orders-1", 2) is None
+    report(windows, 2, {"catalog": {"membership_total": 1}})
+    assert windows.works(ORDERS, "orders-1", 2)
+    report(windows, 4, {"/app/http": {"membership_healthy": 0}, "/app/grpc": {"membership_healthy": 1}})
+    assert windows.works(ORDERS, "orders-1", 4)
+    report(windows, 6, {"/app/grpc": {"membership_healthy": 0}})
+    assert windows.works(ORDERS, "orders-1", 6) is False
+    report(windows, 8, {"/app/http": {"membership_healthy": 1}})
+    assert windows.works(ORDERS, "orders-1", 8)
