@@ -76,7 +76,9 @@ class ServiceEntry(Spec):
         min_length=1, max_length=256, description="Program and arguments."
     )
     ports: tuple[ServicePort, ...] = Field(
-        (ServicePort(),), min_length=1, max_length=16, description="The first http port is also port 80."
+        (ServicePort(),),
+        max_length=16,
+        description="The first http port is also port 80. `[]`: it calls others, and nobody calls it.",
     )
     replicas: int = Field(1, strict=True, ge=0, le=MAX_REPLICAS, description="Number of processes.")
     labels: Labels = Field((), max_length=32, description="Labels that a Subset can select.")
@@ -113,6 +115,14 @@ class ServiceEntry(Spec):
         names = [port.name for port in self.ports]
         if len(set(names)) < len(names):
             raise ValueError("two ports have the same name: names must be unique")
+        return self
+
+    @model_validator(mode="after")
+    def _has_http_port(self) -> Self:
+        paths = {"health.path": self.health.path, "metrics": self.metrics}
+        setting = next((name for name, path in paths.items() if path), "")
+        if setting and all(port.protocol != "http" for port in self.ports):
+            raise ValueError(f"{setting} is asked at the first http port, but there is none")
         return self
 
 

@@ -27,6 +27,8 @@ LOG_LINES = 12
 
 STORE_ADVICE = "if the log names the append only file (AOF), `mesh store repair` cuts the damaged end off"
 
+WORKER_ADVICE = "a service that only calls others, and listens nowhere, has `ports: []`"
+
 _CONFIGURED_STATES = ("synced", "rejected")
 """States of a proxy that has responded to its whole configuration."""
 
@@ -140,11 +142,12 @@ class Readiness:
     def _failure(self, name: str, reason: str) -> CommandError:
         """An error with the last lines of the part's logs."""
         logs = [Path(log) for item in self._workloads() if item.name == name for log in item.logs]
-        if reason.startswith("app: "):
+        if "app: " in reason:
             logs = logs[:1]
         lines = [f"{name}: {reason}"]
         for log in logs or [log_path(self._state, name)]:
             end = tail(log, LOG_LINES)
             lines += [f"--- end of {log}", end] if end else []
         lines += [STORE_ADVICE] if name == "store" else []
+        lines += [WORKER_ADVICE] if "nothing listens on" in reason else []
         return CommandError(errors.FAILED, "\n".join(lines))
