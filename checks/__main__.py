@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from checks import circles, class_names, purity, sizes, words
+from checks import circles, class_names, purity, signs, sizes, words
 from checks.source import PRODUCT, Problem, read_tree
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +24,7 @@ def problems(root: Path) -> Iterator[Problem]:
     for pattern in TEXTS:
         for path in sorted(root.glob(pattern)):
             yield from words.check_text(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
+    yield from signs.check(read_tree(root, signs.SHOWN))
     yield from circles.check_package()
 
 

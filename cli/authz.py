@@ -86,7 +86,7 @@ def matrix(
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Show who may call what: ● everything, ◐ some requests, ✖ nothing. A column is a called service.
+    """Show who may call what: ● everything, ▲ some requests, × nothing. A column is a called service.
 
     \b
     Example:

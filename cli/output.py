@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from meshwright.cli.options import Output
+from meshwright.control_plane.api import signs
 
 Level = Literal["good", "partial", "bad", "off"]
 
-SIGNS: dict[Level, str] = {"good": "●", "partial": "◐", "bad": "✖", "off": "○"}
+SIGNS: dict[Level, str] = {"good": signs.GOOD, "partial": signs.PARTIAL, "bad": signs.BAD, "off": signs.OFF}
 TIMES = frozenset({"time", "start", "started", "since", "created", "expires", "at"})
 """Fields of the admin API that hold epoch seconds."""
 
-_COLOURS: dict[str, str] = {"●": "32", "◐": "33", "✖": "31", "○": "90"}
+_COLOURS: dict[str, str] = {signs.GOOD: "32", signs.PARTIAL: "33", signs.BAD: "31", signs.OFF: "90"}
+_SIGN = re.compile(rf"(?<!\d )[{''.join(_COLOURS)}]")
+"""A sign; between numbers `×` is a multiplication."""
 
 
 def echo(text: str) -> None:
@@ -94,7 +98,7 @@ def colorize(line: str) -> str:
     """The line with its signs in colour, if stdout is a terminal that shows colours."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty():
         return line
-    return "".join(f"\x1b[{_COLOURS[c]}m{c}\x1b[0m" if c in _COLOURS else c for c in line)
+    return _SIGN.sub(lambda match: f"\x1b[{_COLOURS[match[0]]}m{match[0]}\x1b[0m", line)
 
 
 def sanitize(text: str) -> str:

@@ -12,11 +12,10 @@ from meshwright.cli.http import call_api
 from meshwright.cli.options import AllOption, Output, OutputOption, StateOption
 from meshwright.cli.output import Level, colorize, echo, print_data, print_table, sanitize, status_text
 from meshwright.cli.policy_status import condition_level, find_policy, policy_lines
-from meshwright.cli.version import THIS_COMMAND
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.api.problem_text import problem_text, verdict_line
 from meshwright.control_plane.api.push_text import push_text
-from meshwright.control_plane.api.version_skew import by_version, find_skews
+from meshwright.control_plane.api.version_skew import worst_skew
 
 PROXY_LEVELS: dict[str, Level] = {
     "synced": "good",
@@ -78,7 +77,7 @@ def status(
     For one policy: its conditions, those of a route for each parent and of a Gateway for each listener.
 
     \b
-    Symbols: ● good · ◐ partial or pending · ✖ failing · ○ off
+    Symbols: ● good · ▲ partial or pending · × failing · ○ off
 
     \b
     Example:
@@ -135,14 +134,9 @@ def _skew(mesh: Mapping[str, Any]) -> str:
 
     A control plane of an earlier version says nothing of the others: then `mesh version` shows them.
     """
-    client = find_skews((THIS_COMMAND, *by_version("control plane", {"": mesh["version"]})))
-    skews = [(skew.supported, skew.difference) for skew in client]
-    skews += [(skew["supported"], skew["message"]) for skew in mesh.get("skews", ())]
-    if not skews:
-        return ""
-    supported, text = min(skews, key=lambda skew: skew[0])
-    more = f"; {len(skews) - 1} more" if len(skews) > 1 else ""
-    return status_text("partial" if supported else "bad", f"{text}{more}: see `mesh version`")
+    skews = [(skew["supported"], skew["message"]) for skew in mesh.get("skews", ())]
+    worst = worst_skew(mesh["version"], skews)
+    return status_text("partial" if worst.supported else "bad", worst.difference) if worst else ""
 
 
 def _patched(resources: Sequence[Mapping[str, Any]]) -> str:

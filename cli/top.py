@@ -19,7 +19,7 @@ from meshwright.cli.live_screen import is_usable, live_screen
 from meshwright.cli.options import AllOption, Output, OutputOption, StateOption
 from meshwright.cli.output import SIGNS, print_data, sanitize
 from meshwright.cli.top_table import service_table, signed
-from meshwright.control_plane.api import calls
+from meshwright.control_plane.api import calls, signs
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
 
 REFRESH_TIMEOUT = 5.0
@@ -31,7 +31,7 @@ PIPE_WIDTH = 120
 NO_LIMIT = 1_000_000
 """Lines of a table that is printed once."""
 
-LEGEND = "q quits   ● good  ◐ degraded  ✖ failing  ○ unknown"
+LEGEND = f"q quits   {signs.GOOD} good  {signs.PARTIAL} degraded  {signs.BAD} failing  {signs.OFF} unknown"
 
 
 def top(
@@ -58,7 +58,7 @@ def top(
     Idle services are hidden. q or Ctrl-C quits. Prints one table if stdout is not a terminal.
 
     \b
-    Symbols: ● good · ◐ degraded · ✖ failing · ○ unknown
+    Symbols: ● good · ▲ degraded · × failing · ○ unknown
 
     \b
     Example:

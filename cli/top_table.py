@@ -13,6 +13,7 @@ from rich.text import Text
 
 from meshwright.cli.output import SIGNS, sanitize
 from meshwright.cli.status import BREAKER_LEVELS, HEALTH_LEVELS
+from meshwright.control_plane.api import signs
 
 Service = Mapping[str, Any]
 """The JSON of a ServiceSummary."""
@@ -20,7 +21,7 @@ Service = Mapping[str, Any]
 _HEALTH_ORDER = ("unhealthy", "degraded", "healthy", "unknown", "idle")
 _BREAKER_ORDER = ("open", "partial", "half-open", "closed", "none")
 _BARS = "▁▂▃▄▅▆▇█"
-_STYLES = {"●": "green", "◐": "yellow", "✖": "red", "○": "bright_black"}
+_STYLES = {signs.GOOD: "green", signs.PARTIAL: "yellow", signs.BAD: "red", signs.OFF: "bright_black"}
 
 SIGN_WIDTH = 2
 """A sign and a space before the name."""

@@ -55,7 +55,7 @@ def topology(
     delays and timeouts included. Idle services are hidden.
 
     \b
-    Symbols: ● good · ◐ degraded · ✖ failing · ○ unknown
+    Symbols: ● good · ▲ degraded · × failing · ○ unknown
 
     \b
     Example:

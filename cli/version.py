@@ -13,8 +13,8 @@ from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import Level, colorize, echo, print_data, print_table, sanitize, status_text
 from meshwright.control_plane.api import calls, mesh_locator
-from meshwright.control_plane.api.software_version import VERSION
 from meshwright.control_plane.api.version_skew import (
+    THIS_COMMAND,
     Installed,
     Skew,
     by_version,
@@ -22,8 +22,6 @@ from meshwright.control_plane.api.version_skew import (
     places_text,
     versions_of_proxies,
 )
-
-THIS_COMMAND = Installed("client", VERSION, ("this command",))
 
 ClientOption = Annotated[
     bool, typer.Option("--client", help="Only the version of this command, without asking a mesh.")

@@ -46,6 +46,7 @@ class DashboardApp(Session):
     """`mesh dash`."""
 
     TITLE = "mesh dash"
+    CSS = "CommandPalette SearchIcon { display: none; }  /* an emoji, which not every font has */"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         name: partial(create_screen, TabLocation(name)) for name in TABS
     }
@@ -159,7 +160,7 @@ class DashboardApp(Session):
         await self.load_past(step)
 
     def action_now(self) -> None:
-        """`n`: back to the mesh as it is."""
+        """`0`: back to the mesh as it is."""
         self.show_past(None)
 
     @work

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from rich.cells import cell_len, chop_cells
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.policies import PolicyState
 from meshwright.control_plane.api.models.topology import HealthThresholds
 
@@ -36,49 +37,49 @@ class StatusLabel(NamedTuple):
 
 
 HEALTH_LABELS: Mapping[str, StatusLabel] = {
-    "healthy": StatusLabel("●", "healthy", "good"),
-    "degraded": StatusLabel("◐", "degraded", "partial"),
-    "unhealthy": StatusLabel("✖", "unhealthy", "bad"),
-    "unknown": StatusLabel("○", "unknown", "off"),
-    "idle": StatusLabel("○", "idle", "off"),
-    "draining": StatusLabel("◐", "draining", "partial"),
+    "healthy": StatusLabel(signs.GOOD, "healthy", "good"),
+    "degraded": StatusLabel(signs.PARTIAL, "degraded", "partial"),
+    "unhealthy": StatusLabel(signs.BAD, "unhealthy", "bad"),
+    "unknown": StatusLabel(signs.OFF, "unknown", "off"),
+    "idle": StatusLabel(signs.OFF, "idle", "off"),
+    "draining": StatusLabel(signs.PARTIAL, "draining", "partial"),
 }
 """Of services, gateways, versions, edges and instances."""
 
 BREAKER_LABELS: Mapping[str, StatusLabel] = {
     "none": StatusLabel("", NO_VALUE, "dim"),
     "closed": StatusLabel("", "closed", "plain"),
-    "half-open": StatusLabel("◒", "half-open", "partial"),
-    "partial": StatusLabel("◑", "partial", "partial"),
-    "open": StatusLabel("⊘", "open", "bad"),
+    "half-open": StatusLabel(signs.ON_TRIAL, "half-open", "partial"),
+    "partial": StatusLabel(signs.PARTLY_BLOCKED, "partial", "partial"),
+    "open": StatusLabel(signs.BLOCKED, "open", "bad"),
 }
 
 PROXY_LABELS: Mapping[str, StatusLabel] = {
-    "synced": StatusLabel("●", "synced", "good"),
-    "pending": StatusLabel("◐", "pending", "partial"),
-    "rejected": StatusLabel("✖", "rejected", "bad"),
-    "disconnected": StatusLabel("○", "disconnected", "off"),
+    "synced": StatusLabel(signs.GOOD, "synced", "good"),
+    "pending": StatusLabel(signs.PARTIAL, "pending", "partial"),
+    "rejected": StatusLabel(signs.BAD, "rejected", "bad"),
+    "disconnected": StatusLabel(signs.OFF, "disconnected", "off"),
 }
 
 POLICY_LABELS: Mapping[PolicyState, StatusLabel] = {
-    "rejected": StatusLabel("✖", "rejected", "bad"),
-    "conflicted": StatusLabel("◐", "conflicted", "partial"),
-    "target-not-found": StatusLabel("◐", "target not found", "partial"),
-    "no-effect": StatusLabel("◐", "no effect", "partial"),
-    "partial": StatusLabel("◐", "partial", "partial"),
-    "pending": StatusLabel("◐", "pending", "partial"),
-    "unused": StatusLabel("○", "unused", "off"),
-    "programmed": StatusLabel("●", "programmed", "good"),
-    "unknown": StatusLabel("○", "unknown", "off"),
+    "rejected": StatusLabel(signs.BAD, "rejected", "bad"),
+    "conflicted": StatusLabel(signs.PARTIAL, "conflicted", "partial"),
+    "target-not-found": StatusLabel(signs.PARTIAL, "target not found", "partial"),
+    "no-effect": StatusLabel(signs.PARTIAL, "no effect", "partial"),
+    "partial": StatusLabel(signs.PARTIAL, "partial", "partial"),
+    "pending": StatusLabel(signs.PARTIAL, "pending", "partial"),
+    "unused": StatusLabel(signs.OFF, "unused", "off"),
+    "programmed": StatusLabel(signs.GOOD, "programmed", "good"),
+    "unknown": StatusLabel(signs.OFF, "unknown", "off"),
 }
 
 SEVERITY_LABELS: Mapping[str, StatusLabel] = {
-    "info": StatusLabel("●", "info", "good"),
-    "warning": StatusLabel("◐", "warning", "partial"),
-    "error": StatusLabel("✖", "error", "bad"),
+    "info": StatusLabel(signs.GOOD, "info", "good"),
+    "warning": StatusLabel(signs.PARTIAL, "warning", "partial"),
+    "error": StatusLabel(signs.BAD, "error", "bad"),
 }
 
-UNKNOWN_LABEL = StatusLabel("○", "unknown", "off")
+UNKNOWN_LABEL = StatusLabel(signs.OFF, "unknown", "off")
 
 
 def format_number(value: float) -> str:

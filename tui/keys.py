@@ -34,7 +34,7 @@ FIRST = Key("home,g", "first", "the first row", "Home g")
 LAST = Key("end,G", "last", "the last row", "End G")
 NEXT_EDGE = Key("tab", "edges", "the next pane or field; in the graph the next edge of the service", "Tab")
 PREVIOUS_EDGE = Key("shift+tab", "previous edge", "the previous one", "shift+Tab")
-OPEN = Key("enter", "open", "open what is selected; preview what a form says", "⏎")
+OPEN = Key("enter", "open", "open what is selected; preview what a form says", "Enter")
 
 LOGS = Key("l", "logs", "logs of the selected service or sidecar")
 LIVE_REQUESTS = Key("T", "requests", "its requests as they occur")

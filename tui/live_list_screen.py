@@ -17,6 +17,7 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets import Static
 
+from meshwright.control_plane.api import signs
 from meshwright.tui import keys
 from meshwright.tui.keys import bind
 from meshwright.tui.navigation import Location
@@ -165,7 +166,7 @@ class LiveListScreen(SortableScreen[Item]):
             parts = [paint(count, "dim"), *self.source()]
             parts.append(paint("paused: space resumes", "partial") if self._paused else paint("live", "dim"))
             if self._problem:
-                parts.append(paint(f"✖ {self._problem}", "bad"))
+                parts.append(paint(f"{signs.BAD} {self._problem}", "bad"))
             line.update(Content("  ").join(parts))
 
     def _draw_detail(self, key: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.refusals import RefusalCount, RefusalOutcome
 from meshwright.tui.format import StatusLabel, format_count, format_number, format_time, sanitize
 
@@ -53,7 +54,7 @@ def refusal_labels(refusals: Sequence[RefusalCount]) -> list[StatusLabel]:
             continue
         total, since = sum(count.total for count in counts), min(count.since for count in counts)
         line = f"{text} {format_number(rate_of(counts))}/s, {format_count(total)} since {format_time(since)}"
-        labels.append(StatusLabel("⊘", f"{line}: {_callers(counts)}", "partial"))
+        labels.append(StatusLabel(signs.BLOCKED, f"{line}: {_callers(counts)}", "partial"))
     return labels
 
 

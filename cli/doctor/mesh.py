@@ -12,8 +12,9 @@ from typing import Any
 
 from meshwright.cli.doctor.facts import MeshFacts
 from meshwright.cli.http import api_connection, api_endpoint, api_path, call_api
-from meshwright.cli.version import THIS_COMMAND, mesh_parts, mesh_skews
+from meshwright.cli.version import mesh_parts, mesh_skews
 from meshwright.control_plane.api import calls, errors
+from meshwright.control_plane.api.version_skew import THIS_COMMAND
 
 STUCK_AFTER = 3.0
 """Seconds after which a configuration that was sent should be ACKed. Envoy responds within milliseconds."""

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-_SIGNS = {"passes": "●", "answers": "●", "may refuse": "◐", "refuses": "✖"}
-_OUTCOMES = {"forwarded": "●", "answered": "●", "may be refused": "◐", "refused": "✖"}
+from meshwright.control_plane.api import signs
+
+_SIGNS = {"passes": signs.GOOD, "answers": signs.GOOD, "may refuse": signs.PARTIAL, "refuses": signs.BAD}
+_OUTCOMES = {
+    "forwarded": signs.GOOD,
+    "answered": signs.GOOD,
+    "may be refused": signs.PARTIAL,
+    "refused": signs.BAD,
+}
 _DIRECTIONS = {"outbound": "outbound", "ingress": "gateway", "inbound": "inbound"}
 
 _INDENT = "  "

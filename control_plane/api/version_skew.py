@@ -7,9 +7,11 @@ Neighbours of one minor version are supported either way, which is what an upgra
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from meshwright.control_plane.api.software_version import VERSION
 
 Component = Literal["client", "control plane", "agent", "Envoy"]
 
@@ -26,6 +28,9 @@ class Installed:
     component: Component
     version: str
     places: tuple[str, ...]
+
+
+THIS_COMMAND = Installed("client", VERSION, ("this command",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,21 @@ def find_skews(parts: Sequence[Installed], obstacles: Mapping[str, str] = NONE) 
         versions = ", ".join(f"{part.version or 'unknown'} ({places_text(part.places)})" for part in envoys)
         skews.append(Skew(True, f"Envoys of several versions run: {versions}"))
     return tuple(skews)
+
+
+def worst_skew(control_plane: str, reported: Iterable[tuple[bool, str]]) -> Skew | None:
+    """The worst difference between versions in a line for a status, this command's included; None: none.
+
+    `control_plane`: the version of the one that responded. `reported`: what it says of the others, each
+    with whether they work together.
+    """
+    client = find_skews((THIS_COMMAND, *by_version("control plane", {"": control_plane})))
+    skews = [*((skew.supported, skew.difference) for skew in client), *reported]
+    if not skews:
+        return None
+    supported, text = min(skews, key=lambda skew: skew[0])
+    more = f"; {len(skews) - 1} more" if len(skews) > 1 else ""
+    return Skew(supported, f"{text}{more}: see `mesh version`")
 
 
 def _by_obstacle(part: Installed, obstacles: Mapping[str, str]) -> Iterator[tuple[Installed, str]]:

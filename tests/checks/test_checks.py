@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from rich._emoji_codes import EMOJI
+from rich.cells import cell_len
 
-from checks import circles, class_names, purity, sizes, words
+from checks import circles, class_names, purity, signs, sizes, words
 from checks.source import Problem, SourceFile, read_tree
 
 DOCUMENTED = '"""A module."""\n'
@@ -119,3 +121,19 @@ def test_read_tree_leaves_out_links_and_generated_files(tmp_path: Path) -> None:
     (tmp_path / "meshwright").mkdir()
     (tmp_path / "meshwright" / "cli").symlink_to("../cli")
     assert [file.path for file in read_tree(tmp_path)] == ["cli/up.py"]
+
+
+def test_signs_that_a_font_may_lack_are_reported() -> None:
+    assert messages(signs.check([source("tui/format.py", 'SIGN = "✖"\n')])) == [
+        "tui/format.py:2: '✖' (HEAVY MULTIPLICATION X) is not in the fonts of every terminal"
+    ]
+    assert not messages(signs.check([source("tui/format.py", 'SIGNS = "●▲×○ ±µ… →▁█╭━┐"\n')]))
+
+
+def test_signs_are_one_cell_wide_and_no_emoji() -> None:
+    assert not [sign for sign in signs.SYMBOLS if cell_len(sign) != 1 or is_emoji(sign)]
+
+
+def is_emoji(char: str) -> bool:
+    """Whether Rich's table of emoji has it, alone or with the selector that makes it one."""
+    return bool({char, f"{char}\N{VARIATION SELECTOR-16}"} & set(EMOJI.values()))

@@ -75,15 +75,15 @@ async def test_a_moment_shows_what_was_wrong_who_changed_what_and_the_worst_edge
     assert result.code == 0, result.err
     lines = result.out.splitlines()
     assert lines[0].startswith("2026-11-21 14:32:00, ")
-    assert "◐ nothing was recorded after that" in lines
-    assert "✖ inventory: 25 % of 12.0/s fail since 2026-11-21 14:31" in lines
+    assert "▲ nothing was recorded after that" in lines
+    assert "× inventory: 25 % of 12.0/s fail since 2026-11-21 14:31" in lines
     assert any(
         line.startswith('revision 7 of 2026-11-21 14:30:30 by ana@build: "slow down" (created Fault')
         for line in lines
     )
     assert "policies in force: 2 (see `mesh show 7`)" in lines
     services = next(index for index, line in enumerate(lines) if line.startswith("SERVICE"))
-    assert lines[services + 1].split()[:6] == ["inventory", "◐", "degraded", "2/2", "12.0/s", "75.00"]
+    assert lines[services + 1].split()[:6] == ["inventory", "▲", "degraded", "2/2", "12.0/s", "75.00"]
     assert any(line.split()[:2] == ["orders", "inventory"] for line in lines)
     assert lines[-1].endswith("orders → inventory: opened")
 

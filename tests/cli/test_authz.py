@@ -27,7 +27,7 @@ VERDICT: dict[str, Any] = {
 
 def test_check_names_policy_file_revision_and_author() -> None:
     assert list(check_lines(VERDICT, "orders", "inventory")) == [
-        "✖ orders → inventory: denied: no allow rule matches",
+        "× orders → inventory: denied: no allow rule matches",
         "  Authorization/a  a.yaml:1, revision 3, by ann",
         "  only 1 of 2 proxies of inventory have this yet",
     ]
@@ -36,7 +36,7 @@ def test_check_names_policy_file_revision_and_author() -> None:
 def test_a_clients_call_shows_the_way_and_whose_rules_decide() -> None:
     reached = {"place": "orders", "route": "HTTPRoute/shop", "services": ["orders"]}
     assert list(check_lines({**VERDICT, **reached}, "anybody", "ingress"))[:2] == [
-        "✖ anybody → ingress → orders: denied by orders: no allow rule matches",
+        "× anybody → ingress → orders: denied by orders: no allow rule matches",
         "  route HTTPRoute/shop",
     ]
 
@@ -49,8 +49,8 @@ def test_a_probe_says_what_each_sidecar_answers() -> None:
     ]
     assert list(probe_lines("denied", verdicts)) == [
         "  ● a-1 says denied: no allow rule matches",
-        "  ✖ a-2 says allowed",
-        "  ◐ a-3 says unknown: 503 no healthy upstream",
+        "  × a-2 says allowed",
+        "  ▲ a-3 says unknown: 503 no healthy upstream",
     ]
 
 
@@ -59,12 +59,12 @@ def test_matrix_has_a_row_for_each_caller() -> None:
         {"service": "a", "callers": {"x": "partly"}, "others": "denied"},
         {"service": "b", "callers": {}, "others": "allowed"},
     ]
-    assert list(matrix_rows(["x", "y"], services)) == [["x", "◐", "●"], ["y", "✖", "●"]]
+    assert list(matrix_rows(["x", "y"], services)) == [["x", "▲", "●"], ["y", "×", "●"]]
 
 
 def test_clients_of_a_gateway_have_a_row() -> None:
     services = [{"service": "a", "clients": {"ingress": "partly"}}, {"service": "b", "clients": {}}]
-    assert list(client_rows(services)) == [["outside → ingress", "◐", ""]]
+    assert list(client_rows(services)) == [["outside → ingress", "▲", ""]]
 
 
 def observed(

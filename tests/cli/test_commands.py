@@ -231,17 +231,17 @@ async def test_status_shows_a_sign_and_a_word_for_every_state(mesh: FakeMesh, ru
     assert result.code == 0
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in result.out.splitlines() if line}
     at = format_clock(DEGRADED_MESH.absence.since) if DEGRADED_MESH.absence else ""
-    assert rows["revision"] == f"0 store ◐ degraded control plane was away for 4s at {at}"
+    assert rows["revision"] == f"0 store ▲ degraded control plane was away for 4s at {at}"
     assert (rows["catalog"], rows["inventory"], rows["orders"]) == (
-        "● healthy 1/1", "◐ degraded 1/2", "✖ unhealthy 0/1 no answer",
+        "● healthy 1/1", "▲ degraded 1/2", "× unhealthy 0/1 no answer",
     )  # fmt: skip
     assert "users" not in rows, "idle services are hidden"
     assert "users " in (await run("status", "--all")).out
-    assert rows["orders-1"] == "orders ✖ rejected 3 bad regex"
+    assert rows["orders-1"] == "orders × rejected 3 bad regex"
     assert rows["users-1"] == "users ○ disconnected -", "nobody knows what it serves"
     assert rows["10.0.0.1:15012"] == "http://10.0.0.1:15080 ● this one"
-    assert rows["10.0.0.2:15012"] == "✖ unreachable for 7s (refused)"
-    assert rows["Retry/r"] == "◐ pending 1/2 ● Accepted ◐ not Programmed (1 of 2 sidecars)"
+    assert rows["10.0.0.2:15012"] == "× unreachable for 7s (refused)"
+    assert rows["Retry/r"] == "▲ pending 1/2 ● Accepted ▲ not Programmed (1 of 2 sidecars)"
     assert "\x1b" not in result.out
     as_json = json.loads((await run("status", "-o", "json")).out)
     assert {"revision", "store", "services", "proxies", "policies"} <= as_json.keys()
@@ -286,12 +286,12 @@ async def test_token_list_and_revoke_use_ids(mesh: FakeMesh, run: RunMesh) -> No
 @pytest.mark.parametrize(
     ("state", "shown"),
     [
-        ("rejected", "✖ rejected 1/3"),
-        ("conflicted", "◐ conflicted"),
-        ("target-not-found", "◐ target not found"),
-        ("no-effect", "◐ no effect"),
-        ("partial", "◐ partial"),
-        ("pending", "◐ pending 1/3"),
+        ("rejected", "× rejected 1/3"),
+        ("conflicted", "▲ conflicted"),
+        ("target-not-found", "▲ target not found"),
+        ("no-effect", "▲ no effect"),
+        ("partial", "▲ partial"),
+        ("pending", "▲ pending 1/3"),
         ("unused", "○ unused"),
         ("programmed", "● programmed 1/3"),
     ],
@@ -324,11 +324,11 @@ async def test_status_of_one_policy_shows_parents_and_listeners(mesh: FakeMesh, 
     mesh.status = Status.model_validate({"revision": 1, "store": "ok", "policies": policies})
     route = (await run("status", "httproutes/r")).out.splitlines()
     assert route == [
-        "HTTPRoute/r   ◐ partial",
+        "HTTPRoute/r   ▲ partial",
         "  ● Accepted True (Accepted)",
         "",
         "parent Gateway/ingress, section x, port 81",
-        "  ✖ Accepted False (NoMatchingParent): spec.parentRefs[0].sectionName: Gateway ingress has no "
+        "  × Accepted False (NoMatchingParent): spec.parentRefs[0].sectionName: Gateway ingress has no "
         "listener 'x'",
     ]
     gateway = (await run("status", "gateway/ingress")).out.splitlines()

@@ -207,7 +207,7 @@ async def test_a_port_in_use_and_an_old_token_are_reported(tmp_path: Path, run: 
         shown = await run("doctor", env=ports)
     assert shown.code == 1
     lines = shown.out.splitlines()
-    assert f"✖ ports: 127.0.0.1:{ports['MESH_XDS_PORT']} is in use" in lines[0]
+    assert f"× ports: 127.0.0.1:{ports['MESH_XDS_PORT']} is in use" in lines[0]
     assert (lines[1].startswith("  why: "), lines[2].startswith("  do:  ")) == (True, True)
     assert "change MESH_XDS_PORT" in lines[2]
     assert "admin.token is 500 days old" in shown.out and "no mesh was checked" in shown.out

@@ -110,9 +110,9 @@ def test_newest_events_come_last(tmp_path: Path, past: list[dict[str, Any]]) -> 
     assert code == 0
     assert out.splitlines() == [
         "TIME                 KIND       EVENT",
-        "2023-11-14 22:13:23  breaker    ✖ front → back: breaker opened 3",
+        "2023-11-14 22:13:23  breaker    × front → back: breaker opened 3",
         "2023-11-14 22:13:24  revision   ● revision 9: created X, by ann",
-        "2023-11-14 22:13:25  nack       ✖ a [31m: no (revision 9, by ann)",
+        "2023-11-14 22:13:25  nack       × a [31m: no (revision 9, by ann)",
     ]
 
 

@@ -20,11 +20,11 @@ POLICIES = (
 
 def test_the_way_of_a_request_as_text() -> None:
     lines = list(call_lines(explain(POLICIES).model_dump()))
-    assert lines[0] == "✖ refused by the proxy of inventory with 403: authorization: no allow rule matches"
+    assert lines[0] == "× refused by the proxy of inventory with 403: authorization: no allow rule matches"
     assert "orders, outbound (no proxy is connected)" in lines
     assert "  75 % → inventory" in lines
     assert f"{'':20}by HTTPRoute/split (split.yaml:1)" in lines
     assert lines.index("    otherwise as above") > lines.index("  75 % → inventory")
     callee = lines.index("inventory, inbound (1 of 2 proxies have revision 1)")
-    assert "  authorization   ✖ no allow rule matches" in lines[callee:]
+    assert "  authorization   × no allow rule matches" in lines[callee:]
     assert lines[-1] == f"{'':18}by Authorization/a (a.yaml:1)"

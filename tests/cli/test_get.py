@@ -49,7 +49,7 @@ async def test_services_instances_and_proxies_have_status_revision_and_age(
 ) -> None:
     assert cells((await run("get", "services")).out) == [
         ["NAME", "STATUS", "READY", "REVISION", "AGE"],
-        ["orders", "◐", "degraded", "1/2", "3", "-"],
+        ["orders", "▲", "degraded", "1/2", "3", "-"],
     ]
     assert cells((await run("get", "Service/orders", "-o", "wide")).out)[1][6:] == [
         "12.0", "100.0%", "0", "ms", "slow",

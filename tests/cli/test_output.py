@@ -23,7 +23,7 @@ def test_an_empty_table_prints_nothing(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("text", ["\x1b[2J", "\x9b2J", "\x7f", "\u202e", "a\nb", "é ✖ 日本"])
+@pytest.mark.parametrize("text", ["\x1b[2J", "\x9b2J", "\x7f", "\u202e", "a\nb", "é × 日本"])
 def test_json_has_no_character_that_a_terminal_interprets(text: str) -> None:
     written = output.json_text({"author": text})
     assert written.isprintable()

@@ -71,11 +71,11 @@ async def test_proxies_lists_unhealthy_ones_first(mesh: FakeMesh, run: RunMesh) 
     assert [line[0] for line in lines[1:]] == ["e", "d", "c", "b", "f", "a"]
     rows = {line[0]: " ".join(line[2:]) for line in lines[1:]}
     assert rows["a"] == "● synced 3 0 expires in 2h 1.40.0 15.0 MiB"
-    assert "✖ expired 5m ago" in rows["b"]
-    assert rows["c"].startswith("◐ pending 3 2 ")
+    assert "× expired 5m ago" in rows["b"]
+    assert rows["c"].startswith("▲ pending 3 2 ")
     assert rows["d"] == "○ disconnected 3 0 - - -"
     assert rows["e"].endswith("RouteConfiguration out: bad regex")
-    assert "◐ expires in 3m" in rows["f"]
+    assert "▲ expires in 3m" in rows["f"]
     listed = json.loads((await run("proxies", "-o", "json")).out)["items"]
     assert [proxy["name"] for proxy in listed] == ["e", "d", "c", "b", "f", "a"]
     assert listed[2]["pending"] == 2
@@ -92,8 +92,8 @@ async def test_status_shows_only_tripped_circuit_breakers(mesh: FakeMesh, run: R
         ),
     )
     rows = [" ".join(line.split()) for line in (await run("status")).out.splitlines()]
-    assert "a c ◐ partial (1 of 2 instances ejected)" in rows
-    assert "ingress a ✖ open (limit reached)" in rows
+    assert "a c ▲ partial (1 of 2 instances ejected)" in rows
+    assert "ingress a × open (limit reached)" in rows
     assert not any(row.startswith("a b ") for row in rows)
     assert json.loads((await run("status", "-o", "json")).out)["breakers"][0] == {
         "from": "a", "to": "b", "state": "closed", "ejected": 0, "hosts": 2, "limited": False,

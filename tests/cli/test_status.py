@@ -22,7 +22,7 @@ async def test_status_begins_with_the_verdict_and_check_fails_if_there_is_a_prob
     mesh.status = Status(revision=0, store="ok", verdict=Verdict(healthy=False, problems=(failing, fault)))
     result = await run("status", "--check")
     assert (result.code, result.out.splitlines()[:3]) == (
-        1, ["✖ a: 100 % of 3.2/s fail (and 1 more)", "  ✖ a: 100 % of 3.2/s fail", "  ◐ a: a fault: slow"],
+        1, ["× a: 100 % of 3.2/s fail (and 1 more)", "  × a: 100 % of 3.2/s fail", "  ▲ a: a fault: slow"],
     )  # fmt: skip
     assert (await run("status")).code == 0
     as_json = await run("status", "--check", "-o", "json")
@@ -39,12 +39,12 @@ async def test_status_names_the_worst_difference_of_versions_in_one_line(
     )
     mesh.status = Status(revision=0, store="ok", version=VERSION, skews=(skew,))
     shown = await run("status", "--check")
-    assert (shown.code, f"◐ {skew.message}: see `mesh version`" in shown.out.splitlines()) == (0, True)
+    assert (shown.code, f"▲ {skew.message}: see `mesh version`" in shown.out.splitlines()) == (0, True)
     assert json.loads((await run("status", "-o", "json")).out)["skews"] == [skew.model_dump()]
     mesh.status = Status(revision=0, store="ok", version="99.0.0", skews=(skew,))
     line = next(line for line in (await run("status")).out.splitlines() if "version" in line)
     assert line == (
-        f"✖ client: version {VERSION}, the control plane has 99.0.0, more than one minor version apart, "
+        f"× client: version {VERSION}, the control plane has 99.0.0, more than one minor version apart, "
         "which is not supported; 1 more: see `mesh version`"
     )
 

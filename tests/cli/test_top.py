@@ -87,8 +87,8 @@ def test_eighty_columns_show_the_essential_columns() -> None:
         "TREND",
     ]
     rows = {line.split()[1]: line for line in lines[1:]}
-    assert re.match(r"✖ gone +- +- +12 ms +- +✖ open -12 +0/1", rows["gone"])
-    assert re.match(r"◐ failing +10.0 +90.00% +12 ms +3.0 +closed +2/2", rows["failing"])
+    assert re.match(r"× gone +- +- +12 ms +- +× open -12 +0/1", rows["gone"])
+    assert re.match(r"▲ failing +10.0 +90.00% +12 ms +3.0 +closed +2/2", rows["failing"])
     assert re.match(r"● ingress +123457 +100 % +12.35 s +- +- +-", rows["ingress"]), (
         "no breaker poses as closed"
     )
@@ -104,7 +104,7 @@ def test_a_low_screen_says_how_many_services_it_hides() -> None:
 
 def test_an_unreachable_control_plane_is_reported_above_the_last_values() -> None:
     lines = screen(TopState(RESPONSE, 0, "cannot reach\nhttp://x: \x1b[31mrefused"), 200, 20)
-    assert re.match(r"✖ no update since \d\d:\d\d:\d\d: cannot reach http://x:  \[31mrefused", lines[0])
+    assert re.match(r"× no update since \d\d:\d\d:\d\d: cannot reach http://x:  \[31mrefused", lines[0])
     assert any("busy" in line for line in lines)
 
 

@@ -140,7 +140,7 @@ async def test_an_outage_is_reported_and_ends(tmp_path: Path) -> None:
             await shown.shows(r"orders +1\.0 ")
             mark = len(shown.output)
             await first.aclose()
-            at = await shown.shows(r"✖.* no update since \d\d:\d\d:\d\d: ", mark)
+            at = await shown.shows(r"×.* no update since \d\d:\d\d:\d\d: ", mark)
             await shown.shows(r"orders +1\.0 ", at)
             async with fake_mesh(state) as again:
                 again.services = services(3.0)

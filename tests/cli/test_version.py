@@ -71,7 +71,7 @@ async def test_versions_are_listed_with_what_differs(mesh: FakeMesh, run: RunMes
         f"agent {VERSION} orders/orders-0, orders/orders-1, orders/orders-2 and 1 more",
         "agent 99.0.0 orders/old-1",
         "Envoy 1.40.0 orders/old-1, orders/orders-0, orders/orders-1 and 2 more",
-        f"✖ agent of orders/old-1: version 99.0.0, the control plane has {VERSION}, more than one minor "
+        f"× agent of orders/old-1: version 99.0.0, the control plane has {VERSION}, more than one minor "
         "version apart, which is not supported: run `mesh upgrade`",
     ]  # fmt: skip
     planes = (

@@ -148,11 +148,11 @@ def test_the_commands_say_what_the_sidecars_do(mesh: Mesh, applied: Any) -> None
     }
     assert rows == {
         "FROM": ["back", "front"],
-        "outside": ["→", "ingress", "✖"],
-        "ingress": ["✖", "●"],
-        "back": ["✖", "●"],
-        "front": ["◐", "●"],
-        "stranger": ["✖", "●"],
+        "outside": ["→", "ingress", "×"],
+        "ingress": ["×", "●"],
+        "back": ["×", "●"],
+        "front": ["▲", "●"],
+        "stranger": ["×", "●"],
     }
 
 

@@ -160,7 +160,7 @@ def test_rejected_configuration_traffic_continues_and_it_is_shown(mesh: Mesh, tm
             assert ERROR in conditions["Rejected"]["message"]
             assert conditions["Programmed"]["status"] == "False"
         listed = mesh.run("proxies").stdout
-        assert listed.splitlines()[1].split()[2:4] == ["✖", "rejected"]
+        assert listed.splitlines()[1].split()[2:4] == ["×", "rejected"]
         assert ERROR in listed
 
         before, since = pushes(mesh), responses["first"]

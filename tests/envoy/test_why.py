@@ -215,7 +215,7 @@ def test_a_client_error_is_not_a_failure_anywhere(mesh: Mesh) -> None:
         )
     shown = mesh.run("trace", refused).stdout
     assert "none failed" in shown
-    assert "◐ proxy 409 → back" in shown
+    assert "▲ proxy 409 → back" in shown
     listed = {trace["id"] for trace in api_get(mesh, "/traces?errors=true&limit=100")["traces"]}
     assert listed & {refused, broken} == {broken}
 
@@ -292,7 +292,7 @@ def test_a_tap_shows_requests_that_never_reached_the_service(mesh: Mesh) -> None
         assert call(mesh, path).status_code == 503
         (line,) = lines(process, 1)
     assert re.fullmatch(
-        rf"\d\d:\d\d:\d\d\.\d{{3}}  front +GET {path} +✖ 503 +\d.*ms  "
+        rf"\d\d:\d\d:\d\d\.\d{{3}}  front +GET {path} +× 503 +\d.*ms  "
         r"FI a fault injection aborted the request\n",
         line,
     ), line
@@ -320,9 +320,9 @@ def test_mesh_why_prints_the_explanation(mesh: Mesh) -> None:
         id = response.headers["x-request-id"]
         explained(mesh, response)
         stdout = mesh.run("why", id[:13]).stdout
-    assert stdout.startswith(f"✖ 503 FI at front → back: FaultInjection lab, revision {revision}, by ")
+    assert stdout.startswith(f"× 503 FI at front → back: FaultInjection lab, revision {revision}, by ")
     assert "reported by front-1, front → back" in stdout
-    assert "✖ front-1 → back  GET /echo" in stdout
+    assert "× front-1 → back  GET /echo" in stdout
     lost = mesh.run("why", "no-such-request", check=False)
     assert lost.returncode == 2
     assert "no such request: no-such-request" in lost.stderr

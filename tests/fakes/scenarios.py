@@ -167,7 +167,7 @@ def broken() -> MeshFixture:
         edge(names[2], names[1], 3, 0.999_999, 1_000),
     ]
     topology = Topology(nodes=tuple(nodes), edges=tuple(edges))
-    error = "Proto constraint validation failed: [bold]Wörter 語句 ✖ \x1b[31mred\x1b[0m\nsecond line " * 3
+    error = "Proto constraint validation failed: [bold]Wörter 語句 × \x1b[31mred\x1b[0m\nsecond line " * 3
     details = [
         proxy.model_copy(
             update={"state": state, "error": error if state == "rejected" else "", "expires": NOW - 5}

@@ -60,7 +60,7 @@ async def test_a_rejected_revision_shows_in_the_header() -> None:
         refused = api.mesh.proxies[0].model_copy(update={"state": "rejected", "error": "no"})
         api.mesh = replace(api.mesh, proxies=(refused, *api.mesh.proxies[1:]))
         assert ProxyStatus(name="x", service="x", state="rejected", revision=1)
-        await wait_until(pilot, lambda: "✖ rejected 1/10" in screen_text(pilot))
+        await wait_until(pilot, lambda: "× rejected 1/10" in screen_text(pilot))
 
 
 async def test_number_keys_open_tabs_and_return_to_their_first_screen() -> None:
@@ -176,7 +176,7 @@ async def test_without_colour_symbols_and_words_remain(monkeypatch: pytest.Monke
     monkeypatch.setenv("NO_COLOR", "1")
     async with open_dashboard() as (pilot, _):
         await open_services(pilot)
-        assert "✖ inventory" in screen_text(pilot)
+        assert "× inventory" in screen_text(pilot)
         assert "unhealthy" in screen_text(pilot)
         strips = pilot.app.screen._compositor.render_strips()
         colours = {s.style.color.triplet for strip in strips for s in strip if s.style and s.style.color}

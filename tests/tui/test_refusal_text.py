@@ -34,7 +34,7 @@ def cells(refusal: RefusalCount, service: str) -> list[str]:
 
 def test_row_of_a_refusal_says_who_why_and_how_often() -> None:
     assert cells(count(), "back") == [
-        *("⊘", "limited", "RateLimit/back", "← front", "2.50", "1203", "12:01:00")
+        *("■", "limited", "RateLimit/back", "← front", "2.50", "1203", "12:01:00")
     ]
     at_gateway = count(service="ingress", caller="outside", total=250_000)
     assert cells(at_gateway, "ingress")[3:6] == ["→ back", "2.50", "250k"]

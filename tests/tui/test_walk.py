@@ -93,7 +93,7 @@ async def test_from_the_first_screen_to_the_cause_and_the_rollback_by_keys(
     def on_top(seen: str) -> bool:
         lines = seen.splitlines()
         head = next((n for n, line in enumerate(lines) if "retr/s" in line), len(lines))
-        return "✖ inventory " in "".join(lines[head + 1 : head + 2])
+        return "× inventory " in "".join(lines[head + 1 : head + 2])
 
     newest = await asyncio.to_thread(revision, mesh)
     await terminal.shows("[1 Topology]")
@@ -101,7 +101,7 @@ async def test_from_the_first_screen_to_the_cause_and_the_rollback_by_keys(
 
     terminal.press("2")
     await terminal.shows(on_top)
-    await terminal.shows(lambda text: "⊘ open" in row(text, "inventory"))
+    await terminal.shows(lambda text: "■ open" in row(text, "inventory"))
 
     terminal.press("Home", "Enter")
     await terminal.shows("Services › inventory")
@@ -168,8 +168,8 @@ async def test_the_same_walk_in_a_browser(mesh: Mesh) -> None:
         await browser.sign_in(web.url, token)
         await browser.wait_for_text(f"rev {tight}")
         await browser.press("2")
-        await wait_until(lambda: re.search(r"✖  inventory +unhealthy", browser.text()), "inventory unhealthy")
-        await browser.wait_for_text("⊘ open")
+        await wait_until(lambda: re.search(r"×  inventory +unhealthy", browser.text()), "inventory unhealthy")
+        await browser.wait_for_text("■ open")
         await browser.press("Home", "Enter")
         await browser.wait_for_text("Services › inventory")
         await wait_until(lambda: in_force(browser.text()), "the policies of the service")

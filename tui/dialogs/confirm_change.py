@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.policies import ApplyResponse
 from meshwright.tui import keys
 from meshwright.tui.format import sanitize
@@ -125,7 +126,7 @@ def preview_lines(preview: ApplyResponse) -> Iterator[Content]:
         yield Content.assemble(paint("• ", "accent"), sanitize(change))
     yield affected_sidecars(preview.affected_proxies)
     for warning in preview.warnings:
-        yield paint(f"◐ {sanitize(warning)}", "partial")
+        yield paint(f"{signs.PARTIAL} {sanitize(warning)}", "partial")
     if preview.document_diff:
         yield Content("")
         yield from diff_lines(preview.document_diff)
@@ -134,8 +135,10 @@ def preview_lines(preview: ApplyResponse) -> Iterator[Content]:
 def affected_sidecars(names: tuple[str, ...]) -> Content:
     """The sidecars whose configuration changes."""
     if not names:
-        return Content.assemble(paint("○ ", "off"), "no connected sidecar is affected")
+        return Content.assemble(paint(f"{signs.OFF} ", "off"), "no connected sidecar is affected")
     shown = ", ".join(sanitize(name) for name in names[:SIDECARS_SHOWN])
     more = f" and {len(names) - SIDECARS_SHOWN} more" if len(names) > SIDECARS_SHOWN else ""
     count = "1 sidecar" if len(names) == 1 else f"{len(names)} sidecars"
-    return Content.assemble(paint("◐ ", "partial"), f"{count} affected: ", paint(shown + more, "strong"))
+    return Content.assemble(
+        paint(f"{signs.PARTIAL} ", "partial"), f"{count} affected: ", paint(shown + more, "strong")
+    )

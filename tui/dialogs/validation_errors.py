@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.errors import SourceProblem
 from meshwright.tui import keys
 from meshwright.tui.format import sanitize
@@ -75,7 +76,7 @@ def problem_lines(text: str, problems: Sequence[SourceProblem]) -> Iterator[Cont
     """Each problem, and the lines around it."""
     written = text.split("\n")
     for problem in problems:
-        yield paint(f"✖ line {problem.line}: {sanitize(problem.message)}", "bad")
+        yield paint(f"{signs.BAD} line {problem.line}: {sanitize(problem.message)}", "bad")
         first, last = max(1, problem.line - CONTEXT_LINES), min(len(written), problem.line + CONTEXT_LINES)
         for number in range(first, last + 1):
             here = number == problem.line

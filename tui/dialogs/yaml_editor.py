@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static, TextArea
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.errors import SourceProblem
 from meshwright.tui import keys
 from meshwright.tui.format import sanitize
@@ -70,7 +71,7 @@ class YamlEditor(ModalScreen[str | None]):
             box.border_title = Content(self._title)
             if self._problems:
                 first = self._problems[0]
-                text = f" ✖ line {first.line}: {sanitize(first.message)}"
+                text = f" {signs.BAD} line {first.line}: {sanitize(first.message)}"
                 yield Static(paint(text, "bad"), id="problem")
             area = YamlTextArea(self._text, show_line_numbers=True, tab_behavior="indent", soft_wrap=False)
             area.indent_width = INDENT

@@ -17,7 +17,7 @@ NAME_WIDTHS = (32, 20, 14, 10)
 """Maximum cells of a name; longer names are cut in the middle."""
 
 LABEL_WIDTHS = (3, 5, 7, 10, 13)
-"""Cells from which a label can say more: `412`, `412/s`, `⊘ 39 %`, `◐ 38/s 2 %`, `38/s 502 ms`."""
+"""Cells from which a label can say more: `412`, `412/s`, `■ 39 %`, `▲ 38/s 2 %`, `38/s 502 ms`."""
 
 _CARDS = tuple(
     Density("box", row_gap, label_width, 1, card_rows=rows, card_width=card_width)

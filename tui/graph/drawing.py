@@ -40,7 +40,7 @@ class Drawing:
                 for bucket in range(first // BUCKET_ROWS, last // BUCKET_ROWS + 1):
                     self._links_near.setdefault(bucket, {})[link] = None
         self._arrowheads = {
-            route.points[-1]: "▶" if route.bundle.forward else "◀" for route in layout.routes.values()
+            route.points[-1]: "►" if route.bundle.forward else "◄" for route in layout.routes.values()
         }
         self._labels: dict[int, list[tuple[int, Link]]] = {}
         for link, route in layout.routes.items():

@@ -7,6 +7,7 @@ from typing import Literal
 
 from rich.cells import cell_len
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.topology import TopologyEdge
 from meshwright.tui.format import BREAKER_LABELS, HEALTH_LABELS, Tone
 
@@ -52,7 +53,7 @@ def _label_candidates(edge: TopologyEdge) -> Iterator[str]:
     symbol, rate = edge_symbol(edge), f"{format_short(edge.rps)}/s"
     breaker = BREAKER_LABELS[edge.breaker].text if edge.breaker not in QUIET_BREAKERS else ""
     if not edge.rps:
-        yield from (_join(symbol, breaker, "idle"), _join(symbol, breaker or "idle"), symbol or "○")
+        yield from (_join(symbol, breaker, "idle"), _join(symbol, breaker or "idle"), symbol or signs.OFF)
         return
     latency = latency_text(edge.p99_ms)
     failed = failure_text(edge.success)

@@ -52,14 +52,14 @@ def box_row(box: NodeBox, y: int, layout: Layout, scene: Scene) -> list[tuple[st
     inner = box.width - len(left) - len(right)
     if y != box.row:
         return [(left, border), *_card_row(node, y - box.row - 1, inner, selected=selected), (right, border)]
-    loop = "↻" if box.name in layout.self_loops else ""
+    loop = "∞" if box.name in layout.self_loops else ""
     width = inner - 2 - 2 * bool(loop)
     name = pad(shorten(box.name, width), width) + (f" {loop}" if loop else "")
     text = CellStyle("strong" if selected else "plain", selected)
     return [
         (left, border),
         (node.symbol, CellStyle(node.tone, selected)),
-        ("▸" if selected and not left else " ", text),
+        ("►" if selected and not left else " ", text),
         (name, text),
         (right, border),
     ]
@@ -100,5 +100,5 @@ def _sides(box: NodeBox, y: int, density: Density, *, selected: bool) -> tuple[s
     if selected:
         return "▐", "▌"
     if box.height > 1:
-        return ("⎡", "⎤") if y == box.y else ("⎣", "⎦")
+        return ("┌", "┐") if y == box.y else ("└", "┘")
     return "[", "]"

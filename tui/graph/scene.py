@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
+from meshwright.control_plane.api import signs
 from meshwright.tui.format import Tone
 from meshwright.tui.graph.graph import Link
 
@@ -50,7 +51,7 @@ class NodeStyle:
     `border`: the colour of the box's lines, if they have one of their own.
     """
 
-    symbol: str = "○"
+    symbol: str = signs.OFF
     tone: Tone = "off"
     badge: str = ""
     lines: tuple[CardLine, ...] = ()

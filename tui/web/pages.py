@@ -20,7 +20,7 @@ HEADERS = {
 
 SIGN_IN_SCRIPT = """
 "use strict";
-const show = (text) => { const line = document.querySelector(".error"); line.textContent = `✖ ${text}`;
+const show = (text) => { const line = document.querySelector(".error"); line.textContent = `× ${text}`;
                          line.hidden = false; };
 const signIn = async (credential) => {
   const response = await fetch("/sign-in", {method: "POST", body: new URLSearchParams(credential)})

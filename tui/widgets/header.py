@@ -15,9 +15,12 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Click
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.moments import PastMesh
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.problem_text import verdict_line
+from meshwright.control_plane.api.version_skew import worst_skew
+from meshwright.tui import keys
 from meshwright.tui.format import (
     PROXY_LABELS,
     StatusLabel,
@@ -105,7 +108,7 @@ class StatusHeader(Vertical):
         tabs = tab_line([str(name) for name in TABS].index(session.current_mode), width)
         tabs = with_read_only_mark(tabs, width, read_only=session.read_only)
         self.query_one("#tabs", StableStatic).set_text(tabs)
-        verdict = verdict_text(state.status)
+        verdict = condition_text(state.status)
         past = past_banner(session.past, now, width, is_shown=state.past is not None)
         line = past or banner(state, now, width) or location_line(session.breadcrumbs(), verdict, width)
         self.query_one("#location", StableStatic).set_text(line)
@@ -151,9 +154,11 @@ def past_banner(past: PastMesh | None, now: float, width: int, *, is_shown: bool
         return None
     moment = f"{format_time(past.moment.time)}, {format_age(now - past.moment.time)} ago"
     if not is_shown:
-        return paint(pad(f" ◷ no past here: this is now, not {moment} · n back to now", width), "dim")
+        return paint(
+            pad(f" « no past here: this is now, not {moment} · {keys.NOW.names} back to now", width), "dim"
+        )
     verdict = verdict_line(past.moment.verdict.model_dump(), lambda seconds: format_time(seconds)[:-3])
-    text = f" ◷ {moment} · n now · {sanitize(verdict)}"
+    text = f" « {moment} · {keys.NOW.names} now · {sanitize(verdict)}"
     return Content.styled(pad(truncate(text, width), width), "bold $background on $warning")
 
 
@@ -164,9 +169,9 @@ def wave_text(status: Status) -> str:
         return ""
     push = report.push
     if not report.on_trial:
-        return "◒ watched"
+        return f"{signs.UNDER_WAY} watched"
     reached = f"wave {push.wave}, {len(push.admitted)}/{push.affected}" if push and push.wave else "on trial"
-    return f"◒ {reached}{', paused' if push and push.state == 'paused' else ''}"
+    return f"{signs.UNDER_WAY} {reached}{', paused' if push and push.state == 'paused' else ''}"
 
 
 def sync_status(status: Status) -> Content:
@@ -174,13 +179,13 @@ def sync_status(status: Status) -> Content:
     counts = Counter(proxy.state for proxy in status.proxies)
     total = len(status.proxies)
     if not total:
-        return status_text(StatusLabel("○", "no sidecars", "off"))
+        return status_text(StatusLabel(signs.OFF, "no sidecars", "off"))
     if counts["rejected"]:
         return status_text(PROXY_LABELS["rejected"], f" {counts['rejected']}/{total}")
     if counts["pending"]:
         return status_text(PROXY_LABELS["pending"], f" {counts['synced']}/{total}")
     if counts["disconnected"]:
-        return status_text(StatusLabel("◐", "synced", "partial"), f" {counts['synced']}/{total}")
+        return status_text(StatusLabel(signs.PARTIAL, "synced", "partial"), f" {counts['synced']}/{total}")
     return status_text(PROXY_LABELS["synced"], f" {counts['synced']}/{total}")
 
 
@@ -189,14 +194,15 @@ def banner(state: DashboardState, now: float, width: int) -> Content | None:
     if state.outage:
         since = f"since {format_time(state.outage_since)} ({format_age(now - state.outage_since)})"
         data = f"; data of {format_time(state.updated_at)}" if state.updated_at else ""
-        text = f" ✖ control plane unreachable {since}{data}; retrying · {sanitize(state.outage)}"
+        text = f" {signs.BAD} control plane unreachable {since}{data}; retrying · {sanitize(state.outage)}"
         return paint(pad(text, width), "bad")
     if state.updated_at and now - state.updated_at > STALE_AFTER:
-        text = f" ◐ data is {format_age(now - state.updated_at)} old: waiting for the control plane"
+        age = format_age(now - state.updated_at)
+        text = f" {signs.PARTIAL} data is {age} old: waiting for the control plane"
         return paint(pad(text, width), "partial")
     if state.errors:
         field, message = next(iter(state.errors.items()))
-        return paint(pad(f" ◐ no {field}: {sanitize(message)}", width), "partial")
+        return paint(pad(f" {signs.PARTIAL} no {field}: {sanitize(message)}", width), "partial")
     return None
 
 
@@ -237,6 +243,25 @@ def breadcrumb_line(titles: Sequence[str], width: int) -> Content:
     return Content.assemble(("──", "$mesh-line"), (text, "$accent"), (rest, "$mesh-line"))
 
 
+def condition_text(status: Status | None) -> Content | None:
+    """What is wrong, in words, and the versions that differ; None: nothing."""
+    texts = [text for text in (verdict_text(status), _skew_text(status)) if text is not None]
+    return Content("   ").join(texts) if texts else None
+
+
+def _skew_text(status: Status | None) -> Content | None:
+    """The worst difference between versions; None: there is none, or the control plane does not say its."""
+    if status is None or not status.version:
+        return None
+    skew = worst_skew(status.version, ((skew.supported, skew.message) for skew in status.skews))
+    if skew is None:
+        return None
+    text = sanitize(skew.difference)
+    if skew.supported:
+        return paint(f"{signs.PARTIAL} {text}", "partial")
+    return paint(f"{signs.BAD} {text}", "bad")
+
+
 def verdict_text(status: Status | None) -> Content | None:
     """The worst problem of the mesh, in words; None: there is none."""
     if status is None or status.verdict.healthy:
@@ -244,11 +269,11 @@ def verdict_text(status: Status | None) -> Content | None:
     problems = status.verdict.problems
     tone: Tone = "bad" if any(problem.severity == "error" for problem in problems) else "partial"
     line = verdict_line(status.verdict.model_dump(), lambda seconds: format_time(seconds)[:-3])
-    return paint(f"{'✖' if tone == 'bad' else '◐'} {sanitize(line)}", tone)
+    return paint(f"{signs.BAD if tone == 'bad' else signs.PARTIAL} {sanitize(line)}", tone)
 
 
 def location_line(titles: Sequence[str], verdict: Content | None, width: int) -> Content:
-    """The third line: breadcrumbs, and the verdict on the mesh where something is wrong."""
+    """The third line: breadcrumbs, and what `condition_text` says where something is wrong."""
     if verdict is None:
         return breadcrumb_line(titles, width)
     crumbs = breadcrumb_line(titles, width)

@@ -73,7 +73,7 @@ class KeyFooter(Static):
 def key_hints(screen: Screen[object]) -> list[KeyHint]:
     """The active keys of a screen that are shown, in the order of `keys.GROUPS`; pinned ones last."""
     if isinstance(screen.focused, Input):
-        return [KeyHint("⏎", "apply", "enter"), KeyHint("Esc", "close", "escape")]
+        return [KeyHint("Enter", "apply", "enter"), KeyHint("Esc", "close", "escape")]
     pinned_actions = PINNED_ACTIONS + (PAST_ACTIONS if session_of(screen).past else ())
     hints: dict[str, KeyHint] = {}
     for _, binding, enabled, _ in screen.active_bindings.values():

@@ -147,7 +147,7 @@ def test_probed_sidecars_do_what_is_explained(mesh: Mesh, applied: Any) -> None:
     assert allowed.endswith("asked by front-1\n  ● back-1 says allowed\n  ● back-2 says allowed\n")
     refused = mesh.run(*call, "POST", "/outside/7").stdout
     assert refused.startswith(
-        "✖ refused by the proxy of back with 403: authorization: no allow rule matches\n"
+        "× refused by the proxy of back with 403: authorization: no allow rule matches\n"
     )
     assert "by Authorization/probed (revision " in refused
     assert refused.endswith("  ● back-2 says denied: no allow rule matches\n")

@@ -57,7 +57,7 @@ def test_a_node_without_failures_or_without_requests_says_so() -> None:
 def test_badges_name_protection_and_disturbance() -> None:
     data = CardData(faults=frozenset({"orders"}), weights={"orders": "90:10"})
     _, badges, _ = card_lines("orders", [call(breaker="open")], data, 26)
-    assert tones(badges) == {"⊘ open": "bad", "fault": "partial", "90:10": "accent", "mTLS": "good"}
+    assert tones(badges) == {"■ open": "bad", "fault": "partial", "90:10": "accent", "mTLS": "good"}
     _, badges, _ = card_lines("orders", [call(breaker="closed")], CardData(), 22)
     assert tones(badges) == {"mTLS": "good", "breaker": "dim"}
     _, badges, _ = card_lines("orders", [call(), call(from_="b", mtls=False)], CardData(), 22)
@@ -67,7 +67,7 @@ def test_badges_name_protection_and_disturbance() -> None:
 def test_badges_that_do_not_fit_are_dropped_from_the_end() -> None:
     data = CardData(faults=frozenset({"orders"}), weights={"orders": "25:25:25:25"})
     _, badges, _ = card_lines("orders", [call(breaker="half-open")], data, 22)
-    assert text(badges) == "◒ half-open fault"
+    assert text(badges) == "± half-open fault"
 
 
 def test_the_sparkline_is_as_wide_as_the_card() -> None:

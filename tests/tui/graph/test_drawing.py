@@ -146,7 +146,7 @@ def test_a_link_without_traffic_leaves_its_cells_empty() -> None:
     part = Scene(edges={("a", "b"): EdgeStyle()})
     drawing = Drawing(layout)
     head = layout.routes["a", "c"].points[-1]
-    for scene, sign in ((full, "▶"), (part, " ")):
+    for scene, sign in ((full, "►"), (part, " ")):
         row = "".join(text for text, _ in drawing.row(head[1], scene))
         assert row[head[0]] == sign
 
@@ -160,7 +160,7 @@ def test_where_lines_cross_the_worse_state_is_drawn_and_the_selection_on_top() -
     def tones(scene: Scene) -> set[CellStyle]:
         return {ink for y in range(layout.height) for text, ink in drawing.row(y, scene) if text.strip("│─ ")}
 
-    bad = Scene(edges={**calm, ("a", "d"): EdgeStyle("bad", 3, "✖")})
+    bad = Scene(edges={**calm, ("a", "d"): EdgeStyle("bad", 3, "×")})
     assert CellStyle("bad") in tones(bad)
     assert CellStyle("bad") not in tones(Scene(edges=calm))
     picked = Scene(edges=calm, selected_node="a", selected_link=("a", "d"))
@@ -194,7 +194,7 @@ def test_shorten_keeps_both_ends_of_a_name(name: str, room: int, short: str) -> 
 def test_every_state_has_a_symbol_besides_its_colour() -> None:
     shape = Graph(("a",))
     drawing = Drawing(fit_layout(order_graph(shape), 80, 20))
-    for sign in "●◐✖○":
+    for sign in "●▲×○":
         scene = Scene(nodes={"a": NodeStyle(sign, "plain")})
         assert sign in "".join(text for y in range(3) for text, _ in drawing.row(y, scene))
 

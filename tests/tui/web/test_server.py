@@ -81,7 +81,7 @@ async def test_a_policy_is_edited_validated_and_applied_in_a_browser(tmp_path: P
             await browser.wait_for_text("spec.attempts")
             await browser.press("e")
             await browser.wait_for_text("preview the change")
-            assert "✖ line 9: spec.attempts" in browser.text()
+            assert "× line 9: spec.attempts" in browser.text()
             await browser.press("End", "Backspace", "Backspace", "3", "Control+s")
             await browser.wait_for_text("+  attempts: 3")
             assert await attempts() == 5, "nothing is changed before it is agreed to"

@@ -50,7 +50,7 @@ def test_a_problem_is_shown_with_its_line_and_neighbours() -> None:
         )
     ]
     assert shown[:4] == [
-        "✖ line 3: a number is expected",
+        "× line 3: a number is expected",
         "    2 │ spec:",
         "›   3 │   attempts: many",
         "    4 │ ",

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.yaml.dump import dump_yaml
 from meshwright.control_plane.errors import InputError
 from meshwright.tui import keys
@@ -79,7 +80,7 @@ class SheetDialog(ModalScreen[Mapping[str, str] | None]):
             yield Static(id="effect")
             with VerticalScroll(can_focus=False):
                 yield Static(id="yaml")
-            keys = (("⏎", "preview the change"), ("tab", "next field"), ("Esc", "cancel"))
+            keys = (("Enter", "preview the change"), ("tab", "next field"), ("Esc", "cancel"))
             parts = [Content.assemble(paint(key, "accent"), f" {action}") for key, action in keys]
             yield Static(Content("   ").join(parts), id="keys")
 
@@ -120,10 +121,10 @@ class SheetDialog(ModalScreen[Mapping[str, str] | None]):
         edit = self._edit()
         effect, yaml = self.query_one("#effect", Static), self.query_one("#yaml", Static)
         if isinstance(edit, InputError):
-            effect.update(paint(f"✖ {sanitize(str(edit))}", "bad"))
+            effect.update(paint(f"{signs.BAD} {sanitize(str(edit))}", "bad"))
             return
         if self._problem:
-            effect.update(paint(f"✖ {sanitize(self._problem)}", "bad"))
+            effect.update(paint(f"{signs.BAD} {sanitize(self._problem)}", "bad"))
         else:
             effect.update(paint(sanitize(edit.summary), "strong"))
         effect.display = bool(self._problem or edit.summary)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.errors import InputError
 from meshwright.tui.features.change.attached_sheets import rule_name
@@ -70,7 +71,9 @@ def _rollouts(documents: Iterable[Document], route: Document) -> tuple[str, ...]
         and document["spec"]["route"]["name"] == route["metadata"]["name"]
         and document["spec"]["route"].get("kind", "HTTPRoute") == route["kind"]
     ]
-    return tuple(f"◐ Rollout/{name} moves these weights by its steps and guards" for name in names)
+    return tuple(
+        f"{signs.PARTIAL} Rollout/{name} moves these weights by its steps and guards" for name in names
+    )
 
 
 def _rule_sheets(

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from textual.content import Content
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.call_text import PART_WIDTH, call_lines
 from meshwright.control_plane.api.models.authorization import AccessPolicy
 from meshwright.control_plane.api.models.call_explanation import CallExplanation
 from meshwright.tui.format import Tone, sanitize
 from meshwright.tui.theme import paint
 
-SIGN_TONES: Mapping[str, Tone] = {"●": "good", "◐": "partial", "✖": "bad"}
+SIGN_TONES: Mapping[str, Tone] = {signs.GOOD: "good", signs.PARTIAL: "partial", signs.BAD: "bad"}
 
 
 def explanation_lines(explanation: CallExplanation, width: int) -> Iterator[Content]:

@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Input, Label, Static
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.call_explanation import CallExplanation
 from meshwright.control_plane.errors import MeshError
 from meshwright.tui import keys
@@ -135,7 +136,7 @@ class ExplainScreen(MeshScreen):
             query = question.query(gateway_names(self.mesh_state.topology))
             self._explanation = await self.session.poller.call(lambda client: client.explain_call(query))
         except MeshError as error:
-            self._show([paint(f"✖ {sanitize(str(error))}", "bad")])
+            self._show([paint(f"{signs.BAD} {sanitize(str(error))}", "bad")])
         else:
             self._draw()
             for steps in self.query(VerticalScroll):

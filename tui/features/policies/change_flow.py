@@ -12,6 +12,7 @@ from typing import Literal
 
 from textual.content import Content
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.calls import ChangeOptions, DocumentRef, SourcedDocument
 from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.errors import ApiError
@@ -101,7 +102,9 @@ def conflict_lines(
 ) -> Iterator[Content]:
     """The revisions after `base`, oldest first, and whether they changed the same policies."""
     keys = {(ref.kind, ref.name) for ref in refs}
-    yield paint(f"◐ the mesh changed since revision {base}; nothing has been applied", "partial")
+    yield paint(
+        f"{signs.PARTIAL} the mesh changed since revision {base}; nothing has been applied", "partial"
+    )
     for revision in reversed([info for info in revisions if info.revision > base]):
         yield Content(f"  {revision_summary(revision, now)}")
         yield paint(f"    {sanitize(', '.join(describe_changes(revision.changed)))}", "dim")
@@ -113,7 +116,9 @@ def conflict_lines(
 async def follow_acks(session: Session, revision: int) -> None:
     """Wait until the sidecars have a revision, and notify about the outcome."""
     session.poller.refresh_now()
-    session.notify(f"◐ revision {revision} is created and being sent to the sidecars", markup=False)
+    session.notify(
+        f"{signs.PARTIAL} revision {revision} is created and being sent to the sidecars", markup=False
+    )
     result = await session.call(lambda client: client.wait(revision, ACK_TIMEOUT))
     session.poller.refresh_now()
     if result:
@@ -124,9 +129,9 @@ async def follow_acks(session: Session, revision: int) -> None:
 def wait_outcome(result: WaitResult) -> tuple[str, Severity]:
     """The outcome of a wait in words, and its severity."""
     if result.withdrawn:
-        return f"✖ revision {result.revision} was withdrawn: {sanitize(result.withdrawn)}", "error"
+        return f"{signs.BAD} revision {result.revision} was withdrawn: {sanitize(result.withdrawn)}", "error"
     if result.state == "programmed":
-        text = f"● revision {result.revision} is programmed on every connected sidecar"
+        text = f"{signs.GOOD} revision {result.revision} is programmed on every connected sidecar"
         if not result.rejecting_older:
             return text, "information"
         names = ", ".join(proxy.name for proxy in result.rejecting_older)
@@ -134,15 +139,13 @@ def wait_outcome(result: WaitResult) -> tuple[str, Severity]:
         return f"{text}; resources of revision {older} are still rejected by {names}", "warning"
     if result.state == "rejected":
         errors = "; ".join(f"{proxy.name}: {sanitize(proxy.error)}" for proxy in result.proxies)
-        text = f"✖ revision {result.revision} is rejected, the last accepted one stays in force: {errors}"
-        return text, "error"
+        rest = "the last accepted one stays in force"
+        return f"{signs.BAD} revision {result.revision} is rejected, {rest}: {errors}", "error"
     if result.waves:
-        return f"◒ {result.waves}", "information"
+        return f"{signs.UNDER_WAY} {result.waves}", "information"
     behind = ", ".join(proxy.name for proxy in result.proxies) or "the control plane itself"
-    return (
-        f"◐ revision {result.revision} is not ACKed everywhere after {ACK_TIMEOUT:g} s: {behind}",
-        "warning",
-    )
+    late = f"is not ACKed everywhere after {ACK_TIMEOUT:g} s"
+    return f"{signs.PARTIAL} revision {result.revision} {late}: {behind}", "warning"
 
 
 # --- the changes ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.widgets import Static
 
+from meshwright.control_plane.api import signs
 from meshwright.tui import navigation
 from meshwright.tui.features.policies.detail import PolicyDetail
 from meshwright.tui.features.policies.screen import PolicyActions
@@ -46,7 +47,7 @@ class PolicyDetailScreen(PolicyActions):
         missing = self.query_one("#missing", Static)
         missing.display = policy is None
         if policy is None:
-            text = f" ○ there is no policy {sanitize(key)} in revision {state.policies.revision}"
+            text = f" {signs.OFF} there is no policy {sanitize(key)} in revision {state.policies.revision}"
             missing.update(paint(f"{text}: H shows which revision deleted it", "partial"))
         self.detail.display = policy is not None
         self.detail.show(policy)

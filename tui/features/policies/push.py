@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from textual.content import Content
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.calls import ChangeOptions
 from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.models.policies import ApplyResponse
@@ -30,7 +31,7 @@ def push_lines(report: PushReport, now: float) -> Iterator[Content]:
     push = report.push
     is_running = push is not None and push.wave > 0 and push.state == "running"
     since = f" for {format_age(max(0.0, now - push.since))}" if push and is_running else ""
-    yield paint(f"◒ {sanitize(push_text(report.model_dump()))}{since}", "partial")
+    yield paint(f"{signs.UNDER_WAY} {sanitize(push_text(report.model_dump()))}{since}", "partial")
     if push and push.admitted:
         names = ", ".join(key.partition("/")[2] for key in reversed(push.admitted))
         yield Content(f"  proxies, the newest wave first: {sanitize(names)}")

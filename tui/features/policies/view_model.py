@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.policies import (
     POLICY_STATES,
     DocumentList,
@@ -98,13 +99,13 @@ def condition_labels(status: PolicyStatus | None) -> Iterator[StatusLabel]:
         text = f"{condition.type}: {sanitize(condition.message)}" if condition.message else condition.type
         bad_when = "True" if condition.type in {"Conflicted", "Rejected"} else "False"
         if condition.status == "Unknown":
-            yield StatusLabel("○", text, "off")
+            yield StatusLabel(signs.OFF, text, "off")
         elif condition.status != bad_when:
-            yield StatusLabel("●", text, "good")
+            yield StatusLabel(signs.GOOD, text, "good")
         elif condition.type == "Rejected":
-            yield StatusLabel("✖", text, "bad")
+            yield StatusLabel(signs.BAD, text, "bad")
         else:
-            yield StatusLabel("◐", text, "partial")
+            yield StatusLabel(signs.PARTIAL, text, "partial")
 
 
 def listener_labels(status: PolicyStatus | None) -> Iterator[StatusLabel]:
@@ -119,9 +120,9 @@ def listener_labels(status: PolicyStatus | None) -> Iterator[StatusLabel]:
             if condition.type in {"Accepted", "ResolvedRefs"} and condition.status == "False"
         ]
         if not problems:
-            yield StatusLabel("●", text, "good")
+            yield StatusLabel(signs.GOOD, text, "good")
         for problem in problems:
-            yield StatusLabel("◐", f"{text}: {sanitize(problem.message)}", "partial")
+            yield StatusLabel(signs.PARTIAL, f"{text}: {sanitize(problem.message)}", "partial")
 
 
 def policy_view_models(

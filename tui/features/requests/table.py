@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.requests import Request
 from meshwright.tui.format import NO_VALUE, Tone, format_number, format_time, sanitize
 from meshwright.tui.widgets.table_model import SortOrder, TableCell, TableColumn, TableRow
@@ -57,7 +58,7 @@ ORDERS: tuple[SortOrder[Request], ...] = (
 def request_row(key: str, request: Request) -> TableRow:
     """The row of a request."""
     tone: Tone = "bad" if request.failed else "partial" if request.status >= 400 else "good"
-    sign = {"bad": "✖", "partial": "◐", "good": "●"}[tone]
+    sign = {"bad": signs.BAD, "partial": signs.PARTIAL, "good": signs.GOOD}[tone]
     status = request.grpc_status or str(request.status or NO_VALUE)
     return TableRow(
         key,

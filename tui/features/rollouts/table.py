@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.rollouts import BackendFigures, RolloutPhase, RolloutStatus
 from meshwright.tui.format import (
     NO_VALUE,
@@ -17,10 +18,10 @@ from meshwright.tui.format import (
 from meshwright.tui.widgets.table_model import LazyRows, SortOrder, TableCell, TableColumn, TableRow
 
 PHASES: Mapping[RolloutPhase, StatusLabel] = {
-    "Aborted": StatusLabel("✖", "aborted", "bad"),
-    "Paused": StatusLabel("◐", "paused", "partial"),
-    "Progressing": StatusLabel("◒", "progressing", "accent"),
-    "Promoted": StatusLabel("●", "promoted", "good"),
+    "Aborted": StatusLabel(signs.BAD, "aborted", "bad"),
+    "Paused": StatusLabel(signs.PARTIAL, "paused", "partial"),
+    "Progressing": StatusLabel(signs.UNDER_WAY, "progressing", "accent"),
+    "Promoted": StatusLabel(signs.GOOD, "promoted", "good"),
 }
 """In the order of the list."""
 

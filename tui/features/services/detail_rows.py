@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import AttachedPolicy, PolicyStatus
 from meshwright.control_plane.api.models.proxies import ProxyDetail
@@ -95,7 +96,7 @@ def policy_row(policy: AttachedPolicy, status: PolicyStatus | None) -> TableRow:
         note = f"from {', '.join(policy.from_)}  {note}".rstrip()
     if not policy.in_force:
         overridden = f"overridden by {policy.overridden_by}" if policy.overridden_by else "not in force"
-        cells = ("○", name, policy.level, "overridden", overridden)
+        cells = (signs.OFF, name, policy.level, "overridden", overridden)
         return TableRow(key, tuple(TableCell(text, "off") for text in cells))
     return TableRow(
         key,
@@ -115,7 +116,7 @@ def trace_row(trace: TraceSummary) -> TableRow:
     return TableRow(
         trace.id,
         (
-            TableCell("✖", "bad") if failed else TableCell("●", "good"),
+            TableCell(signs.BAD, "bad") if failed else TableCell(signs.GOOD, "good"),
             TableCell(format_time(trace.start), "dim"),
             TableCell(sanitize(trace.request or trace.operation), "bad" if failed else "plain"),
             TableCell(format_latency(trace.duration)),
@@ -137,7 +138,7 @@ def refusal_row(refusal: RefusalCount, service: str) -> TableRow:
     return TableRow(
         f"{by.partition(', ')[0]} {refusal.service} {refusal.caller} {callee} {refusal.outcome} {by}",
         (
-            TableCell("⊘", tone),
+            TableCell(signs.BLOCKED, tone),
             TableCell(OUTCOME_TEXTS[refusal.outcome], tone),
             TableCell(sanitize(by or "mutual TLS")),
             TableCell(sanitize(call), "dim"),

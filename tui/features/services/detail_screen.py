@@ -74,7 +74,7 @@ class ServiceDetailScreen(ChangesTraffic):
         {"services", "instances", "proxies", "revisions", "refusals"}
     )
     HELP: ClassVar[str] = (
-        "One service: the bars show the last 15 minutes, ▲ marks new revisions. Tab goes from pane to pane, "
+        "One service: the bars show the last 15 minutes, ↑ marks new revisions. Tab goes from pane to pane, "
         "Enter opens a row: the sidecar of an instance, an edge of the topology, a policy, a trace."
     )
     DEFAULT_CSS = """

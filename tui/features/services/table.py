@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.topology import HealthThresholds, ServiceSummary, TopologyEdge
 from meshwright.tui.format import (
     BREAKER_LABELS,
@@ -23,7 +24,7 @@ from meshwright.tui.widgets.table_model import LazyRows, SortOrder, TableCell, T
 
 HEALTH_RANK: Mapping[str, int] = {"unhealthy": 0, "degraded": 1, "healthy": 2, "unknown": 3}
 BREAKER_WIDTH = 9
-"""Cells of the column of breakers: `half-open`, `◑ partial`."""
+"""Cells of the column of breakers: `half-open`, `□ partial`."""
 
 BREAKER_RANK: Mapping[str, int] = {"open": 0, "partial": 1, "half-open": 2, "closed": 3, "none": 3}
 
@@ -144,7 +145,7 @@ def mtls_cell(mtls: bool, rps: float) -> TableCell:
     """Whether all calls use mutual TLS; a dash without traffic."""
     if rps <= 0:
         return TableCell(NO_VALUE, "dim")
-    return TableCell("● yes", "good") if mtls else TableCell("✖ no", "bad")
+    return TableCell(f"{signs.GOOD} yes", "good") if mtls else TableCell(f"{signs.BAD} no", "bad")
 
 
 EDGE_COLUMNS: tuple[TableColumn, ...] = (

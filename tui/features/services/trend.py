@@ -64,7 +64,7 @@ def _axis(revisions: Iterable[RevisionInfo], now: float, cells: int) -> Content:
     line = [" "] * cells
     for info in revisions:
         cell = round((1 - (now - info.time) / SPAN_SECONDS) * (cells - 1))
-        label = f"▲{info.revision}"
+        label = f"↑{info.revision}"
         if cell < 0 or cell >= cells:
             continue
         start = min(cell, cells - len(label))
@@ -72,6 +72,6 @@ def _axis(revisions: Iterable[RevisionInfo], now: float, cells: int) -> Content:
         if free:
             line[start : start + len(label)] = label
         elif line[cell] == " ":
-            line[cell] = "▲"
+            line[cell] = "↑"
     start_label = pad(" -15 min", LABEL_WIDTH)
     return Content.assemble(paint(start_label, "dim"), paint("".join(line), "strong"), paint(" now", "dim"))

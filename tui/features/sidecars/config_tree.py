@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.resource_metadata import patch_marks, patched_by
 from meshwright.tui.format import sanitize
 
@@ -83,7 +84,7 @@ def patch_summary(configs: Iterable[Any]) -> str:
 def label(key: str, value: Any) -> Text:
     """A branch in one line: bold with the number of its parts, or with its value. A patched one says so."""
     if isinstance(value, Mapping | list):
-        mark = f"  ◐ patched by {', '.join(patches_of(value))}" if patches_of(value) else ""
+        mark = f"  {signs.PARTIAL} patched by {', '.join(patches_of(value))}" if patches_of(value) else ""
         count = f"  {len(value)}" if value else "  empty"
         return Text.assemble((sanitize(key), "bold"), count, (sanitize(mark), "bold"))
     text = sanitize(str(value).lower() if isinstance(value, bool) else str(value))

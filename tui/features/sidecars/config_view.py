@@ -17,6 +17,8 @@ from meshwright.tui.keys import bind
 class ConfigTree(Tree[Any], inherit_bindings=False):
     """Shows a configuration dump."""
 
+    ICON_NODE = "► "
+    ICON_NODE_EXPANDED = "▼ "
     BINDINGS: ClassVar[list[BindingType]] = [
         bind(keys.OPEN, "select_cursor"),
         bind(keys.UP, "cursor_up", show=False),

@@ -11,6 +11,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.tui import keys
@@ -102,7 +103,7 @@ class SidecarDetailScreen(MeshScreen):
         for tree in self.query(ConfigTree):
             tree.set_dump(configs)
         parts = (f"configuration at {format_time(self.session.now())}", config_tree.patch_summary(configs))
-        title.update("   ◐ ".join(filter(None, parts)))
+        title.update(f"   {signs.PARTIAL} ".join(filter(None, parts)))
 
     def refresh_data(self, state: DashboardState) -> None:
         """Show the current state of the proxy."""
@@ -188,7 +189,7 @@ def _summary(proxy: ProxyDetail, now: float) -> Content:
 def _rejection(proxy: ProxyDetail, last: Event | None) -> Content | None:
     """What the proxy rejects now, else its last rejection."""
     if proxy.error:
-        return Content.assemble(paint("✖ rejects ", "bad"), sanitize(proxy.error))
+        return Content.assemble(paint(f"{signs.BAD} rejects ", "bad"), sanitize(proxy.error))
     if last is None:
         return None
     return Content.assemble(paint(f"last rejection {format_time(last.time)} ", "dim"), sanitize(last.message))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from operator import attrgetter
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.tui.format import (
     NO_VALUE,
@@ -104,5 +105,5 @@ def expiry_cell(expires: float, now: float) -> TableCell:
     if expires <= 0:
         return TableCell(NO_VALUE, "dim")
     if expires <= now:
-        return TableCell("✖ expired", "bad")
+        return TableCell(f"{signs.BAD} expired", "bad")
     return TableCell(format_age(expires - now), "plain" if expires - now > EXPIRY_WARNING else "partial")

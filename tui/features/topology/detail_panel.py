@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from textual.content import Content
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.policies import AttachedPolicy
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.topology import (
@@ -37,7 +38,7 @@ SPARKLINE_WIDTH = 40
 """Maximum cells of a sparkline."""
 
 LABEL_WIDTH = 12
-"""Cells for the figures of a call: `⊘ 12/s 39 %`."""
+"""Cells for the figures of a call: `■ 12/s 39 %`."""
 
 WIDE_WIDTH = 110
 """Cells from which two sparklines fit."""
@@ -79,7 +80,7 @@ def edge_lines(edge: TopologyEdge, data: PanelData, width: int) -> list[Content]
     """Three lines about the calls from one service to another."""
     unit = " conn/s" if edge.protocol == "tcp" else "/s"
     retries = f"retries {format_number(edge.retries_per_s)}/s"
-    security = paint("● mTLS", "good") if edge.mtls else paint("✖ plaintext", "bad")
+    security = paint(f"{signs.GOOD} mTLS", "good") if edge.mtls else paint(f"{signs.BAD} plaintext", "bad")
     figures = [
         (0, paint(f"{sanitize(edge.from_)} → {sanitize(edge.to)}", "strong")),
         (0, Content(f"{format_number(edge.rps)}{unit}")),
@@ -168,7 +169,7 @@ def last_change(policy: AttachedPolicy, data: PanelData) -> str:
 def _success(share: float, rps: float, tone: Tone) -> Content:
     if not rps:
         return paint("idle", "dim")
-    mark = {"partial": "◐ ", "bad": "✖ "}.get(tone, "")
+    mark = {"partial": f"{signs.PARTIAL} ", "bad": f"{signs.BAD} "}.get(tone, "")
     return paint(f"{mark}failed {format_failure_percent(1 - share)} %", tone)
 
 

@@ -12,6 +12,7 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.events import Resize
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.topology import TopologyEdge
 from meshwright.tui import keys, navigation
 from meshwright.tui.dialogs.choose_one import ChooseOne
@@ -55,9 +56,10 @@ class TopologyScreen(ChangesTraffic):
     HAS_PAST: ClassVar[bool] = True
     SEARCH_HINT: ClassVar[str] = "a service's name"
     HELP: ClassVar[str] = (
-        "Services and gateways, callers left of callees, over the last 10 s. ● healthy ◐ degraded ✖ "
-        "unhealthy ○ unknown ⊘ breaker open ◑ partly open ↻ calls itself. On an edge: requests/s, failures, "
-        "p99. Lines that cross without a corner or branch are unrelated. Tab cycles through the edges of a "
+        f"Services and gateways, callers left of callees, over the last 10 s. {signs.GOOD} healthy "
+        f"{signs.PARTIAL} degraded {signs.BAD} unhealthy {signs.OFF} unknown {signs.BLOCKED} breaker open "
+        f"{signs.PARTLY_BLOCKED} partly open ∞ calls itself. On an edge: requests/s, failures, p99. "
+        "Lines that cross without a corner or branch are unrelated. Tab cycles through the edges of a "
         "service; of many edges a draws all; z shows only its neighbours, again: one hop more, Esc: all; v "
         "splits services by version; b groups them by a label or the beginning of their names, Enter expands "
         "a group, Esc collapses all."

@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static
 
-from meshwright.control_plane.api import waterfall
+from meshwright.control_plane.api import signs, waterfall
 from meshwright.control_plane.api.models.traces import Span, Trace
 from meshwright.tui import keys, navigation
 from meshwright.tui.features.traces.span_detail import SpanDetail
@@ -216,7 +216,11 @@ def jaeger_url(base: str, id: str) -> str:
 
 def trace_summary(trace: Trace, width: int) -> Content:
     """The trace in one line; what does not fit is omitted, the ID first."""
-    failed = paint(f"✖ {trace.errors} failed", "bad") if trace.errors else paint("● none failed", "good")
+    failed = (
+        paint(f"{signs.BAD} {trace.errors} failed", "bad")
+        if trace.errors
+        else paint(f"{signs.GOOD} none failed", "good")
+    )
     dropped = paint(f"{trace.dropped} dropped", "partial") if trace.dropped else Content("")
     spans = f"{trace.spans} span{'' if trace.spans == 1 else 's'}"
     request = sanitize(trace.request or trace.operation)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.traces import TraceSummary
 from meshwright.tui.format import NO_VALUE, format_number, format_time, sanitize
 from meshwright.tui.search import parse_search
@@ -117,11 +118,11 @@ def trace_row(trace: TraceSummary) -> TableRow:
     bad = trace.errors > 0
     failed = [count.service for count in trace.services if count.errors]
     others = [count.service for count in trace.services if not count.errors]
-    services = ", ".join([f"✖ {name}" for name in failed] + others)
+    services = ", ".join([f"{signs.BAD} {name}" for name in failed] + others)
     return TableRow(
         trace.id,
         (
-            TableCell("✖", "bad") if bad else TableCell("●", "good"),
+            TableCell(signs.BAD, "bad") if bad else TableCell(signs.GOOD, "good"),
             TableCell(format_time(trace.start), "dim"),
             TableCell(format_number(trace.duration)),
             TableCell(sanitize(trace.request or trace.operation), "strong" if bad else "plain"),

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widgets import Static
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.traces import TraceSummary
 from meshwright.control_plane.errors import MeshError
 from meshwright.tui import keys, navigation
@@ -134,11 +135,11 @@ class TracesScreen(SortableScreen[TraceSummary]):
         count = len(self._traces or ())
         limit = SEARCH_LIMIT if self.trace_filter.texts else LIST_LIMIT
         number = f"the newest {count}" if count == limit else f"{count}"
-        paused = "   ‖ paused: space resumes" if self._paused else ""
+        paused = "   ║ paused: space resumes" if self._paused else ""
         text = f" traces {self.trace_filter.summary()}: {number}{paused}"
         line = paint(truncate(text, self.size.width), "dim")
         if self._error:
-            line = paint(truncate(f" ✖ {self._error}", self.size.width), "bad")
+            line = paint(truncate(f" {signs.BAD} {self._error}", self.size.width), "bad")
         self.query_one("#filter", Static).update(line)
 
     @on(Table.RowSelected)

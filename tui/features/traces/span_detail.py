@@ -10,6 +10,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.traces import Span
 from meshwright.control_plane.api.waterfall import WaterfallRow
 from meshwright.tui.format import format_number, pad, sanitize
@@ -68,9 +69,9 @@ def _outcome_lines(row: WaterfallRow, span: Span) -> Iterator[Content]:
     ended = f"{row.status} " if row.status else ""
     attempt = f"try {row.attempt}" if row.attempt else ""
     if span.error:
-        yield paint(" ".join(word for word in ("✖", f"{ended}failed", attempt) if word), "bad")
+        yield paint(" ".join(word for word in (signs.BAD, f"{ended}failed", attempt) if word), "bad")
     else:
-        yield Content.assemble(paint("●", "good"), f" {ended}{attempt}".rstrip() or " done")
+        yield Content.assemble(paint(signs.GOOD, "good"), f" {ended}{attempt}".rstrip() or " done")
     for flag in span.flags:
         yield Content.assemble(paint(flag.flag, "bad"), f" {sanitize(flag.meaning)}")
         if flag.kinds:

@@ -19,7 +19,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from meshwright.control_plane.api import waterfall
+from meshwright.control_plane.api import signs, waterfall
 from meshwright.control_plane.api.waterfall import CollapsedRow, WaterfallRow
 from meshwright.tui import keys
 from meshwright.tui.format import format_number, pad, sanitize, truncate
@@ -235,13 +235,13 @@ class Waterfall(ScrollView, can_focus=True):
 
     def _label(self, shown: CollapsedRow, width: int) -> Sequence[tuple[str, Style]]:
         row = shown.row
-        symbol = ("✖ " if row.error or shown.failed else "  ", self._style("bad"))
+        symbol = (f"{signs.BAD} " if row.error or shown.failed else "  ", self._style("bad"))
         indent = " " * (_indent(row) - (2 if row.head else 0))
         style = self._style("bad") if row.cause else Style()
         room = width - 3 - len(indent)
         if not row.head:
             return [symbol, (indent + pad(sanitize(row.label), room) + " ", style)]
-        mark = "▸ " if shown.hidden or row.visit in self._collapsed else "▾ "
+        mark = "► " if shown.hidden or row.visit in self._collapsed else "▼ "
         name = truncate(sanitize(row.service), max(4, room - 3))
         failed = f", {shown.failed} failed" if shown.failed else ""
         more = f" +{shown.hidden}{failed}" if shown.hidden else ""

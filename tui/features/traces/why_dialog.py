@@ -18,6 +18,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.requests import Cause, Explanation, ResponsiblePolicy
 from meshwright.control_plane.api.models.traces import Span, Trace
 from meshwright.control_plane.errors import MeshError
@@ -29,10 +30,10 @@ from meshwright.tui.session import session_of
 from meshwright.tui.theme import paint, status_text
 
 VERDICT_LABELS = {
-    "failed": StatusLabel("✖", "failed", "bad"),
-    "refused": StatusLabel("◐", "refused", "partial"),
-    "slow": StatusLabel("◐", "slow", "partial"),
-    "fine": StatusLabel("●", "fine", "good"),
+    "failed": StatusLabel(signs.BAD, "failed", "bad"),
+    "refused": StatusLabel(signs.PARTIAL, "refused", "partial"),
+    "slow": StatusLabel(signs.PARTIAL, "slow", "partial"),
+    "fine": StatusLabel(signs.GOOD, "fine", "good"),
 }
 
 
@@ -173,7 +174,7 @@ def _descendants(trace: Trace, span: Span) -> Iterator[Span]:
 def span_lines(trace: Trace, span: Span, flagged: tuple[Span, ...]) -> Iterator[Content]:
     """The response flags of some spans, and the error messages of the services."""
     if not trace.errors and not flagged:
-        yield Content.assemble(paint("●", "good"), " nothing failed in this trace")
+        yield Content.assemble(paint(signs.GOOD, "good"), " nothing failed in this trace")
         return
     if not flagged:
         yield Content("No Envoy set a response flag: the service itself responded with the failure.")

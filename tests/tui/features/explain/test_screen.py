@@ -14,7 +14,7 @@ from meshwright.tui.navigation import ExplainLocation, PolicyLocation, ServiceLo
 from tests.tui.pilot import Dashboard, open_dashboard, screen_text, wait_for_text, wait_until
 from tests.tui.steps import open_worst_service, press, wait_for_location
 
-REFUSED = "✖ refused by the proxy of inventory with 403"
+REFUSED = "× refused by the proxy of inventory with 403"
 
 
 async def field(pilot: Dashboard, name: str) -> Input:
@@ -55,7 +55,7 @@ async def test_a_mistake_is_said_and_escape_goes_back_step_by_step() -> None:
         await press(pilot, "e")
         (await field(pilot, "request")).value = "GET"
         await press(pilot, "enter")
-        await wait_for_text(pilot, "✖ 'GET': write METHOD /PATH as the request")
+        await wait_for_text(pilot, "× 'GET': write METHOD /PATH as the request")
         await press(pilot, "e")
         await field(pilot, "request")
         await press(pilot, "escape")
@@ -69,7 +69,7 @@ async def test_an_edge_of_the_topology_is_explained() -> None:
         logged = {"time": 1.0, "service": "orders", "callee": "inventory", "direction": "outbound"}
         request = Request.model_validate({**logged, "method": "PUT", "path": "/stock/7"})
         api.mesh = replace(api.mesh, logged=(request,))
-        await wait_for_text(pilot, "✖ inventory")
+        await wait_for_text(pilot, "× inventory")
         await press(pilot, "tab")
         await wait_for_text(pilot, "orders → inventory   12.4/s")
         await press(pilot, "E")

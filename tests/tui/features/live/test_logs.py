@@ -75,11 +75,11 @@ async def test_what_cannot_be_read_is_said_until_it_can() -> None:
     async with open_dashboard() as (pilot, api):
         table = await open_logs(pilot, api)
         await api.stop()
-        await wait_for_text(pilot, "✖")
+        await wait_for_text(pilot, "×")
         api.logs["inventory-2"] += FIRST.format(4, "four")
         await api.start()
         await wait_until(pilot, lambda: lines(table)[-1] == "four")
-        await wait_until(pilot, lambda: "✖ " not in screen_text(pilot).splitlines()[2])
+        await wait_until(pilot, lambda: "× " not in screen_text(pilot).splitlines()[2])
 
 
 async def test_no_more_than_the_limit_is_kept() -> None:

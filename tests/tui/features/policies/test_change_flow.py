@@ -33,6 +33,6 @@ def test_a_rejected_change_is_an_error() -> None:
 
 def test_a_withdrawn_change_says_why_and_one_in_waves_how_far_it_is() -> None:
     text, severity = wait_outcome(WaitResult(state="rejected", revision=4, withdrawn="front-1 rejected it"))
-    assert (text, severity) == ("✖ revision 4 was withdrawn: front-1 rejected it", "error")
+    assert (text, severity) == ("× revision 4 was withdrawn: front-1 rejected it", "error")
     text, severity = wait_outcome(WaitResult(state="timeout", revision=4, waves="revision 4 on trial"))
-    assert (text, severity) == ("◒ revision 4 on trial", "information")
+    assert (text, severity) == ("◊ revision 4 on trial", "information")

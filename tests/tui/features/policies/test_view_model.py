@@ -41,13 +41,13 @@ def status(
     ("policy", "label"),
     [
         (status("programmed"), "● programmed 3/3"),
-        (status("pending", acked=1), "◐ pending 1/3"),
+        (status("pending", acked=1), "▲ pending 1/3"),
         (status("unused", affected=0, acked=0), "○ unused"),
-        (status("rejected", acked=2), "✖ rejected 2/3"),
-        (status("conflicted"), "◐ conflicted"),
-        (status("target-not-found", affected=0), "◐ target not found"),
-        (status("no-effect"), "◐ no effect"),
-        (status("partial"), "◐ partial"),
+        (status("rejected", acked=2), "× rejected 2/3"),
+        (status("conflicted"), "▲ conflicted"),
+        (status("target-not-found", affected=0), "▲ target not found"),
+        (status("no-effect"), "▲ no effect"),
+        (status("partial"), "▲ partial"),
         (None, "○ unknown"),
     ],
 )
@@ -59,7 +59,7 @@ def test_condition_labels_keep_envoys_message() -> None:
     labels = condition_labels(status("rejected", ACCEPTED, REJECTED))
     assert [(label.symbol, label.text) for label in labels] == [
         ("●", "Accepted"),
-        ("✖", "Rejected: Envoy's message"),
+        ("×", "Rejected: Envoy's message"),
     ]
 
 
@@ -82,7 +82,7 @@ def test_listener_labels_say_where_gateways_listen_and_what_is_wrong() -> None:
     )
     assert [(label.symbol, label.text) for label in listener_labels(gateway)] == [
         ("●", "listener a: HTTP *:8080, 1 route attached"),
-        ("◐", "listener b: HTTP *:8080, 0 routes attached: no TLSRoute"),
+        ("▲", "listener b: HTTP *:8080, 0 routes attached: no TLSRoute"),
     ]
 
 

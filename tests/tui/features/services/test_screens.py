@@ -44,7 +44,7 @@ async def test_the_service_table_shows_the_figures_of_the_api() -> None:
                 assert f"{row.healthy}/{row.instances}" in line
             if row.rps:
                 assert format_percent(row.success) in line.split()
-        assert "⊘ open" in lines["inventory"]
+        assert "■ open" in lines["inventory"]
 
 
 async def test_figures_update_and_the_cursor_stays_on_its_service() -> None:
@@ -122,8 +122,8 @@ async def test_a_service_shows_its_panes_and_enter_opens_their_rows() -> None:
             pilot,
             "POST /api/orders",
             "inventory-2", "unhealthy", "←", "Authorization inventory", "programmed",
-            "refusals 3", "⊘  limited", "RateLimit/inventory", "← orders", "1203",
-            "the circuit breaker opened", "▲41", "Services › inventory",
+            "refusals 3", "■  limited", "RateLimit/inventory", "← orders", "1203",
+            "the circuit breaker opened", "↑41", "Services › inventory",
         )  # fmt: skip
         ways: tuple[tuple[int, Location], ...] = (
             (0, ProxyLocation("inventory-1", "inventory")),

@@ -16,9 +16,9 @@ def test_the_axis_marks_revisions_of_the_last_15_minutes() -> None:
         RevisionInfo(revision=9, author="", time=NOW - 9000),
     ]
     axis = trend_lines(ServiceTrend(step=16.0, rps=(1.0,)), revisions, NOW, 124)[-1].plain
-    assert "▲41" in axis
-    assert "▲9" not in axis
-    assert axis.index("▲") == pytest.approx(LABEL_WIDTH + 49, abs=1)
+    assert "↑41" in axis
+    assert "↑9" not in axis
+    assert axis.index("↑") == pytest.approx(LABEL_WIDTH + 49, abs=1)
 
 
 def test_a_trend_without_data_still_has_all_lines() -> None:

@@ -34,7 +34,7 @@ def test_a_patched_resource_is_marked_in_every_branch_that_holds_it() -> None:
     labels = [
         config_tree.label(*branch).plain for branch in config_tree.branches([item, {"name": "outbound"}])
     ]
-    assert labels == ["0 inbound  2  ◐ patched by EnvoyPatch/backlog", "1 outbound  1"]
+    assert labels == ["0 inbound  2  ▲ patched by EnvoyPatch/backlog", "1 outbound  1"]
     assert config_tree.patch_summary(configs) == "1 patched by EnvoyPatch/backlog"
     assert patch_marks(configs) == (PatchMark("Listener", "inbound", ("EnvoyPatch/backlog",)),)
     assert config_tree.patch_summary([{"clusters": [{"metadata": {"filter_metadata": "odd"}}]}]) == ""

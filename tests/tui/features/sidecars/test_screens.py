@@ -24,7 +24,7 @@ async def test_the_configuration_of_a_sidecar_expands_and_is_searched() -> None:
         await wait_for_location(pilot, TabLocation("sidecars"))
         await wait_for_table(pilot)
         await press(pilot, "enter")
-        await wait_for_text(pilot, "▶ clusters")
+        await wait_for_text(pilot, "► clusters")
         tree = pilot.app.screen.query_one(ConfigTree)
         await wait_until(pilot, lambda: tree.has_focus)
         await press(pilot, "enter")

@@ -39,16 +39,16 @@ def plain(edge: TopologyEdge, width: int, data: PanelData = DATA) -> list[str]:
 def test_an_edge_has_figures_history_breaker_and_the_policies_in_force() -> None:
     figures, history, policies = plain(EDGE, 140)
     assert figures == (
-        "orders → stock   12.4/s   ✖ failed 61.0 %   p50 8.00 ms   p95 120 ms   p99 502 ms   "
+        "orders → stock   12.4/s   × failed 61.0 %   p50 8.00 ms   p95 120 ms   p99 502 ms   "
         "retries 9.10/s   ● mTLS"
     )
     assert history.startswith("rate ▇▇") or history.startswith("rate ██")
     assert "failures " in history
-    assert history.endswith("breaker ⊘ open, 2 ejected (CircuitBreaker limits, rev 7, 2 min ago)")
+    assert history.endswith("breaker ■ open, 2 ejected (CircuitBreaker limits, rev 7, 2 min ago)")
     assert policies == "policies: CircuitBreaker limits · FaultInjection for-orders"
 
 
-@pytest.mark.parametrize(("health", "mark"), [("healthy", ""), ("degraded", "◐ "), ("unhealthy", "✖ ")])
+@pytest.mark.parametrize(("health", "mark"), [("healthy", ""), ("degraded", "▲ "), ("unhealthy", "× ")])
 def test_the_mark_of_a_success_rate_is_the_control_planes_verdict(health: str, mark: str) -> None:
     edge = EDGE.model_copy(update={"health": health, "success": 0.97})
     assert f"   {mark}failed 3.00 %" in plain(edge, 140)[0]
@@ -64,7 +64,7 @@ def test_a_narrow_panel_drops_the_least_important_figures(width: int) -> None:
 
 
 def test_plaintext_is_shown_in_any_width() -> None:
-    assert "✖ plaintext" in plain(EDGE.model_copy(update={"mtls": False}), 40)[0]
+    assert "× plaintext" in plain(EDGE.model_copy(update={"mtls": False}), 40)[0]
 
 
 def test_a_tcp_edge_has_connections_and_no_latency() -> None:
@@ -86,7 +86,7 @@ def test_a_node_has_health_instances_neighbours_and_policies() -> None:
     index = TopologyIndex.from_topology(Topology(nodes=nodes, edges=(EDGE,)))
     data = PanelData(policies=(policy("Timeout", "slow"),))
     first, second, third = (line.plain for line in node_lines(nodes[0], index, data, 100))
-    assert first == "◐ orders   ◐ degraded   1/2 healthy"
-    assert second == "no history yet  calls stock ⊘ 12/s 61 %"
+    assert first == "▲ orders   ▲ degraded   1/2 healthy"
+    assert second == "no history yet  calls stock ■ 12/s 61 %"
     assert third == "policies: Timeout slow"
-    assert "12.4/s   ✖ failed 61.0 %" in node_lines(nodes[1], index, DATA, 100)[0].plain
+    assert "12.4/s   × failed 61.0 %" in node_lines(nodes[1], index, DATA, 100)[0].plain

@@ -52,10 +52,10 @@ async def test_the_worst_service_is_selected_and_its_problem_shown() -> None:
     async with open_dashboard(size=(80, 24)) as (pilot, _):
         seen = await wait_for_layout(pilot)
         assert seen.selected == GraphSelection("inventory")
-        await wait_for_text(pilot, "✖ inventory", "⊘61 %", "1/2 healthy")
+        await wait_for_text(pilot, "× inventory", "■61 %", "1/2 healthy")
         await pilot.press("tab")
-        await wait_for_text(pilot, "orders → inventory   12.4/s   ✖ failed 61.0 %")
-        await wait_for_text(pilot, "breaker ⊘ open, 2 ejected (inventory-limits, rev 41")
+        await wait_for_text(pilot, "orders → inventory   12.4/s   × failed 61.0 %")
+        await wait_for_text(pilot, "breaker ■ open, 2 ejected (inventory-limits, rev 41")
 
 
 async def test_figures_update_without_moving_boxes() -> None:
@@ -76,7 +76,7 @@ async def test_nodes_are_cards_with_figures_and_history_where_there_is_room() ->
     async with open_dashboard(size=(200, 60)) as (pilot, _):
         seen = await wait_for_layout(pilot)
         assert seen.has_cards
-        await wait_for_text(pilot, "12/s err 61 % 502 ms", "⊘ open mTLS")
+        await wait_for_text(pilot, "12/s err 61 % 502 ms", "■ open mTLS")
         row = seen.current_layout.boxes["inventory"]
         await wait_until(pilot, lambda: "▇" in _box_text(seen, row))
     async with open_dashboard(size=(80, 24)) as (pilot, _):
@@ -284,13 +284,13 @@ async def test_long_names_and_other_scripts_are_drawn(size: tuple[int, int]) -> 
         await pilot.pause()
         await pilot.resize_terminal(120, 40)
         await wait_for_layout(pilot)
-        await wait_for_text(pilot, "✖ ingress")
+        await wait_for_text(pilot, "× ingress")
 
 
 async def test_a_hundred_services_scroll_with_the_selection() -> None:
     async with open_dashboard("many", size=(80, 24)) as (pilot, _):
         seen = await wait_for_layout(pilot)
-        await wait_until(pilot, lambda: f"✖ {seen.selected.node}" in screen_text(pilot))
+        await wait_until(pilot, lambda: f"× {seen.selected.node}" in screen_text(pilot))
         for key in ("left", "left", "down", "down", "right", "up", "right", "right"):
             await pilot.press(key)
             await pilot.pause()
@@ -338,7 +338,7 @@ async def test_three_hundred_edges_of_one_service_are_drawn() -> None:
         seen = graph(pilot)
         seen.set_filter(seen.graph_filter)
         await wait_until(pilot, lambda: len(seen.current_layout.routes) == 300, within=60)
-        await wait_until(pilot, lambda: "✖100%" in screen_text(pilot).replace(" ", ""))
+        await wait_until(pilot, lambda: "×100%" in screen_text(pilot).replace(" ", ""))
 
 
 async def test_a_crowded_graph_draws_the_edges_of_the_selection_and_those_in_trouble() -> None:

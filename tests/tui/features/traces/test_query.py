@@ -76,7 +76,7 @@ def test_matching_traces_contain_every_text() -> None:
 
 def test_the_row_of_a_failed_trace_has_a_symbol_and_the_failed_services() -> None:
     texts = [cell.text for cell in trace_row(summary("a", 10, errors=2)).cells]
-    assert texts[0] == "✖"
+    assert texts[0] == "×"
     assert texts[2:6] == ["612", "GET /a [31m", "2", "3"]
-    assert texts[-1] == "✖ orders, ingress"
+    assert texts[-1] == "× orders, ingress"
     assert trace_row(summary("a", 10)).cells[0].text == "●"

@@ -53,7 +53,7 @@ async def test_traces_are_newest_first_and_filtered_by_keys_and_text() -> None:
     async with open_dashboard() as (pilot, api):
         table = await open_list(pilot)
         assert table.rows[0].key == FAILED
-        await wait_for_text(pilot, "✖")
+        await wait_for_text(pilot, "×")
         await pilot.press("x")
         await wait_until(pilot, lambda: len(table.rows) == 1)
         await wait_for_text(pilot, "failed only")
@@ -94,7 +94,7 @@ async def test_a_failed_trace_shows_retries_and_the_meaning_of_response_flags() 
     async with open_dashboard(size=(80, 24)) as (pilot, _):
         await open_list(pilot)
         waterfall_widget = await open_trace(pilot)
-        await wait_for_text(pilot, "POST /api/orders", "✖ 7 failed", "try 3 → inventory")
+        await wait_for_text(pilot, "POST /api/orders", "× 7 failed", "try 3 → inventory")
         await wait_for_text(pilot, "No healthy host was left", "http.status_code")
         await pilot.press("n", "n")
         await wait_until(

@@ -27,7 +27,7 @@ def test_an_explanation_names_the_policy_with_revision_author_and_message() -> N
         id="1", time=NOW, verdict="failed", summary="503 UO at orders \x1b[2J", causes=(cause,)
     )
     assert plain(explanation) == [
-        "✖ failed 503 UO at orders  [2J",
+        "× failed 503 UO at orders  [2J",
         "",
         "UO a limit was reached",
         "  reported by orders-1, orders → inventory",
