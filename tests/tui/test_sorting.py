@@ -17,8 +17,10 @@ from meshwright.tui.features.sidecars.screen import SidecarsScreen
 from meshwright.tui.features.traces.screen import TracesScreen
 from meshwright.tui.navigation import RevisionLocation
 from meshwright.tui.sortable_screen import SortableScreen
+from meshwright.tui.widgets.cell_order import cell_order
+from meshwright.tui.widgets.table import Table
 from tests.tui.pilot import Dashboard, open_dashboard, screen_text, wait_for_table, wait_until
-from tests.tui.steps import LOCATIONS, press, wait_for_location
+from tests.tui.steps import LOCATIONS, open_worst_service, press, wait_for_location
 
 LISTS: tuple[type[SortableScreen[Any]], ...] = (
     EventsScreen, LiveRequestsScreen, LogsScreen, PoliciesScreen, RevisionsScreen, RolloutsScreen,
@@ -78,3 +80,39 @@ def sign_in_heads(pilot: Dashboard, line: int) -> str:
     """The sign of the sorted column."""
     heads = screen_text(pilot).splitlines()[line]
     return next(sign for sign in heads if sign in "▲▼")
+
+
+async def test_a_pane_is_sorted_by_its_columns_and_returns_to_the_usual_order() -> None:
+    async with open_dashboard(size=(160, 40)) as (pilot, _):
+        await open_worst_service(pilot)
+        refusals = pilot.app.screen.query_one("#refusals Table", Table)
+        await wait_until(pilot, lambda: refusals.count > 1)
+        usual = [row.key for row in refusals.rows]
+        refusals.focus()
+        await wait_until(pilot, lambda: refusals.has_focus)
+        await press(pilot, "greater_than_sign")
+        outcomes = cells(refusals, 1)
+        assert outcomes == sorted(outcomes, key=cell_order)
+        assert "▲" in screen_text(pilot).splitlines()[refusals.region.y]
+        await press(pilot, "r")
+        assert cells(refusals, 1) == outcomes[::-1]
+        await press(pilot, "less_than_sign")
+        assert [row.key for row in refusals.rows] == usual
+
+
+async def test_a_click_on_a_head_sorts_a_pane_by_its_figures() -> None:
+    async with open_dashboard(size=(160, 40)) as (pilot, _):
+        await open_worst_service(pilot)
+        refusals = pilot.app.screen.query_one("#refusals Table", Table)
+        await wait_until(pilot, lambda: refusals.count > 1)
+        heads = screen_text(pilot).splitlines()[refusals.region.y][refusals.region.x :]
+        await pilot.click(refusals, offset=(heads.index("total") + 1, 0))
+        await wait_until(pilot, lambda: "total▼" in screen_text(pilot))
+        totals = cells(refusals, 5)
+        assert totals == sorted(totals, key=cell_order, reverse=True)
+        assert len(set(totals)) > 1
+
+
+def cells(table: Table, column: int) -> list[str]:
+    """The texts of a column, from the top."""
+    return [row.cells[column].text for row in table.rows]

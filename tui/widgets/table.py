@@ -230,7 +230,8 @@ class Table(ScrollView, can_focus=True):
                 segments.append(Segment(text[max(0, covered) :], style))
                 used = left + column_width + gap
             elif used < left + column_width + gap:
-                segments.append(Segment(" " * (column_width + gap - covered), base))
+                sign = self._sort_mark.sign if index == self._sort_mark.column else ""
+                segments.append(Segment(sign.ljust(column_width + gap - covered), base))
                 used = left + column_width + gap
             left += column_width + gap
         return Strip(segments, used).adjust_cell_length(width, base)

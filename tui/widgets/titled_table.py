@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from meshwright.tui.widgets.table import Table
+from meshwright.tui.widgets.sortable_table import SortableTable
 from meshwright.tui.widgets.table_model import TableColumn, TableRow
 
 
@@ -26,14 +26,14 @@ class TitledTable(Container):
 
     def compose(self) -> ComposeResult:
         """The table."""
-        yield Table(self._columns, empty=self._empty, title=self._title)
+        yield SortableTable(self._columns, empty=self._empty, title=self._title)
 
     def set_empty(self, text: str) -> None:
         """Show this text while there are no rows."""
-        self.query_one(Table).empty = text
+        self.query_one(SortableTable).empty = text
 
     def set_rows(self, rows: Iterable[TableRow]) -> None:
         """Show these rows; the title has their number."""
-        table = self.query_one(Table)
+        table = self.query_one(SortableTable)
         table.set_rows(rows)
         table.set_title(f"{self._title} {table.count}" if table.count else self._title)

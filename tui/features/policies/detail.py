@@ -21,6 +21,7 @@ from meshwright.tui.revision_text import revision_summary
 from meshwright.tui.session import Session, session_of
 from meshwright.tui.theme import paint, status_text
 from meshwright.tui.widgets.diff_highlight import diff_lines
+from meshwright.tui.widgets.sortable_table import SortableTable
 from meshwright.tui.widgets.table import Table
 from meshwright.tui.widgets.yaml_highlight import highlight_yaml
 
@@ -64,7 +65,7 @@ class PolicyDetail(Vertical):
         yield Static(id="views")
         with VerticalScroll(id="text"):
             yield Static(id="content")
-        yield Table(HISTORY_COLUMNS, empty=NO_HISTORY, id="history")
+        yield SortableTable(HISTORY_COLUMNS, empty=NO_HISTORY, id="history")
 
     def on_mount(self) -> None:
         """Start with the YAML."""
