@@ -64,6 +64,7 @@ PAUSE = Key("space", "pause", "hold the list still, or show what has arrived sin
 SORT = Key("greater_than_sign", "sort", "sort by the next column", ">")
 SORT_BACK = Key("less_than_sign", "sort back", "sort by the previous column", "<")
 REVERSE = Key("r", "reverse", "reverse the order")
+COLUMNS = Key("C", "columns", "choose the columns of the table")
 RELOAD = Key("u", "reload", "fetch the configuration of the sidecar again")
 
 CHANGE = Key("c", "change", "weights, timeouts, retries, faults of the selected service or edge, in a form")
@@ -103,7 +104,7 @@ GROUPS: Mapping[str, tuple[Key, ...]] = {
     ),
     "choose what is shown": (
         FOCUS, VERSIONS, GROUP, NEXT_FAILURE, PREVIOUS_FAILURE, COLLAPSE_ALL, FAILED, FILTER, PAUSE,
-        SHOW_ALL, SORT, SORT_BACK, REVERSE, RELOAD, REVISIONS, ROLLOUTS,
+        SHOW_ALL, SORT, SORT_BACK, REVERSE, COLUMNS, RELOAD, REVISIONS, ROLLOUTS,
     ),
     "everywhere": (
         TABS, SEARCH, GO_TO, EARLIER, LATER, MUCH_EARLIER, MUCH_LATER, NOW, COMMANDS, BACK, HELP, QUIT,

@@ -18,6 +18,9 @@ from meshwright.tui.widgets.table_model import LazyRows
 
 Item = TypeVar("Item")
 
+LABELS = "labels"
+"""The title of the column with the labels of instances."""
+
 
 class ListScreen(SortableScreen[Item]):
     """One row per item. `EMPTY` and `NO_MATCH` say what to do when there are none."""
@@ -53,6 +56,19 @@ class ListScreen(SortableScreen[Item]):
     def selected_key(self) -> str:
         """The key of the selected row; empty: none."""
         return self.query_one(Table).selected_key
+
+    @property
+    def uses_labels(self) -> bool:
+        """While something is searched, or a column shows them."""
+        columns = [index for index, column in enumerate(self.COLUMNS) if column.title == LABELS]
+        return super().uses_labels or any(
+            table.shows(index) for table in self.query(Table) for index in columns
+        )
+
+    def on_table_columns_chosen(self) -> None:
+        """Fetch what a new column shows."""
+        self.resubscribe()
+        self.refresh_data(self.mesh_state)
 
     def compose_body(self) -> ComposeResult:
         """The table."""

@@ -83,8 +83,13 @@ class MeshScreen(Screen[None]):
         """What can be searched, in a line."""
         return f"{self.SEARCH_HINT}; {LANGUAGE}"
 
+    @property
+    def uses_labels(self) -> bool:
+        """Whether the labels of instances are needed: while something is searched."""
+        return bool(self._search_text)
+
     def labels_of(self, *names: str) -> str:
-        """The labels of services and instances (by name or `service/name`), for search."""
+        """The labels of services and instances (by name or `service/name`), while they are used."""
         return " ".join(self._labels[1].get(name, "") for name in names)
 
     def compose_body(self) -> ComposeResult:
@@ -112,7 +117,7 @@ class MeshScreen(Screen[None]):
             if self._read_only != self.session.read_only:
                 self._read_only = self.session.read_only
                 self.refresh_bindings()
-            if self._search_text and state.instances is not self._labels[0]:
+            if self.uses_labels and state.instances is not self._labels[0]:
                 self._labels = (state.instances, instance_labels(state.instances or ()))
                 self.apply_search(self._search_text)
             for header in self.query(StatusHeader):  # none while the screen is being removed
@@ -129,12 +134,13 @@ class MeshScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Subscribe to the fields of this screen and show the latest state."""
-        self._subscribe()
+        self.resubscribe()
         self.update_state(self.mesh_state)
         self.refresh_bindings()
 
-    def _subscribe(self) -> None:
-        searched = self.SEARCH_FIELDS if self._search_text else frozenset()
+    def resubscribe(self) -> None:
+        """Poll the fields that the screen needs now."""
+        searched = self.SEARCH_FIELDS if self.uses_labels else frozenset()
         self.session.poller.subscribe(self.state_fields | searched)
 
     def on_mount(self) -> None:
@@ -153,7 +159,7 @@ class MeshScreen(Screen[None]):
         """Apply the new search text."""
         message.stop()
         self._search_text = message.text
-        self._subscribe()
+        self.resubscribe()
         self.apply_search(message.text)
 
     def go_back(self) -> None:

@@ -39,7 +39,7 @@ async def press(pilot: Dashboard, *keys: str) -> None:
         await pilot.pause()
 
 
-async def choose(pilot: Dashboard, key: str, text: str) -> None:
+async def choose(pilot: Dashboard, key: str, text: str, *, closes: bool = True) -> None:
     """Press a key that opens a choice, and choose the line with a text."""
     await pilot.press(key)
     await wait_until(pilot, lambda: isinstance(pilot.app.screen, ChooseOne))
@@ -47,7 +47,8 @@ async def choose(pilot: Dashboard, key: str, text: str) -> None:
     texts = [str(option.prompt) for option in choices.options]
     choices.highlighted = next(index for index, each in enumerate(texts) if text in each)
     await pilot.press("enter")
-    await wait_until(pilot, lambda: not isinstance(pilot.app.screen, ChooseOne))
+    if closes:
+        await wait_until(pilot, lambda: not isinstance(pilot.app.screen, ChooseOne))
 
 
 async def open_services(pilot: Dashboard) -> Table:

@@ -21,9 +21,11 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from meshwright.tui import keys
+from meshwright.tui.dialogs.choose_columns import ChooseColumns
 from meshwright.tui.format import pad
 from meshwright.tui.keys import bind
 from meshwright.tui.widgets.table_model import (
+    NO_CHOICE,
     UNSORTED,
     LazyRows,
     SortMark,
@@ -70,6 +72,7 @@ class Table(ScrollView, can_focus=True):
         bind(keys.FIRST, "end(0)", show=False),
         bind(keys.LAST, "end(-1)", show=False),
         bind(keys.OPEN, "choose"),
+        bind(keys.COLUMNS, "columns", show=False),
     ]
     cursor: reactive[int] = reactive(0, repaint=True)
 
@@ -105,6 +108,18 @@ class Table(ScrollView, can_focus=True):
             """The table."""
             return self.table
 
+    class ColumnsChosen(Message):
+        """The user chose other columns."""
+
+        def __init__(self, table: Table) -> None:
+            super().__init__()
+            self.table = table
+
+        @property
+        def control(self) -> Table:
+            """The table."""
+            return self.table
+
     def __init__(
         self, columns: Sequence[TableColumn], *, empty: str = "", title: str = "", id: str | None = None
     ) -> None:
@@ -115,6 +130,7 @@ class Table(ScrollView, can_focus=True):
         self._column_layout = TableLayout((), 1)
         self._title = title
         self._sort_mark = UNSORTED
+        self._choice = NO_CHOICE
         self.empty = empty
 
     @property
@@ -180,7 +196,7 @@ class Table(ScrollView, can_focus=True):
         longest = {
             index: self._rows.longest(index) for index, column in enumerate(self._columns) if column.grow
         }
-        self._column_layout = fit_columns(self._columns, width, longest)
+        self._column_layout = fit_columns(self._columns, width, longest, self._choice)
 
     def select_key(self, key: str) -> bool:
         """Move the cursor to a row. False: there is no such row."""
@@ -277,6 +293,22 @@ class Table(ScrollView, can_focus=True):
         """Open the selected row."""
         if self.count:
             self.post_message(self.RowSelected(self, self.selected_key))
+
+    def shows(self, column: int) -> bool:
+        """Whether a column is on the screen."""
+        return any(index == column for index, _ in self._column_layout.columns)
+
+    def action_columns(self) -> None:
+        """Let the user choose the columns."""
+        titles = {index: column.title for index, column in enumerate(self._columns) if column.title}
+        self.app.push_screen(ChooseColumns(titles, self.shows, self.toggle_column))
+
+    def toggle_column(self, column: int) -> None:
+        """Hide a column that is on the screen, or show one that is not."""
+        self._choice = self._choice.toggled(column, show=not self.shows(column))
+        self._fit_columns(self.size.width)
+        self.refresh()
+        self.post_message(self.ColumnsChosen(self))
 
     def on_click(self, event: events.Click) -> None:
         """Select the clicked row; open it if it is selected already; sort by a clicked column head."""

@@ -25,13 +25,17 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """`width` in cells. `right`: right-aligned. `grow`: takes spare width. `drop_rank` 0: never dropped."""
+    """`width` in cells. `right`: right-aligned. `grow`: takes spare width. `drop_rank` 0: never dropped.
+
+    `optional`: shown only where the user chose it.
+    """
 
     title: str
     width: int
     right: bool = False
     grow: bool = False
     drop_rank: int = 0
+    optional: bool = False
 
 
 class TableCell(NamedTuple):
@@ -125,6 +129,22 @@ class ColumnWidth(NamedTuple):
     width: int
 
 
+class ColumnChoice(NamedTuple):
+    """What the user chose, by index: columns that are shown whatever the width, and those that are not."""
+
+    shown: frozenset[int] = frozenset()
+    hidden: frozenset[int] = frozenset()
+
+    def toggled(self, column: int, *, show: bool) -> ColumnChoice:
+        """The same with another column shown or hidden."""
+        if show:
+            return ColumnChoice(self.shown | {column}, self.hidden - {column})
+        return ColumnChoice(self.shown - {column}, self.hidden | {column})
+
+
+NO_CHOICE = ColumnChoice()
+
+
 class TableLayout(NamedTuple):
     """The visible columns, and the cells between them."""
 
@@ -133,18 +153,26 @@ class TableLayout(NamedTuple):
 
 
 def fit_columns(
-    columns: Sequence[TableColumn], width: int, longest: Mapping[int, int] | None = None
+    columns: Sequence[TableColumn],
+    width: int,
+    longest: Mapping[int, int] | None = None,
+    choice: ColumnChoice = NO_CHOICE,
 ) -> TableLayout:
     """The columns that fit in `width` cells, with their widths.
 
     `longest`: cells of the longest text in each growing column, which gets no more than that.
     """
-    visible = list(range(len(columns)))
+    ranks = [0 if index in choice.shown else column.drop_rank for index, column in enumerate(columns)]
+    visible = [
+        index
+        for index, column in enumerate(columns)
+        if index not in choice.hidden and (index in choice.shown or not column.optional)
+    ]
     while True:
         need = sum(columns[index].width for index in visible) + 2
         gap = next((gap for gap in GAPS if need + gap * (len(visible) - 1) <= width), 0)
-        worst = max(visible, key=lambda index: (columns[index].drop_rank, index))
-        if gap or not columns[worst].drop_rank:
+        worst = max(visible, key=lambda index: (ranks[index], index))
+        if gap or not ranks[worst]:
             break
         visible.remove(worst)
     gap = gap or GAPS[-1]

@@ -9,6 +9,8 @@ from meshwright.control_plane.api.models.topology import HealthThresholds
 from meshwright.tui.features.services import table as service_table
 from meshwright.tui.features.sidecars import table as sidecar_table
 from meshwright.tui.widgets.table_model import (
+    NO_CHOICE,
+    ColumnChoice,
     LazyRows,
     TableCell,
     TableColumn,
@@ -52,9 +54,9 @@ def test_longest_of_lazy_rows_equals_that_of_built_rows() -> None:
     for columns, lazy in (
         (
             service_table.COLUMNS,
-            service_table.build_rows(many(20).services.services, HealthThresholds()),
+            service_table.build_rows(many(20).services.services, HealthThresholds(), "zone=a {}".format),
         ),
-        (sidecar_table.COLUMNS, sidecar_table.build_rows(broken().proxies, 3, NOW)),
+        (sidecar_table.COLUMNS, sidecar_table.build_rows(broken().proxies, 3, NOW, "zone=a {}".format)),
     ):
         built = rows_from([lazy[index] for index in range(len(lazy))], columns)
         assert lazy.keys == built.keys
@@ -71,6 +73,21 @@ def test_fit_columns_narrows_the_gaps_before_it_drops_a_column() -> None:
 def test_fit_columns_drops_the_highest_rank_first_and_never_rank_zero() -> None:
     assert [shown.column for shown in fit_columns(COLUMNS, 24).columns] == [0, 1, 2]
     assert [shown.column for shown in fit_columns(COLUMNS, 5).columns] == [0, 1]
+
+
+def test_fit_columns_shows_what_the_user_chose_and_hides_what_he_did_not() -> None:
+    columns = (*COLUMNS, TableColumn("labels", 6, optional=True))
+    labels = len(COLUMNS)
+
+    def shown(width: int, choice: ColumnChoice = NO_CHOICE) -> list[int]:
+        return [each.column for each in fit_columns(columns, width, choice=choice).columns]
+
+    assert labels not in shown(200)
+    chosen = NO_CHOICE.toggled(labels, show=True)
+    assert shown(200, chosen) == [*range(len(columns))]
+    assert labels in shown(5, chosen)
+    assert 1 not in shown(200, chosen.toggled(1, show=False))
+    assert shown(200, chosen.toggled(labels, show=False)) == shown(200)
 
 
 def test_a_growing_column_gets_the_width_of_its_longest_text() -> None:

@@ -29,7 +29,8 @@ INSTANCE_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("instance", 12, grow=True),
     TableColumn("health", 10),
     TableColumn("since", 8, drop_rank=3),
-    TableColumn("reason, labels", 10, grow=True, drop_rank=1),
+    TableColumn("reason", 6, grow=True, drop_rank=1),
+    TableColumn("labels", 6, grow=True, drop_rank=4),
     TableColumn("address", 15, drop_rank=2),
 )
 POLICY_COLUMNS: tuple[TableColumn, ...] = (
@@ -73,7 +74,8 @@ def instance_row(instance: InstanceStatus, changed: float, now: float) -> TableR
             TableCell(instance.name),
             TableCell(health.text, health.tone),
             TableCell(format_age(now - changed) if changed else "", "dim"),
-            TableCell(f"{reason}  {labels}".strip(), health.tone if reason else "dim"),
+            TableCell(reason, health.tone),
+            TableCell(sanitize(labels), "dim"),
             TableCell(instance.address, "dim"),
         ),
     )

@@ -80,7 +80,7 @@ class ServicesScreen(ChangesTraffic, ListScreen[ServiceSummary]):
     def build_rows(self, items: Iterable[ServiceSummary], state: DashboardState) -> LazyRows[ServiceSummary]:
         """The rows."""
         thresholds = state.topology.thresholds if state.topology else HealthThresholds()
-        return table.build_rows(items, thresholds)
+        return table.build_rows(items, thresholds, self.labels_of)
 
     def location_of(self, key: str) -> Location:
         """The service in detail."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 
 from meshwright.control_plane.api import signs
@@ -16,6 +16,7 @@ from meshwright.tui.format import (
     format_latency,
     format_number,
     format_percent,
+    sanitize,
     sparkline,
     success_tone,
 )
@@ -76,18 +77,28 @@ COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("rps, 15 min", TREND_WIDTH, drop_rank=9),
     TableColumn("failures", TREND_WIDTH, drop_rank=11),
     TableColumn("p99", TREND_WIDTH, drop_rank=12),
+    TableColumn("labels", 12, grow=True, drop_rank=13, optional=True),
 )
 
 
-def build_rows(services: Iterable[ServiceSummary], thresholds: HealthThresholds) -> LazyRows[ServiceSummary]:
-    """The rows of services, each built when it is first drawn."""
+def build_rows(
+    services: Iterable[ServiceSummary], thresholds: HealthThresholds, labels_of: Callable[[str], str]
+) -> LazyRows[ServiceSummary]:
+    """The rows of services, each built when it is first drawn. `labels_of`: the labels of one by name."""
     name = attrgetter("name")
+
+    def labels(service: ServiceSummary) -> str:
+        return sanitize(labels_of(service.name))
+
     return LazyRows(
-        services, key=name, make=lambda service: service_row(service, thresholds), texts={1: name}
+        services,
+        key=name,
+        make=lambda service: service_row(service, thresholds, labels(service)),
+        texts={1: name, len(COLUMNS) - 1: labels},
     )
 
 
-def service_row(service: ServiceSummary, thresholds: HealthThresholds) -> TableRow:
+def service_row(service: ServiceSummary, thresholds: HealthThresholds, labels: str = "") -> TableRow:
     """The row of a service or gateway."""
     health = HEALTH_LABELS.get(service.health, UNKNOWN_LABEL)
     trend = service.history
@@ -111,6 +122,7 @@ def service_row(service: ServiceSummary, thresholds: HealthThresholds) -> TableR
             TableCell(sparkline(trend.rps, TREND_WIDTH), "accent"),
             TableCell(sparkline(trend.failures_per_s, TREND_WIDTH, max_rps, zero=" "), "bad"),
             TableCell(sparkline(trend.p99_ms, TREND_WIDTH), "dim"),
+            TableCell(labels, "dim"),
         ),
     )
 

@@ -59,7 +59,7 @@ class SidecarsScreen(ListScreen[ProxyDetail]):
     def build_rows(self, items: Iterable[ProxyDetail], state: DashboardState) -> LazyRows[ProxyDetail]:
         """The rows."""
         newest = state.status.revision if state.status else 0
-        return table.build_rows(items, newest, self.session.now())
+        return table.build_rows(items, newest, self.session.now(), self.labels_of)
 
     def location_of(self, key: str) -> Location:
         """The sidecar in detail."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 
 from meshwright.control_plane.api import signs
@@ -37,6 +37,7 @@ COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("memory", 8, right=True, drop_rank=3),
     TableColumn("uptime", 6, right=True, drop_rank=6),
     TableColumn("message", 20, grow=True, drop_rank=7),
+    TableColumn("labels", 12, grow=True, drop_rank=8, optional=True),
 )
 
 
@@ -64,21 +65,28 @@ def proxy_key(proxy: ProxyDetail) -> str:
     return f"{proxy.service}/{proxy.name}"
 
 
-def build_rows(proxies: Iterable[ProxyDetail], newest: int, now: float) -> LazyRows[ProxyDetail]:
-    """The rows of sidecars, each built when it is first drawn."""
+def build_rows(
+    proxies: Iterable[ProxyDetail], newest: int, now: float, labels_of: Callable[[str], str]
+) -> LazyRows[ProxyDetail]:
+    """The rows of sidecars, each built when it is first drawn. `labels_of`: the labels of one by its key."""
+
+    def labels(proxy: ProxyDetail) -> str:
+        return sanitize(labels_of(proxy_key(proxy)))
+
     return LazyRows(
         proxies,
         key=proxy_key,
-        make=lambda proxy: proxy_row(proxy, newest, now),
+        make=lambda proxy: proxy_row(proxy, newest, now, labels(proxy)),
         texts={
             1: attrgetter("name"),
             2: attrgetter("service"),
             9: lambda proxy: sanitize(proxy.error),
+            10: labels,
         },
     )
 
 
-def proxy_row(proxy: ProxyDetail, newest: int, now: float) -> TableRow:
+def proxy_row(proxy: ProxyDetail, newest: int, now: float, labels: str = "") -> TableRow:
     """The row of a sidecar. `newest`: the mesh's revision; `now` in seconds since the epoch."""
     label = PROXY_LABELS.get(proxy.state, UNKNOWN_LABEL)
     revision_tone: Tone = "plain" if proxy.revision >= newest else "partial"
@@ -96,6 +104,7 @@ def proxy_row(proxy: ProxyDetail, newest: int, now: float) -> TableRow:
             TableCell(format_mib(proxy.memory) if reported else NO_VALUE),
             TableCell(format_age(proxy.uptime) if reported else NO_VALUE, "dim"),
             TableCell(sanitize(proxy.error), "bad"),
+            TableCell(labels, "dim"),
         ),
     )
 

@@ -182,7 +182,7 @@ class TopologyScreen(ChangesTraffic):
     def on_graph_view_selection_changed(self, _message: GraphView.SelectionChanged) -> None:
         """Show another selection and fetch its details, and those of cards if there are any now."""
         if self.is_current:
-            self._subscribe()
+            self.resubscribe()
         self._draw_panel()
         if self._details.selection != self.graph.selected:
             self.load()
@@ -317,7 +317,7 @@ class TopologyScreen(ChangesTraffic):
         self._grouping = grouping
         self.graph.selected = GraphSelection(self.graph.selected.node)
         self.refresh_data(self.mesh_state)
-        self._subscribe()
+        self.resubscribe()
 
     def on_graph_view_opened(self, message: GraphView.Opened) -> None:
         """Enter: open the service, or expand the group; for an edge the callee."""
