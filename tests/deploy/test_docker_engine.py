@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import signal
+import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.docker_engine import SIDECAR_FILE, DockerEngine, Stack, new_stack, running_engine
-from tests.envoy.harness import ROOT, until
+from tests.deploy.docker_engine import SIDECAR_FILE, DockerEngine, Stack, running_engine, started_stack
+from tests.envoy.harness import until
 from tests.tui.terminal import dashboard_exit_code
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
@@ -31,16 +33,8 @@ def engine(request: pytest.FixtureRequest) -> Iterator[DockerEngine]:
 
 @pytest.fixture(scope="module")
 def stack(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A project that has started by the documented command, on an engine without the image.
-
-    It is started in a copy of the repository, whose sources a test may change.
-    """
-    copy = tmp_path_factory.mktemp("engine") / "copy"
-    ignored = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "node_modules", "site")
-    shutil.copytree(ROOT, copy, ignore=ignored)
-    with new_stack(engine, copy) as stack:
-        stack.docker("image", "rm", "--force", "meshwright")
-        stack.compose("up", "--build", "-d", "--wait", within=1200)
+    """A project that has started by the documented command, on an engine without the image."""
+    with started_stack(engine, tmp_path_factory.mktemp("engine")) as stack:
         yield stack
 
 
@@ -75,6 +69,21 @@ def test_up_without_a_change_replaces_nothing(stack: Stack) -> None:
     assert stack.containers() == before
     stack.compose("up", "-d", "--build")
     assert stack.containers() == before
+
+
+def test_changed_code_keeps_the_layer_of_dependencies(stack: Stack) -> None:
+    changed = stack.folder / "services/catalog/changed.py"
+    changed.write_text("")
+    try:
+        build = ("--progress", "plain", "-f", "deploy/Dockerfile", "-t", "meshwright:changed", ".")
+        done = stack.attempt("buildx", "build", *build, within=900)
+    finally:
+        changed.unlink()
+    assert done.returncode == 0, done.stderr
+    (number,) = re.findall(r"^#(\d+) \[.*RUN python -m venv", done.stderr, re.MULTILINE)
+    (wheel,) = re.findall(r"^#(\d+) \[.*RUN .*pip wheel", done.stderr, re.MULTILINE)
+    assert f"#{number} CACHED" in done.stderr
+    assert f"#{wheel} CACHED" not in done.stderr
 
 
 def revision_numbers(stack: Stack) -> list[int]:
@@ -209,3 +218,29 @@ def test_down_with_volumes_starts_over(stack: Stack) -> None:
     stack.wait_until_orders_succeed()
     assert revision_numbers(stack) == [1]
     assert stack.compose("exec", "-T", "control-plane-1", "cat", "/run/secrets/read.token") != token
+
+
+def test_older_engine_names_the_version_that_is_needed(stack: Stack, tmp_path: Path) -> None:
+    """Compose refuses `start_interval` there."""
+    empty = tmp_path / "empty.tar"
+    tarfile.open(empty, "w").close()
+    with running_engine("bookworm") as old:
+        environment = {**stack.environment, "DOCKER_HOST": old.environment["DOCKER_HOST"]}
+
+        def docker(*argv: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                stack.command(*argv),
+                cwd=stack.folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+
+        for tag in ("meshwright", "valkey/valkey:8.1"):
+            docker("import", str(empty), tag).check_returncode()
+        refused = docker("compose", "create", "--no-build", "--pull", "never", "valkey")
+        docker("compose", "down", "-v").check_returncode()
+    assert refused.returncode != 0
+    assert "require Docker Engine v25 or later" in refused.stderr

@@ -2,7 +2,8 @@
 # Starts a Docker Engine from Debian packages, without installing it, and makes the base images of docker-compose.yml
 # from Debian packages too: no image registry is needed. As root, on Debian 12 or newer with mmdebstrap, runc, iptables.
 #
-#   start.sh SUITE FOLDER     SUITE: trixie (Engine 26, classic image store) or sid (Engine 28, containerd image store)
+#   start.sh SUITE FOLDER     SUITE: trixie (Engine 26, classic image store), sid (Engine 28, containerd image store), or
+#                             bookworm (Engine 20, which is too old, and is started without client and images)
 #
 # FOLDER keeps everything; its file `path` is what to put before PATH, `dockerd.pid` the engine to stop.
 set -eu
@@ -25,7 +26,10 @@ END
     set -- -qq -o Acquire::Check-Valid-Until=false -o Dir::Etc::sourcelist="$PWD/suite.sources" -o Dir::Etc::sourceparts=/dev/null \
         -o Dir::State::lists="$PWD/lists" -o Dir::State::status="$PWD/status" -o APT::Sandbox::User=root
     apt-get "$@" update
-    (cd packages && apt-get "$@" download docker.io docker-cli docker-compose docker-buildx containerd tini)
+    client="docker-cli docker-compose docker-buildx"
+    [ "$suite" != bookworm ] || client=
+    # shellcheck disable=SC2086  several words
+    (cd packages && apt-get "$@" download docker.io containerd tini $client)
     for package in packages/*.deb; do dpkg-deb --extract "$package" root; done
     # The runc of newer suites needs a newer C library than Debian 12 has.
     ln -sf "$(command -v runc)" root/usr/sbin/runc
@@ -81,7 +85,7 @@ make_images() {
 DOCKER_CONFIG=$PWD/config DOCKER_HOST=unix://$PWD/docker.sock PATH=$PWD/root/usr/bin:$PWD/root/usr/sbin:$PATH
 export DOCKER_CONFIG DOCKER_HOST PATH
 mkdir -p config/cli-plugins
-cp root/usr/libexec/docker/cli-plugins/* config/cli-plugins/
+[ "$suite" = bookworm ] || cp root/usr/libexec/docker/cli-plugins/* config/cli-plugins/
 start_engine
-[ -e images.done ] || make_images
+[ "$suite" = bookworm ] || [ -e images.done ] || make_images
 touch images.done
