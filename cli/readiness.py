@@ -45,10 +45,14 @@ class Readiness:
         self._report = report
         self._exits = exits
         self._deadline = 0.0
+        self._log_sizes: dict[Path, int] = {}
 
     def begin(self) -> None:
-        """The time for what is waited for begins now."""
+        """The time for what is waited for begins now, and so do the logs that an error shows: what is in them
+        may be that of an earlier instance with the same name."""
         self._deadline = time.monotonic() + self._timeout
+        logs = log_path(self._state, "any").parent.glob("*.log")
+        self._log_sizes = {log.absolute(): log.stat().st_size for log in logs}
 
     async def until(self, condition: Callable[[], bool], part: str) -> None:
         """Wait for a condition; raises CommandError if the part exits or time runs out."""
@@ -74,7 +78,7 @@ class Readiness:
             late = next(iter(pending), None)
             if late and self._is_late():
                 reason = pending[late].last_error or self._phase(late)
-                raise self._failure(late, f"not ready after {self._timeout:g} s: {reason}")
+                raise self._failure(late, reason, f"not ready after {self._timeout:g} s: ")
             if "agent" in self._exits:
                 raise self._failure("agent", self._exits["agent"])
             await asyncio.sleep(POLL_INTERVAL)
@@ -139,14 +143,14 @@ class Readiness:
         phases = [workload.phase for workload in self._workloads() if workload.name == name]
         return phases[0] if phases else "the agent has not started it yet"
 
-    def _failure(self, name: str, reason: str) -> CommandError:
-        """An error with the last lines of the part's logs."""
+    def _failure(self, name: str, reason: str, outcome: str = "") -> CommandError:
+        """An error with the last lines of the logs of the part that is the reason."""
         logs = [Path(log) for item in self._workloads() if item.name == name for log in item.logs]
         if "app: " in reason:
             logs = logs[:1]
-        lines = [f"{name}: {reason}"]
+        lines = [f"{name}: {outcome}{reason}"]
         for log in logs or [log_path(self._state, name)]:
-            end = tail(log, LOG_LINES)
+            end = tail(log, LOG_LINES, after=self._log_sizes.get(log.absolute(), 0))
             lines += [f"--- end of {log}", end] if end else []
         lines += [STORE_ADVICE] if name == "store" else []
         lines += [WORKER_ADVICE] if "nothing listens on" in reason else []

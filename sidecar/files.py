@@ -49,12 +49,15 @@ def rotate_log(path: Path, limit: int, keep: int = 2) -> bool:
     return True
 
 
-def tail(path: Path, lines: int = 15, limit: int = 16384) -> str:
-    """The last `lines` lines of a file, at most `limit` bytes. Empty when there is no file."""
+def tail(path: Path, lines: int = 15, limit: int = 16384, after: int = 0) -> str:
+    """The last `lines` lines of a file, at most `limit` bytes, of what follows the offset `after`.
+
+    A file shorter than the offset was rotated and is read from the start. Empty when there is no file.
+    """
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - limit))
+            file.seek(max(0 if after > size else after, size - limit))
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""

@@ -59,7 +59,10 @@ def _prepare(request: Reconciliation, state: Path) -> tuple[Change, ...]:
     """Apply the policies, if asked for, and print and return the changes to make."""
     running = [item for item in running_workloads(state) if _concerns(request, item.service)]
     desired = [item for item in request.applied.workloads(state) if _concerns(request, item.service)]
-    changes = changes_to(desired, running, state, request.reasons)
+    entries = request.applied.application.spec.services
+    empty = {entry.name for entry in entries} - {item.service for item in desired}
+    reasons = {**dict.fromkeys(empty, "0 instances"), **request.reasons}
+    changes = changes_to(desired, running, state, reasons)
     paths = request.applied.policy_paths if request.policies else []
     applying = request.apply_policies and not request.dry_run
     # Before anything starts: a new service never runs without the rules for who may call it.

@@ -261,7 +261,8 @@ def test_a_detached_mesh_follows_its_file_and_loses_no_request(tmp_path: Path) -
             output = mesh("up", "--only", "front", "--timeout", "30s", code=1)
             assert "front-1: stopped again" in output and "missing-program" in output
             mesh("scale", "front=3")
-            mesh("stop", "new", "back")
+            assert re.search(r"back-1 +0 instances", mesh("scale", "back=0"))
+            mesh("stop", "new")
             assert "did you mean front?" in mesh("scale", "frnt=1", code=2)
             mesh("scale", "front=1")
             mesh("start", "new")
