@@ -133,7 +133,8 @@ def envoy_command(
     in-flight requests Envoy's default of 600 s, so that a long stream survives a changed listener.
     `hot_restart` are the options of sidecar.hot_restart.
     """
-    logging = ("--log-level", "warning")
+    # `misc` warns at each start that fields of the mesh's configuration are new or deprecated in Envoy's API
+    logging = ("--log-level", "warning", "--component-log-level", "misc:error")
     flush = ("--file-flush-interval-msec", "1000")  # the default delays log lines by 10 s
     workers = ("--concurrency", str(concurrency)) if concurrency else ()
     drain = ("--drain-strategy", "immediate")

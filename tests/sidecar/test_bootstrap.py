@@ -223,3 +223,9 @@ def test_command_line_has_one_worker_and_no_shared_memory() -> None:
     assert argv[:3] == ("/bin/envoy", "-c", "./bootstrap.json")
     assert argv[argv.index("--concurrency") + 1] == "1"
     assert "--disable-hot-restart" in argv
+
+
+def test_envoy_logs_warnings_but_those_about_its_own_api() -> None:
+    argv = envoy_command("/bin/envoy", "./bootstrap.json")
+    assert argv[argv.index("--log-level") + 1] == "warning"
+    assert argv[argv.index("--component-log-level") + 1] == "misc:error"

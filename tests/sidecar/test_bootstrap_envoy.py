@@ -37,7 +37,8 @@ def write_bootstrap(config: bootstrap.Json, folder: Path) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_envoy_accepts_the_bootstrap_without_deprecations(name: str, tmp_path: Path) -> None:
-    argv = (*write_bootstrap(bootstrap.build_bootstrap(VARIANTS[name]), tmp_path), "--mode", "validate")
+    written = write_bootstrap(bootstrap.build_bootstrap(VARIANTS[name]), tmp_path)
+    argv = (*(word.replace("misc:error", "misc:warning") for word in written), "--mode", "validate")
     process = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert process.returncode == 0, process.stderr
     assert "deprecated" not in process.stderr.lower()
