@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from meshwright.cli.token import AGENT_TOKEN_TTL
 from meshwright.control_plane.api import errors
 from meshwright.control_plane.api.host_suffixes import DOMAINS
 from meshwright.control_plane.api.private_files import private_folder, read_named
+from meshwright.control_plane.api.spiffe import NAME_PATTERN
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import InputError
 from meshwright.sidecar.config import AgentConfig
@@ -63,6 +65,16 @@ AclTokenOption = Annotated[
     ),
 ]
 
+CallerOption = Annotated[
+    str,
+    typer.Option(
+        "--caller",
+        metavar="NAME",
+        help="Service as which clients call that are no registered service, such as a resolver or a shell. "
+        "[default: the host's only registered service, else consul-clients]",
+    ),
+]
+
 
 def consul(
     *,
@@ -70,6 +82,7 @@ def consul(
     dns_port: DnsPortOption = 8600,
     domain: DomainOption = [],  # noqa: B006  typer copies it
     acl_token_file: AclTokenOption = None,
+    caller: CallerOption = "",
     advertise: AdvertiseOption = "",
     bind: BindOption = "",
     state: StateOption = None,
@@ -99,6 +112,7 @@ def consul(
         dns_port=dns_port,
         domains=tuple(_domain(text) for text in domain) or _domains_of_mesh(settings) or DEFAULT_DOMAINS,
         token=_read_token(acl_token_file) if acl_token_file else "",
+        caller=_caller(caller),
     )
     remove_abandoned_instances(settings.state)
     folder = private_folder(settings.state / INSTANCES_FOLDER / NAME)
@@ -123,6 +137,14 @@ async def _serve(config: AgentConfig, registry: ConsulSettings, state: Path | No
             return (await client.create_token("service", service, AGENT_TOKEN_TTL, author())).token
 
         await serve(config, registry, MeshCalls(client.instances, join_token))
+
+
+def _caller(name: str) -> str:
+    if name and not re.fullmatch(NAME_PATTERN, name):
+        raise InputError(
+            f"--caller {name[:63]}: not the name of a service: lower-case letters, digits, hyphens"
+        )
+    return name
 
 
 def _read_token(path: Path) -> str:

@@ -12,6 +12,7 @@ import structlog
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.sidecar.consul.answers import has_tags, status_of
+from meshwright.sidecar.consul.model import CALLER_LABEL
 
 POLL_INTERVAL = 1.0
 """Seconds between two looks at the mesh's instances: one small request per host, however many watch."""
@@ -38,6 +39,7 @@ class Catalog:
         self._looks = 0
         self._looked = asyncio.Condition()
         self._last_look = 0
+        self._touched = False
         self.is_current = False
         """Whether the control plane answered when it was last asked."""
         self.is_known = False
@@ -69,9 +71,10 @@ class Catalog:
             await self._looked.wait_for(lambda: self._last_look > present)
         return self.is_current
 
-    async def touch(self) -> None:
-        """Wake every blocking query: what a look-up returns on this host has changed."""
-        await self._change(self._services)
+    def touch(self) -> None:
+        """Wake every blocking query: what look-ups return on this host has changed."""
+        self._touched = True
+        self._look.set()
 
     async def run(self) -> None:
         """Follow the mesh until cancelled."""
@@ -111,12 +114,17 @@ class Catalog:
     async def _take(self, instances: Iterable[InstanceStatus]) -> None:
         services: dict[str, list[InstanceStatus]] = {}
         for instance in sorted(instances, key=lambda item: item.name):
+            if CALLER_LABEL in instance.labels:
+                continue
             services.setdefault(instance.service, []).append(instance)
         after = {name: tuple(members) for name, members in sorted(services.items())}
         before = self._services
         changed = [
-            name for name in {*before, *after} if _shown(before.get(name, ())) != _shown(after.get(name, ()))
+            name
+            for name in {*before, *after}
+            if self._touched or _shown(before.get(name, ())) != _shown(after.get(name, ()))
         ]
+        self._touched = False
         self._services = after
         if changed:
             await self._change(changed)

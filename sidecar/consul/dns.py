@@ -25,8 +25,15 @@ import dns.rdatatype
 import dns.rrset
 import structlog
 
+from meshwright.sidecar.consul.callers import ClientSocket
+
 MAX_QUERIES = 256
 """Queries that are answered at the same time; more are dropped, and clients ask again."""
+
+MIN_PAYLOAD = 512
+"""Bytes that a client takes by UDP if it does not say (RFC 1035)."""
+
+MAX_MESSAGE = 65_535
 
 MAX_CONNECTIONS = 64
 TCP_IDLE = 10.0
@@ -40,8 +47,8 @@ log = structlog.get_logger(__name__)
 SOA = "ns hostmaster 1 3600 600 86400 0"
 """Of each domain: Consul's times, of which only the last matters, seconds for negative answers."""
 
-Locate = Callable[[str, str], Awaitable[tuple[str, int] | None]]
-"""Where this host reaches the instances of a service with a tag (empty: all); None if nothing leads there."""
+Locate = Callable[[str, str, ClientSocket], Awaitable[tuple[str, int] | None]]
+"""Where a client reaches the instances of a service with a tag (empty: all); None if nothing leads there."""
 
 
 class NameResolver:
@@ -51,17 +58,19 @@ class NameResolver:
         self._domains = [dns.name.from_text(domain) for domain in domains]
         self._locate = locate
 
-    async def answer(self, wire: bytes) -> bytes | None:
-        """The response to a query; None for what is not one."""
+    async def answer(self, wire: bytes, client: ClientSocket) -> bytes | None:
+        """The response to a query of a client; None for what is not one."""
         try:
             query = dns.message.from_wire(wire)
             if query.flags & dns.flags.QR:
                 return None
-            return (await self._respond(query)).to_wire()
+            response = await self._respond(query, client)
+            size = max(query.payload, MIN_PAYLOAD) if client.protocol == "udp" else MAX_MESSAGE
+            return fitting(query, response, size)
         except (dns.exception.DNSException, ValueError, struct.error):
             return None
 
-    async def _respond(self, query: dns.message.Message) -> dns.message.Message:
+    async def _respond(self, query: dns.message.Message, client: ClientSocket) -> dns.message.Message:
         response = dns.message.make_response(query)
         if len(query.question) != 1 or query.opcode() != dns.opcode.QUERY:
             response.set_rcode(dns.rcode.NOTIMP)
@@ -72,13 +81,17 @@ class NameResolver:
             response.set_rcode(dns.rcode.REFUSED)
             return response
         response.flags |= dns.flags.AA
-        await self._fill(response, question, domain)
+        await self._fill(response, question, domain, client)
         if not response.answer:
             response.authority.append(_soa(domain))
         return response
 
     async def _fill(
-        self, response: dns.message.Message, question: dns.rrset.RRset, domain: dns.name.Name
+        self,
+        response: dns.message.Message,
+        question: dns.rrset.RRset,
+        domain: dns.name.Name,
+        client: ClientSocket,
     ) -> None:
         """Add the records of a name in a domain."""
         if question.name == domain:
@@ -86,7 +99,7 @@ class NameResolver:
                 response.answer.append(_soa(domain))
             return
         service, tag = parse_name(question.name.relativize(domain))
-        address = await self._locate(service, tag) if service else None
+        address = await self._locate(service, tag, client) if service else None
         if address is None:
             response.set_rcode(dns.rcode.NXDOMAIN)
             return
@@ -109,6 +122,16 @@ def parse_name(name: dns.name.Name) -> tuple[str, str]:
         service, tag = labels[0][1:], labels[1][1:]
         return service, "" if tag == "tcp" else tag
     return labels[-1], ".".join(labels[:-1])
+
+
+def fitting(query: dns.message.Message, response: dns.message.Message, size: int) -> bytes:
+    """The response; if it is larger, what says that the client is to ask by TCP (RFC 2181, 9)."""
+    with contextlib.suppress(dns.exception.TooBig):
+        return response.to_wire(max_size=size)
+    truncated = dns.message.make_response(query)
+    truncated.set_rcode(response.rcode())
+    truncated.flags |= dns.flags.AA | dns.flags.TC
+    return truncated.to_wire()
 
 
 def _soa(domain: dns.name.Name) -> dns.rrset.RRset:
@@ -137,7 +160,7 @@ class _Datagrams(asyncio.DatagramProtocol):
             task.add_done_callback(self._tasks.discard)
 
     async def _reply(self, data: bytes, peer: tuple[str, int]) -> None:
-        response = await self._resolver.answer(data)
+        response = await self._resolver.answer(data, ClientSocket("udp", peer[1]))
         if response is not None and self._transport is not None:
             self._transport.sendto(response, peer)
 
@@ -168,12 +191,15 @@ class DnsServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
+        client = ClientSocket(
+            "tcp", writer.get_extra_info("peername")[1], writer.get_extra_info("sockname")[1]
+        )
         try:
             with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
                 while self._connections <= MAX_CONNECTIONS:
                     async with asyncio.timeout(TCP_IDLE):
                         (size,) = struct.unpack("!H", await reader.readexactly(2))
-                        response = await self._resolver.answer(await reader.readexactly(size))
+                        response = await self._resolver.answer(await reader.readexactly(size), client)
                         if response is None:
                             return
                         writer.write(struct.pack("!H", len(response)) + response)

@@ -17,7 +17,6 @@ from pydantic import ValidationError
 
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
 from meshwright.sidecar.consul import answers
-from meshwright.sidecar.consul.catalog import Catalog
 from meshwright.sidecar.consul.endpoints import (
     ENDPOINTS,
     Endpoint,
@@ -26,7 +25,7 @@ from meshwright.sidecar.consul.endpoints import (
     unserved_reason,
 )
 from meshwright.sidecar.consul.fields import ignored_fields
-from meshwright.sidecar.consul.lookups import AddressOf, Lookups, select_by
+from meshwright.sidecar.consul.lookups import Lookups, select_by
 from meshwright.sidecar.consul.model import (
     CheckDefinition,
     CheckStatus,
@@ -46,15 +45,25 @@ Model = TypeVar("Model", bound=ConsulModel)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+OnRegister = Callable[[web.Request, str], Awaitable[None]]
+"""A service of this name was registered by a request."""
+
+
 class HttpApi:
     """The routes. `token`: what clients have to send; empty: nothing."""
 
     def __init__(
-        self, registry: Registry, catalog: Catalog, address_of: AddressOf, node: answers.Node, token: str = ""
+        self,
+        registry: Registry,
+        lookups: Lookups,
+        node: answers.Node,
+        on_register: OnRegister,
+        token: str = "",
     ) -> None:
         self._registry = registry
-        self._lookups = Lookups(catalog, address_of, node, registry.id_of)
+        self._lookups = lookups
         self._node = node
+        self._on_register = on_register
         self._token = token
 
     def application(self) -> web.Application:
@@ -105,6 +114,7 @@ class HttpApi:
     async def register(self, request: web.Request) -> web.Response:
         definition = await _read(request, ServiceRegistration)
         await self._registry.register(definition, replace_checks=_flag(request, "replace-existing-checks"))
+        await self._on_register(request, definition.name)
         notes = ignored_fields(await request.json())
         for note in notes:
             log.warning("a field of a registration has no effect", service=definition.id, reason=note)

@@ -20,8 +20,8 @@ DEFAULT_WAIT = 300.0
 MAX_WAIT = 600.0
 """Seconds that a blocking query waits, as in Consul."""
 
-AddressOf = Callable[[str, int], Awaitable[tuple[str, int] | None]]
-"""Where this host reaches a service that registered a port (NameProxy.address_of)."""
+AddressOf = Callable[[web.Request, str, int], Awaitable[tuple[str, int] | None]]
+"""Where the client of a request reaches a service that registered a port."""
 
 NameId = Callable[[InstanceStatus], str]
 """The ID by which clients know an instance (Registry.id_of)."""
@@ -58,7 +58,7 @@ class Lookups:
         """`/v1/health/service/NAME`."""
         expression = select_by(request, answers.health_entry(answers.SAMPLE, self._node, ("", 0), ""))
         instances, name = await self._instances(request), request.match_info["name"]
-        address = await self._address(name)
+        address = await self._address(request, name)
         entries = [
             answers.health_entry(item, self._node, address, self._id_of(item))
             for item in instances
@@ -85,7 +85,7 @@ class Lookups:
         """`/v1/catalog/service/NAME`."""
         expression = select_by(request, answers.catalog_entry(answers.SAMPLE, self._node, ("", 0), ""))
         instances, name = await self._instances(request), request.match_info["name"]
-        address = await self._address(name)
+        address = await self._address(request, name)
         entries = [
             answers.catalog_entry(item, self._node, address, self._id_of(item))
             for item in instances
@@ -105,9 +105,9 @@ class Lookups:
             if (not passing or answers.status_of(instance) == "passing") and answers.has_tags(instance, tags)
         ]
 
-    async def _address(self, name: str) -> tuple[str, int] | None:
+    async def _address(self, request: web.Request, name: str) -> tuple[str, int] | None:
         instances = self._catalog.services.get(name)
-        return await self._address_of(name, answers.port_of(instances)) if instances else None
+        return await self._address_of(request, name, answers.port_of(instances)) if instances else None
 
     async def _block(self, request: web.Request, service: str) -> None:
         """Wait as a blocking query asks: until its `index` is not the present one, at most `wait`."""

@@ -33,7 +33,9 @@ MIN_DEREGISTER_AFTER = 60.0
 
 PORT_LABEL = "consul.meshwright.io/port"
 TAG_LABEL = "tag.consul.meshwright.io/"
-"""Labels of an instance: the port that it registered, and each of its tags. So other agents know them."""
+CALLER_LABEL = "consul.meshwright.io/caller"
+"""Labels of an instance: the port that it registered, each of its tags, and that it only calls. So other
+agents know them."""
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")

@@ -1,9 +1,10 @@
 """Where an application finds a service that it looked up: loopback addresses that lead into a sidecar.
 
 A client that looked a service up connects to an address and a port; nothing in its connection says which
-service it means. So each service that is looked up has a loopback address of its own, at the port that it
-registered where that is free. An Envoy listens there, sets the host, and passes requests to the outbound
-listener of a sidecar, where routes, policies and mutual TLS are. It reads its configuration from files.
+service it means, or who calls. So each service has a loopback address of its own for each service that looks
+it up, at the port that it registered where that is free. An Envoy listens there, sets the host, and passes
+requests to the outbound listener of the caller's sidecar, where routes, policies and mutual TLS are. It reads
+its configuration from files.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,69 +27,81 @@ from meshwright.sidecar.files import write_private
 from meshwright.sidecar.ports import LOOPBACK, PortAllocator
 from meshwright.sidecar.supervisor import Supervisor
 
-MAX_NAMES = 256
-"""Services that one agent's clients look up."""
+MAX_NAMES = 1024
+"""Addresses of one agent: a service for each caller that looks it up."""
 
 READY_WITHIN = 10.0
 """Seconds until Envoy listens at a new address. An answer waits for it."""
 
 NAME = "names"
-SIDECAR = "sidecar"
 
 _TYPE = "type.googleapis.com/envoy"
 
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceCall:
+    """A service that another one calls."""
+
+    caller: str
+    service: str
+
+    def __str__(self) -> str:
+        return f"{self.caller}/{self.service}"
+
+
 class NameProxy:
-    """Runs the Envoy. `outbound` returns the port of the sidecar that requests go to; 0: none yet."""
+    """Runs the Envoy. `outbound` returns the port of a caller's sidecar; 0: none is ready."""
 
     def __init__(
-        self, envoy: Path, state: Path, allocator: PortAllocator, outbound: Callable[[], int]
+        self, envoy: Path, state: Path, allocator: PortAllocator, outbound: Callable[[str], int]
     ) -> None:
         self._envoy = envoy
         self._folder = private_folder(state / NAME)
         self._allocator = allocator
         self._outbound = outbound
-        self._addresses: dict[str, str] = {}
-        self._ready: set[str] = set()
-        self._sidecar_port = 0
+        self._addresses: dict[ServiceCall, str] = {}
+        self._ready: set[ServiceCall] = set()
+        self._ports: dict[str, int] = {}
         self._process = Supervisor(NAME, self._program, state, lambda _reason: None)
 
     def start(self) -> None:
         """Start Envoy."""
         self._write("lds.json", listeners(self._addresses))
-        self._write("cds.json", clusters(self._sidecar_port))
+        self._write("cds.json", clusters(self._ports))
         self._process.start()
 
     async def stop(self) -> None:
         """Stop Envoy."""
         await self._process.stop()
 
-    def follow_sidecar(self) -> None:
-        """Lead to the sidecar that there is now."""
-        if (port := self._outbound()) != self._sidecar_port:
-            self._sidecar_port = port
-            self._write("cds.json", clusters(port))
+    def follow_sidecars(self) -> None:
+        """Lead each caller to the sidecar that it has now."""
+        ports = {caller: self._outbound(caller) for caller in self._ports}
+        if ports != self._ports:
+            self._ports = ports
+            self._write("cds.json", clusters(ports))
 
-    async def address_of(self, service: str, port: int) -> tuple[str, int] | None:
-        """Where applications of this host reach a service; None while no sidecar is here to lead to.
+    async def address_of(self, call: ServiceCall, port: int) -> tuple[str, int] | None:
+        """Where a caller on this host reaches a service; None while its sidecar is not ready.
 
-        `port` is the one that they expect, 0 if they expect none.
+        `port` is the one that it expects, 0 if it expects none.
         """
-        self.follow_sidecar()
-        if not self._sidecar_port:
+        self._ports.setdefault(call.caller, 0)
+        self.follow_sidecars()
+        if not self._ports[call.caller]:
             return None
-        if service not in self._addresses:
+        if call not in self._addresses:
             if len(self._addresses) >= MAX_NAMES:
-                log.warning("too many services are looked up here", limit=MAX_NAMES, service=service)
+                log.warning("too many services are looked up here", limit=MAX_NAMES, call=str(call))
                 return None
-            self._addresses[service] = self._allocator.allocate_upstream(port)
+            self._addresses[call] = self._allocator.allocate_upstream(port)
             self._write("lds.json", listeners(self._addresses))
-        host, number = split_address(self._addresses[service])
-        if service not in self._ready:
+        host, number = split_address(self._addresses[call])
+        if call not in self._ready:
             await _wait_for_listener(host, number)
-            self._ready.add(service)
+            self._ready.add(call)
         return host, number
 
     def _write(self, name: str, resources: list[dict[str, Any]]) -> None:
@@ -128,49 +142,52 @@ def bootstrap(folder: Path) -> dict[str, Any]:
     }
 
 
-def clusters(port: int) -> list[dict[str, Any]]:
+def clusters(ports: Mapping[str, int]) -> list[dict[str, Any]]:
+    """A cluster for each caller, of its sidecar's outbound listener at this port (0: none)."""
+    return [_cluster(caller, port) for caller, port in ports.items()]
+
+
+def _cluster(caller: str, port: int) -> dict[str, Any]:
     """The sidecar's outbound listener; it speaks what the client speaks."""
     endpoint = {"endpoint": {"address": _address(LOOPBACK, port)}}
     options = {
         "@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
         "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
     }
-    return [
-        {
-            "@type": f"{_TYPE}.config.cluster.v3.Cluster",
-            "name": SIDECAR,
-            "connect_timeout": "5s",
-            "load_assignment": {
-                "cluster_name": SIDECAR,
-                "endpoints": [{"lb_endpoints": [endpoint] if port else []}],
-            },
-            "typed_extension_protocol_options": {
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options
-            },
-        }
-    ]
+    return {
+        "@type": f"{_TYPE}.config.cluster.v3.Cluster",
+        "name": caller,
+        "connect_timeout": "5s",
+        "load_assignment": {
+            "cluster_name": caller,
+            "endpoints": [{"lb_endpoints": [endpoint] if port else []}],
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options
+        },
+    }
 
 
-def listeners(addresses: Mapping[str, str]) -> list[dict[str, Any]]:
-    """A listener for each service. Requests pass as they are, but for their host."""
+def listeners(addresses: Mapping[ServiceCall, str]) -> list[dict[str, Any]]:
+    """A listener for each service and caller. Requests pass as they are, but for their host."""
     return [
         {
             "@type": f"{_TYPE}.config.listener.v3.Listener",
-            "name": service,
+            "name": str(call),
             "address": _address(*split_address(address)),
             "enable_reuse_port": False,
-            "filter_chains": [{"filters": [_connection_manager(service)]}],
+            "filter_chains": [{"filters": [_connection_manager(call)]}],
         }
-        for service, address in addresses.items()
+        for call, address in addresses.items()
     ]
 
 
-def _connection_manager(service: str) -> dict[str, Any]:
+def _connection_manager(call: ServiceCall) -> dict[str, Any]:
     http = f"{_TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     router = {"@type": f"{_TYPE}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
     route = {
         "match": {"prefix": "/"},
-        "route": {"cluster": SIDECAR, "host_rewrite_literal": service, "timeout": "0s"},
+        "route": {"cluster": call.caller, "host_rewrite_literal": call.service, "timeout": "0s"},
     }
     config = {
         "@type": http,
@@ -181,7 +198,7 @@ def _connection_manager(service: str) -> dict[str, Any]:
         "stream_idle_timeout": "0s",
         "proxy_100_continue": True,
         "upgrade_configs": [{"upgrade_type": "websocket"}],
-        "route_config": {"virtual_hosts": [{"name": service, "domains": ["*"], "routes": [route]}]},
+        "route_config": {"virtual_hosts": [{"name": call.service, "domains": ["*"], "routes": [route]}]},
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
     }
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": config}

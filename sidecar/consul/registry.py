@@ -111,6 +111,14 @@ class Registry:
         self.services: dict[str, Registered] = {}
         """By ID, the one that was registered first at the beginning."""
 
+    @property
+    def ports(self) -> dict[int, str]:
+        """The services by the ports that they registered, the first first."""
+        ports: dict[int, str] = {}
+        for service in self.services.values():
+            ports.setdefault(service.definition.port, service.definition.name)
+        return ports
+
     async def restore(self) -> None:
         """Register again what was registered when the last agent stopped."""
         try:

@@ -19,10 +19,13 @@ from meshwright.control_plane.api.private_files import private_folder
 from meshwright.sidecar.agent import Agent
 from meshwright.sidecar.config import AgentConfig
 from meshwright.sidecar.consul import answers
+from meshwright.sidecar.consul.callers import ClientSocket
 from meshwright.sidecar.consul.catalog import Catalog
 from meshwright.sidecar.consul.dns import DnsServer, NameResolver
 from meshwright.sidecar.consul.http import HttpApi
-from meshwright.sidecar.consul.name_proxy import NameProxy
+from meshwright.sidecar.consul.lookups import Lookups
+from meshwright.sidecar.consul.name_proxy import NameProxy, ServiceCall
+from meshwright.sidecar.consul.outbound import OutboundSidecars
 from meshwright.sidecar.consul.registry import Registry
 from meshwright.sidecar.files import write_private
 from meshwright.sidecar.ports import LOOPBACK, PortAllocator
@@ -32,6 +35,9 @@ DEFAULT_DOMAINS = ("service.consul", "service.dc1.consul", "mesh")
 HTTP_PORT, DNS_PORT = 8500, 8600
 """Consul's own."""
 
+FOLLOW_INTERVAL = 0.5
+"""Seconds between looks at the ports of this host's sidecars."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -39,7 +45,8 @@ log = structlog.get_logger(__name__)
 class ConsulSettings:
     """What is served. Port 0: it is not. `token`: what clients of the HTTP API have to send; empty: nothing.
 
-    `file` keeps what is registered over a restart.
+    `file` keeps what is registered over a restart. `caller`: the service as which clients call that are not
+    recognised; empty: see OutboundSidecars.
     """
 
     file: Path
@@ -47,6 +54,7 @@ class ConsulSettings:
     dns_port: int = DNS_PORT
     domains: tuple[str, ...] = DEFAULT_DOMAINS
     token: str = ""
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +82,15 @@ class ConsulRegistry:
         self._tokens = private_folder(config.state / "tokens")
         self._catalog = Catalog(mesh.instances)
         offset = random.random()  # noqa: S311  spread, not secrecy
-        self._names = NameProxy(config.envoy, config.state, PortAllocator(LOOPBACK, offset), self._outbound)
         self._registry = Registry(agent, self._create_token, session, settings.file, self._on_change)
+        self._outbound = OutboundSidecars(
+            agent, self._create_token, lambda: self._registry.ports, settings.caller
+        )
+        allocator = PortAllocator(LOOPBACK, offset)
+        self._names = NameProxy(config.envoy, config.state, allocator, self._outbound.port_of)
         node = answers.Node(socket.gethostname())
-        api = HttpApi(self._registry, self._catalog, self._names.address_of, node, settings.token)
+        lookups = Lookups(self._catalog, self._address_for, node, self._registry.id_of)
+        api = HttpApi(self._registry, lookups, node, self._note_registration, settings.token)
         self._runner = web.AppRunner(
             api.application(),
             access_log=None,
@@ -98,6 +111,7 @@ class ConsulRegistry:
         self._names.start()
         self._tasks.keep(self._catalog.run)
         self._tasks.keep(self._registry.run)
+        self._tasks.keep(self._follow_sidecars)
         await self._registry.restore()
 
     async def stop(self) -> None:
@@ -110,13 +124,12 @@ class ConsulRegistry:
 
     def _on_change(self) -> None:
         self._catalog.refresh()
-        self._names.follow_sidecar()
 
-    def _outbound(self) -> int:
-        """The outbound port of the sidecar of the service that registered first; 0 without any."""
-        names = [service.instance for service in self._registry.services.values()]
-        ports = {status.name: status.ports.get("outbound", 0) for status in self._agent.status().workloads}
-        return next((ports[name] for name in names if ports.get(name)), 0)
+    async def _follow_sidecars(self) -> None:
+        """Lead callers to the ports of sidecars that started again."""
+        while True:
+            self._names.follow_sidecars()
+            await asyncio.sleep(FOLLOW_INTERVAL)
 
     async def _create_token(self, service: str) -> Path:
         path = self._tokens / service
@@ -124,10 +137,34 @@ class ConsulRegistry:
         await asyncio.to_thread(write_private, path, f"{token}\n")
         return path
 
-    async def _locate(self, service: str, tag: str) -> tuple[str, int] | None:
+    async def _note_registration(self, request: web.Request, service: str) -> None:
+        await self._outbound.note_registration(service, _client(request))
+        self._catalog.touch()
+
+    async def _address_for(self, request: web.Request, service: str, port: int) -> tuple[str, int] | None:
+        caller = await self._outbound.caller_of(_client(request), request.transport)
+        return await self._address_of(ServiceCall(caller, service), port)
+
+    async def _locate(self, service: str, tag: str, client: ClientSocket) -> tuple[str, int] | None:
         if not self._catalog.leads_to(service, tag):
             return None
-        return await self._names.address_of(service, answers.port_of(self._catalog.services[service]))
+        caller = await self._outbound.caller_of(client)
+        return await self._address_of(
+            ServiceCall(caller, service), answers.port_of(self._catalog.services[service])
+        )
+
+    async def _address_of(self, call: ServiceCall, port: int) -> tuple[str, int] | None:
+        await self._outbound.wait_ready(call.caller)
+        return await self._names.address_of(call, port)
+
+
+def _client(request: web.Request) -> ClientSocket:
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("the client has left")
+    return ClientSocket(
+        "tcp", transport.get_extra_info("peername")[1], transport.get_extra_info("sockname")[1]
+    )
 
 
 async def serve(config: AgentConfig, settings: ConsulSettings, mesh: MeshCalls) -> None:

@@ -52,6 +52,37 @@ process.on('unhandledRejection', fail);
 """Registers, passes its TTL, watches itself by a blocking query, calls what it found, and leaves."""
 
 
+APP = """
+import sys, urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import consul
+
+agent = consul.Consul(host="127.0.0.1", port=int(sys.argv[1]))
+name = sys.argv[2]
+
+class Proxy(BaseHTTPRequestHandler):
+    def do_GET(self):
+        _, entries = agent.health.service("back", passing=True)
+        service = entries[0]["Service"]
+        try:
+            with urllib.request.urlopen(f"http://{service['Address']}:{service['Port']}/echo") as answer:
+                status, body = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, body = error.code, b""
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+port = server.server_port
+agent.agent.service.register(name, port=port)
+print(port, flush=True)
+server.serve_forever()
+"""
+"""Registers itself, and calls `back` for each request as it looked it up."""
+
+
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), service("back")]) as running:
@@ -155,6 +186,61 @@ def test_an_application_with_the_python_client_is_part_of_the_mesh(mesh: Mesh) -
         assert client.agent.service.deregister("shop:1")
         until(lambda: healthy_instances(mesh, "shop") == 0, "it is gone")
         assert process.poll() is None
+
+
+def test_each_application_calls_as_itself(mesh: Mesh) -> None:
+    with (
+        registry(mesh) as (http, names),
+        self_registering(http, "left") as left,
+        self_registering(http, "right") as right,
+    ):
+
+        def caller(port: int) -> str:
+            response = requests.get(f"http://127.0.0.1:{port}/", timeout=60)
+            assert response.status_code == 200, response.text
+            return str(response.json()["headers"]["x-forwarded-client-cert"]).partition("URI=")[2]
+
+        assert caller(left).endswith("/service/left")
+        assert caller(right).endswith("/service/right")
+        # This process is neither: it calls as a service of its own.
+        (entry,) = consul.Consul(host="127.0.0.1", port=http).health.service("back", passing=True)[1]
+        address = f"{entry['Service']['Address']}:{entry['Service']['Port']}"
+        assert caller_of(address) == "consul-clients"
+        assert names_of(names, "back.mesh", "A") == [entry["Service"]["Address"]]
+        assert "consul-clients" not in consul.Consul(host="127.0.0.1", port=http).catalog.services()[1]
+
+        mesh.apply(DENIED.replace("only-front", "only-left").replace("[front]", "[left]"))
+        until(lambda: requests.get(f"http://{address}/echo", timeout=60).status_code == 403, "denied")
+        assert requests.get(f"http://127.0.0.1:{right}/", timeout=60).status_code == 403
+        assert caller(left).endswith("/service/left")
+        mesh.delete("Authorization", "only-left")
+
+        def edges() -> set[tuple[str, str]]:
+            topology = json.loads(mesh.run("topology", "-o", "json").stdout)
+            return {(edge["source"], edge["destination"]) for edge in topology["edges"]}
+
+        expected = {(name, "back") for name in ("left", "right", "consul-clients")}
+        until(lambda: expected <= edges(), "all callers are in the topology")
+
+
+def caller_of(address: str) -> str:
+    headers = requests.get(f"http://{address}/echo", timeout=60).json()["headers"]
+    return str(headers["x-forwarded-client-cert"]).rpartition("/service/")[2]
+
+
+@contextmanager
+def self_registering(http: int, name: str) -> Iterator[int]:
+    """An application that registers itself; its port."""
+    argv = [sys.executable, "-c", APP, str(http), name]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        try:
+            port = int(process.stdout.readline())
+            until(lambda: requests.get(f"http://127.0.0.1:{port}/", timeout=60).ok, "its sidecar runs")
+            yield port
+        finally:
+            process.terminate()
+            consul.Consul(host="127.0.0.1", port=http).agent.service.deregister(name)
 
 
 DENIED = """

@@ -6,21 +6,25 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import dns.asyncquery
+import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
+import dns.rrset
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwright.sidecar.consul.dns import DnsServer, NameResolver
+from meshwright.sidecar.consul.callers import ClientSocket
+from meshwright.sidecar.consul.dns import DnsServer, NameResolver, fitting
 from tests.fakes.ports import free_port
 
 
-async def locate(service: str, tag: str) -> tuple[str, int] | None:
+async def locate(service: str, tag: str, _client: ClientSocket) -> tuple[str, int] | None:
     return ("127.10.0.7", 8000) if service == "orders" and tag in ("", "canary", "eu.west") else None
 
 
+CLIENT = ClientSocket("udp", 1)
 RESOLVER = NameResolver(("service.consul", "mesh"), locate)
 
 
@@ -73,6 +77,17 @@ async def test_a_name_leads_to_its_service(
         assert owners == ([] if answers or code == "REFUSED" else [domain])
 
 
+def test_what_does_not_fit_a_datagram_says_so() -> None:
+    query = dns.message.make_query("orders.mesh", "TXT", use_edns=True)
+    response = dns.message.make_response(query)
+    texts = [f'"{number:0>250}"' for number in range(4)]
+    response.answer.append(dns.rrset.from_text("orders.mesh.", 0, "IN", "TXT", *texts))
+    short = dns.message.from_wire(fitting(query, response, 512))
+    assert short.flags & dns.flags.TC
+    assert (short.id, short.question, short.answer) == (query.id, query.question, [])
+    assert not dns.message.from_wire(fitting(query, response, 65_535)).flags & dns.flags.TC
+
+
 async def test_a_connection_serves_several_queries_and_ends_with_garbage(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     query = dns.message.make_query("orders.mesh", "A").to_wire()
@@ -87,9 +102,9 @@ async def test_a_connection_serves_several_queries_and_ends_with_garbage(port: i
 
 @given(st.binary(max_size=200))
 def test_no_message_breaks_it(wire: bytes) -> None:
-    asyncio.run(RESOLVER.answer(wire))
+    asyncio.run(RESOLVER.answer(wire, CLIENT))
 
 
 async def test_a_response_is_not_answered() -> None:
     response = dns.message.make_response(dns.message.make_query("orders.mesh", "A"))
-    assert await RESOLVER.answer(response.to_wire()) is None
+    assert await RESOLVER.answer(response.to_wire(), CLIENT) is None
