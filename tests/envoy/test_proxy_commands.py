@@ -137,7 +137,8 @@ def test_instances_are_listed_with_host_and_process(mesh: Mesh) -> None:
 
 def test_a_log_level_is_reset_after_its_time_and_is_an_event(mesh: Mesh) -> None:
     shown = mesh.run("proxy", "front-1", "log-level", "upstream=debug", "--for", "2s").stdout
-    assert [line.split() for line in shown.splitlines()][1:3] == [
+    assert [line.split() for line in shown.splitlines()][1:4] == [
+        ["misc", "error"],
         ["upstream", "debug"],
         ["all", "others", "warning"],
     ]
