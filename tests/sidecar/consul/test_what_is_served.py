@@ -14,6 +14,9 @@ ANY = {"Name": "orders", "Port": 8000}
     [
         ("/v1/kv/config/application?recurse", 501, "no key-value store"),
         ("/v1/session/create", 501, "locks"),
+        ("/v1/health/state/any", 501, "by service"),
+        ("/v1/catalog/node/here", 501, "/v1/agent/services"),
+        ("/v1/agent/health/service/name/orders", 501, "/v1/health/service/NAME"),
         ("/v1/event/list", 501, "mesh events"),
         ("/v1/agent/connect/ca/leaf/orders", 501, "certificates"),
         ("/v1/agent/service/register", 404, "Unknown service ID"),
