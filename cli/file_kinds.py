@@ -15,6 +15,9 @@ _EXAMPLES = {
     "PolicyTest": Path(__file__).with_name("policy_tests") / "example.yaml",
 }
 
+FILE_KIND_NAMES = tuple(_EXAMPLES)
+"""Their names, without loading them."""
+
 
 def file_kind(word: str) -> str:
     """The kind for a word in any case, singular or plural; empty if it is none of these."""

@@ -47,8 +47,6 @@ def schema(
       mesh schema --all > mesh.schema.json
       mesh schema envoy cluster.v3.Cluster.connect_timeout
     """
-    from meshwright.control_plane.policies import schema as documentation
-
     if kind.lower() == "envoy":
         from meshwright.cli import envoy_schema
 
@@ -56,13 +54,20 @@ def schema(
         return
     if field:
         raise InputError(f"unexpected {field!r}: `mesh schema {kind} --explain` describes every field")
+    if not (kind or every):
+        if explain:
+            raise InputError(f"--explain needs a kind: one of {', '.join(_names())}")
+        echo("\n".join(_names()))
+        return
+    from meshwright.control_plane.policies import schema as documentation
+
     models = _models()
     format_ = Output.json if output is Output.table else output
     if every:
         if kind or explain:
             raise InputError("--all is the schema of every kind: leave out the kind and --explain")
         print_data(documentation.schema_of_any(models[name] for name in sorted(models)), format_)
-    elif kind:
+    else:
         kind, _, path = kind.partition(".")
         model = models[_name(kind)]
         if path:
@@ -71,10 +76,14 @@ def schema(
             echo(documentation.explain(model, _example(model.__name__)))
         else:
             print_data(documentation.schema(model), format_)
-    elif explain:
-        raise InputError(f"--explain needs a kind: one of {', '.join(sorted(models))}")
-    else:
-        echo("\n".join(sorted(models)))
+
+
+def _names() -> list[str]:
+    """The names of these kinds, sorted."""
+    from meshwright.cli.file_kinds import FILE_KIND_NAMES
+    from meshwright.control_plane.policies.registry import kind_names
+
+    return sorted((*kind_names(), *FILE_KIND_NAMES))
 
 
 def _models() -> Mapping[str, type[Policy]]:

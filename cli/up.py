@@ -1,8 +1,10 @@
-"""`mesh up`: a whole mesh on this host, started and stopped with one command."""
+"""`mesh up`: a whole mesh on this host, started and stopped with one command.
+
+What a start and what a change needs is imported on use: neither needs the other's, and help needs none.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import replace
 from enum import StrEnum
@@ -12,14 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meshwright.cli.application import MAX_REPLICAS, read_application, with_gateway_ports
 from meshwright.cli.errors import warn
 from meshwright.cli.options import Output, OutputOption, StateOption
-from meshwright.cli.reconcile.applied import AppliedApplication, applied_application, load_applied
 from meshwright.cli.reconcile.options import ChangeDryRunOption, ReadyTimeoutOption, parse_name_number
-from meshwright.cli.reconcile.reconcile import Reconciliation, reconcile, show_first_start
-from meshwright.cli.reconcile.watch import SourceWatch
-from meshwright.cli.state_lock import StateLock, holder
 from meshwright.control_plane.api import mesh_locator
 from meshwright.control_plane.config import read_settings
 from meshwright.control_plane.errors import InputError
@@ -27,6 +24,8 @@ from meshwright.control_plane.errors import InputError
 if TYPE_CHECKING:
     from meshwright.cli.foreground import WhileRunning
     from meshwright.cli.launcher import LaunchPlan
+    from meshwright.cli.reconcile.applied import AppliedApplication
+    from meshwright.cli.reconcile.reconcile import Reconciliation
 
 
 class Ports(StrEnum):
@@ -101,6 +100,10 @@ def up(
       mesh up --state .second --ports auto
       mesh up -f shop.yaml --watch
     """
+    from meshwright.cli.reconcile.applied import load_applied
+    from meshwright.cli.reconcile.reconcile import Reconciliation, show_first_start
+    from meshwright.cli.state_lock import holder
+
     folder = mesh_locator.local_state_dir(os.environ, state)
     if resume:
         _start(_resumed_plan(folder, timeout), ready_fd, None, auto_ports=False)
@@ -121,9 +124,9 @@ def up(
     )
     if watch and detach:
         raise InputError("--watch runs in the foreground: leave out --detach, or run it beside a mesh")
-    follow = SourceWatch(folder, timeout).run if watch and not dry_run else None
+    follow = _source_watch(folder, timeout) if watch and not dry_run else None
     if running is not None:
-        asyncio.run(_change(_beside(running, request, folder), folder, follow))
+        _change(_beside(running, request, folder), folder, follow)
         return
     if dry_run:
         show_first_start(request, folder)
@@ -143,10 +146,7 @@ def launch_plan(
     policies: bool = False,
     resumed: bool = False,
 ) -> LaunchPlan:
-    """What to start in a state directory; raises InputError for settings that are invalid.
-
-    What starts a mesh is imported here and below: beside a running mesh it is a third of the command's time.
-    """
+    """What to start in a state directory; raises InputError for settings that are invalid."""
     from meshwright.cli.launcher import LaunchPlan
 
     settings = read_settings({**os.environ, **({"MESH_STATE": str(state)} if state else {})})
@@ -155,6 +155,8 @@ def launch_plan(
 
 def _resumed_plan(folder: Path, timeout: float) -> LaunchPlan:
     """What ran in a state directory before; raises InputError if that is not known."""
+    from meshwright.cli.reconcile.applied import load_applied
+
     applied = load_applied(folder)
     if applied is None:
         raise InputError(f"{folder}: what ran here is not known: start it with `mesh up -f FILE`")
@@ -170,8 +172,11 @@ def _start_detached(plan: LaunchPlan) -> None:
 
 def _start(plan: LaunchPlan, ready_fd: int, follow: WhileRunning | None, *, auto_ports: bool) -> None:
     """Start a mesh and keep it until a signal comes."""
+    import asyncio
+
     from meshwright.cli.foreground import run_mesh
     from meshwright.cli.launch_ports import settle_ports
+    from meshwright.cli.state_lock import StateLock
 
     lock = StateLock(plan.settings.state)
     try:
@@ -180,13 +185,27 @@ def _start(plan: LaunchPlan, ready_fd: int, follow: WhileRunning | None, *, auto
         lock.release()
 
 
-async def _change(request: Reconciliation, state: Path, follow: WhileRunning | None) -> None:
-    """Change a running mesh, and follow its sources until a signal comes, if that is asked for."""
-    await reconcile(request, state)
-    if follow:
-        from meshwright.cli.foreground import stop_event
+def _source_watch(state: Path, timeout: float) -> WhileRunning:
+    """Replaces the instances of services whose source files change."""
+    from meshwright.cli.reconcile.watch import SourceWatch
 
-        await follow(stop_event())
+    return SourceWatch(state, timeout).run
+
+
+def _change(request: Reconciliation, state: Path, follow: WhileRunning | None) -> None:
+    """Change a running mesh, and follow its sources until a signal comes, if that is asked for."""
+    import asyncio
+
+    from meshwright.cli.reconcile.reconcile import reconcile
+
+    async def change() -> None:
+        await reconcile(request, state)
+        if follow:
+            from meshwright.cli.foreground import stop_event
+
+            await follow(stop_event())
+
+    asyncio.run(change())
 
 
 def _beside(running: AppliedApplication, request: Reconciliation, state: Path) -> Reconciliation:
@@ -221,6 +240,9 @@ def application_to_run(
 
     A gateway keeps the port that an option gave it when it was started.
     """
+    from meshwright.cli.application import MAX_REPLICAS, read_application, with_gateway_ports
+    from meshwright.cli.reconcile.applied import applied_application
+
     ports = dict(parse_name_number("--port", text, 65535) for text in port)
     counts = dict(parse_name_number("--scale", text, MAX_REPLICAS) for text in scale)
     names = tuple(name for name in only.split(",") if name)

@@ -8,6 +8,7 @@ A kind is loaded when it is looked up: a command that handles one of thirty kind
 from __future__ import annotations
 
 import pkgutil
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -69,11 +70,24 @@ class KindModules(Mapping[str, type[Policy]]):
 @cache
 def kinds() -> KindModules:
     """Every kind of policy by its name, sorted."""
-    folders = [info.name for info in pkgutil.iter_modules(policies.__path__) if info.ispkg]
-    return KindModules({folder: f"{policies.__name__}.{folder}.spec" for folder in folders})
+    return KindModules({folder: f"{policies.__name__}.{folder}.spec" for folder in _folders()})
+
+
+@cache
+def kind_names() -> tuple[str, ...]:
+    """The name of every kind, sorted, as its example spells it: no kind is loaded."""
+    spelled = (re.search(rf"^kind: ({folder})$", _example_text(folder), re.M | re.I) for folder in _folders())
+    return tuple(sorted(match[1] for match in spelled if match))
+
+
+def _folders() -> list[str]:
+    return [info.name for info in pkgutil.iter_modules(policies.__path__) if info.ispkg]
 
 
 def example(kind: str) -> str:
     """The text of the kind's `example.yaml`; raises KeyError for an unknown kind."""
-    folder = kinds()[kind].__name__.lower()
+    return _example_text(kinds()[kind].__name__.lower())
+
+
+def _example_text(folder: str) -> str:
     return (Path(__file__).parent / folder / "example.yaml").read_text(encoding="utf-8")

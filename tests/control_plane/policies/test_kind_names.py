@@ -6,7 +6,7 @@ import pytest
 
 from meshwright.control_plane.errors import NotFoundError
 from meshwright.control_plane.policies.kind_names import kind_of
-from meshwright.control_plane.policies.registry import kinds
+from meshwright.control_plane.policies.registry import kind_names, kinds
 
 
 @pytest.mark.parametrize("kind", kinds())
@@ -21,3 +21,7 @@ def test_an_unknown_kind_is_reported_with_the_closest_match() -> None:
         kind_of("rety")
     with pytest.raises(NotFoundError, match=r"known are [A-Z]"):
         kind_of("../../etc/passwd")
+
+
+def test_names_of_kinds_are_read_without_loading_them() -> None:
+    assert kind_names() == tuple(kinds())
