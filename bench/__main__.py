@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 BENCHMARKS = (
@@ -18,6 +20,17 @@ BENCHMARKS = (
     *("overhead", "limits", "limit_keys", "egress", "isolation", "series", "history"),
     *("graph", "dash", "commands"),
 )
+
+
+def _run(command: Sequence[str]) -> int:
+    """Run a benchmark; returns its exit code. A SIGTERM is passed on, and after Ctrl-C it may clean up."""
+    with subprocess.Popen(command, env={**os.environ, "GRPC_VERBOSITY": "NONE"}) as process:
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.wait()
+            raise
 
 
 def main() -> int:
@@ -34,9 +47,8 @@ def main() -> int:
             print(f"== {name}", flush=True)
             file = Path(folder) / f"{name}.json"
             command = [sys.executable, "-m", f"bench.{name}", "--json", str(file)]
-            result = subprocess.run(command, check=False, env={**os.environ, "GRPC_VERBOSITY": "NONE"})
-            if result.returncode:
-                return result.returncode
+            if code := _run(command):
+                return code
             figures[name] = json.loads(file.read_text())
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")

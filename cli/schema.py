@@ -55,9 +55,7 @@ def schema(
     if field:
         raise InputError(f"unexpected {field!r}: `mesh schema {kind} --explain` describes every field")
     if not (kind or every):
-        if explain:
-            raise InputError(f"--explain needs a kind: one of {', '.join(_names())}")
-        echo("\n".join(_names()))
+        _list_kinds(explain=explain)
         return
     from meshwright.control_plane.policies import schema as documentation
 
@@ -78,12 +76,15 @@ def schema(
             print_data(documentation.schema(model), format_)
 
 
-def _names() -> list[str]:
-    """The names of these kinds, sorted."""
+def _list_kinds(*, explain: bool) -> None:
+    """Print the names of all kinds; raises InputError for --explain, which needs one of them."""
     from meshwright.cli.file_kinds import FILE_KIND_NAMES
     from meshwright.control_plane.policies.registry import kind_names
 
-    return sorted((*kind_names(), *FILE_KIND_NAMES))
+    names = sorted((*kind_names(), *FILE_KIND_NAMES))
+    if explain:
+        raise InputError(f"--explain needs a kind: one of {', '.join(names)}")
+    echo("\n".join(names))
 
 
 def _models() -> Mapping[str, type[Policy]]:

@@ -100,15 +100,13 @@ def up(
       mesh up --state .second --ports auto
       mesh up -f shop.yaml --watch
     """
-    from meshwright.cli.reconcile.applied import load_applied
     from meshwright.cli.reconcile.reconcile import Reconciliation, show_first_start
-    from meshwright.cli.state_lock import holder
 
     folder = mesh_locator.local_state_dir(os.environ, state)
     if resume:
         _start(_resumed_plan(folder, timeout), ready_fd, None, auto_ports=False)
         return
-    running = load_applied(folder) if holder(folder) else None
+    running = _running_application(folder)
     if note := "" if file or running else unused_file_note(Path()):
         warn(note)
     default = running.file if running else demo_application_file()
@@ -127,15 +125,22 @@ def up(
     follow = _source_watch(folder, timeout) if watch and not dry_run else None
     if running is not None:
         _change(_beside(running, request, folder), folder, follow)
-        return
-    if dry_run:
+    elif dry_run:
         show_first_start(request, folder)
-        return
-    plan = launch_plan(applied, folder, timeout, policies=policies)
-    if detach:
-        _start_detached(plan)
     else:
-        _start(plan, ready_fd, follow, auto_ports=ports is Ports.auto)
+        plan = launch_plan(applied, folder, timeout, policies=policies)
+        if detach:
+            _start_detached(plan)
+        else:
+            _start(plan, ready_fd, follow, auto_ports=ports is Ports.auto)
+
+
+def _running_application(folder: Path) -> AppliedApplication | None:
+    """What runs in a state directory now."""
+    from meshwright.cli.reconcile.applied import load_applied
+    from meshwright.cli.state_lock import holder
+
+    return load_applied(folder) if holder(folder) else None
 
 
 def launch_plan(

@@ -259,13 +259,27 @@ def running_application(
     mesh = Mesh(state, process, port, env)
     reader = threading.Thread(target=_read, args=(mesh,), daemon=True)
     reader.start()
+    with interrupted_by_sigterm():
+        try:
+            until(lambda: mesh_is_ready(mesh) or process.poll() is not None, "mesh up", READY + 10)
+            assert process.poll() is None, "mesh up failed:\n" + "".join(mesh.output)
+            yield mesh
+        finally:
+            stop(mesh)
+            reader.join(5)
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that a benchmark or a test leaves no mesh behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may change handlers
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        until(lambda: mesh_is_ready(mesh) or process.poll() is not None, "mesh up", READY + 10)
-        assert process.poll() is None, "mesh up failed:\n" + "".join(mesh.output)
-        yield mesh
+        yield
     finally:
-        stop(mesh)
-        reader.join(5)
+        signal.signal(signal.SIGTERM, before)
 
 
 def mesh_is_ready(mesh: Mesh) -> bool:
