@@ -32,10 +32,14 @@ from meshwright.cli.options import (
 )
 from meshwright.cli.output import echo, print_data, sanitize
 from meshwright.control_plane.api import calls, errors
+from meshwright.control_plane.api.problem_text import proxy_message
 from meshwright.control_plane.errors import InputError
 
 MAX_NAMED_PROXIES = 5
 """Maximum proxies that a warning lists by name."""
+
+PATIENCE = 3.0
+"""Seconds after which a wait says what it waits for."""
 
 WAVE_SECONDS = 2.0
 """Seconds between two looks at how far a push in waves has come."""
@@ -194,7 +198,9 @@ def wait_for_revision(result: Any, timeout: float, state: Path | None) -> None:
         ]
         raise CommandError(errors.REJECTED, "\n".join(lines))
     if wait["state"] == "timeout":
-        behind = ", ".join(f"{p['name']} ({p['state']}, revision {p['revision']})" for p in wait["proxies"])
+        behind = ", ".join(
+            _behind(p) or f"{p['name']} ({p['state']}, revision {p['revision']})" for p in wait["proxies"]
+        )
         missing = wait.get("waves") or behind or "the control plane has not loaded it"
         raise CommandError(
             errors.TIMED_OUT,
@@ -210,18 +216,25 @@ def wait_for_revision(result: Any, timeout: float, state: Path | None) -> None:
 
 
 def _wait(revision: int, timeout: float, state: Path | None, *, in_waves: bool) -> Any:
-    """The WaitResult of a revision; until then a line on stderr for each step of a push in waves."""
+    """The WaitResult of a revision; until then a line on stderr for each step of a push in waves, or for what
+    sidecars wait for."""
     deadline = time.monotonic() + timeout
     shown = ""
     while True:
         left = max(0.0, deadline - time.monotonic())
-        wait = call_api(calls.wait(revision, min(left, WAVE_SECONDS) if in_waves else left), state)
-        waves = wait.get("waves", "")
+        wait = call_api(calls.wait(revision, min(left, WAVE_SECONDS if in_waves else PATIENCE)), state)
         if wait["state"] != "timeout" or time.monotonic() >= deadline:
             return wait
-        if waves and waves != shown:
-            warn(sanitize(waves))
-        shown = waves
+        progress = wait.get("waves", "") or "; ".join(filter(None, map(_behind, wait["proxies"])))
+        if progress and progress != shown:
+            warn(sanitize(progress))
+        shown = progress
+
+
+def _behind(proxy: Any) -> str:
+    """What a proxy waits for; empty if that is not known."""
+    message = proxy_message(proxy)
+    return f"{proxy['name']} {message}" if message and proxy["state"] == "pending" else ""
 
 
 def _check_unchanged_accepted(result: Any, state: Path | None) -> None:

@@ -12,6 +12,7 @@ from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import Level, echo, print_items, print_table, status_text
 from meshwright.cli.status import PROXY_LEVELS
 from meshwright.control_plane.api import calls
+from meshwright.control_plane.api.problem_text import proxy_message
 
 EXPIRES_SOON = 300.0
 """Seconds before its expiry when a certificate becomes a problem: agents renew at half of its lifetime."""
@@ -61,7 +62,7 @@ def _row(proxy: Mapping[str, Any], now: float) -> tuple[str, ...]:
         certificate_text(proxy["expires"] - now) if reported else "-",
         proxy["version"] if reported else "-",
         memory_text(proxy["memory"]) if reported else "-",
-        proxy["error"],
+        proxy_message(proxy),
     )
 
 

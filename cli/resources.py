@@ -15,6 +15,7 @@ from meshwright.cli.proxies import certificate_text, memory_text
 from meshwright.cli.ps import LEVELS
 from meshwright.cli.status import HEALTH_LEVELS, PROXY_LEVELS, policy_state
 from meshwright.control_plane.api import calls
+from meshwright.control_plane.api.problem_text import proxy_message
 from meshwright.control_plane.api.target_refs import target_summary
 
 Item = Mapping[str, Any]
@@ -149,7 +150,7 @@ def _proxy_rows(items: Sequence[Item], _state: Path | None) -> list[Row]:
                 certificate_text(item["expires"] - time.time()) if item["reported"] else "-",
                 item["version"] or "-",
                 memory_text(item["memory"]) if item["reported"] else "-",
-                item["error"],
+                proxy_message(item),
             ),
         )
         for item in items

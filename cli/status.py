@@ -13,7 +13,7 @@ from meshwright.cli.options import AllOption, Output, OutputOption, StateOption
 from meshwright.cli.output import Level, colorize, echo, print_data, print_table, sanitize, status_text
 from meshwright.cli.policy_status import condition_level, find_policy, policy_lines
 from meshwright.control_plane.api import calls, errors
-from meshwright.control_plane.api.problem_text import problem_text, verdict_line
+from meshwright.control_plane.api.problem_text import problem_text, proxy_message, verdict_line
 from meshwright.control_plane.api.push_text import push_text
 from meshwright.control_plane.api.version_skew import worst_skew
 
@@ -174,7 +174,7 @@ def _print_sections(mesh: Mapping[str, Any]) -> None:
     )
     _section(
         ("PROXY", "SERVICE", "STATE", "REVISION", "ERROR"),
-        [(p["name"], p["service"], _proxy(p), _revision(p), p["error"]) for p in mesh["proxies"]],
+        [(p["name"], p["service"], _proxy(p), _revision(p), proxy_message(p)) for p in mesh["proxies"]],
     )
     tripped = [breaker for breaker in mesh["breakers"] if breaker["state"] != "closed"]
     _section(("FROM", "TO", "BREAKER"), [(b["from"], b["to"], _breaker(b)) for b in tripped])

@@ -20,3 +20,9 @@ def problem_text(problem: Mapping[str, Any], format_time: Callable[[float], str]
     since = f" since {format_time(problem['since'])}" if problem["since"] else ""
     cause = f": {problem['cause']}" if problem["cause"] else ""
     return f"{problem['subject']}: {problem['message']}{since}{cause}"
+
+
+def proxy_message(proxy: Mapping[str, Any]) -> str:
+    """What is wrong with a proxy (a ProxyStatus), or what it waits for; empty: nothing."""
+    clusters = ", ".join(proxy.get("unchecked_clusters", ()))
+    return str(proxy["error"]) or (f"waits for the first health check of {clusters}" if clusters else "")

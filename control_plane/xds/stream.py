@@ -23,6 +23,9 @@ from meshwright.control_plane.xds.protocol.last_accepted import LastAccepted
 from meshwright.control_plane.xds.protocol.response import Response, ResponseCache
 from meshwright.control_plane.xds.protocol.subscription import error_text
 
+MAX_NAMED_CLUSTERS = 5
+"""Clusters that the status of a proxy names."""
+
 IDLE_DELAY = 1.0
 """Seconds without a push until `Delta.on_idle`: longer than the burst of subscriptions with which an Envoy
 reconnects."""
@@ -206,6 +209,7 @@ class Stream:
             published_revision=self._snapshot.revision,
             changed_revision=self._changed_revision,
             error=self.rejection_text(),
+            unchecked_clusters=self.delta.unchecked_clusters[:MAX_NAMED_CLUSTERS],
         )
 
     def _gets_any(self, snapshot: Snapshot, changed: Collection[ResourceKey]) -> bool:

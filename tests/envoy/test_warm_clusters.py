@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -129,6 +131,40 @@ async def test_a_route_changes_when_the_first_check_of_its_new_cluster_has_passe
             probes.released.set()
             await until(lambda: leads_to(envoy, "late"))
             await until(lambda: is_reached(late, port))
+
+
+async def test_other_routes_change_while_a_check_is_under_way_and_the_status_names_it(
+    tmp_path: Path, probes: Probes
+) -> None:
+    hosts = ("a", "b", "c", "d")
+    with running_app("a") as app, running_app("late") as late, running_app("new") as new:
+        routes = [virtual_host(host, "a") for host in hosts]
+        async with lab(tmp_path, *service("a", app.port), *routes) as envoy:
+            for host in hosts:
+                await until(partial(serves, envoy, host, "a"))
+            await envoy.synced()
+            assert envoy.unchecked_clusters() == ()
+            envoy.put(*checked_service("late", late.port, probes.port), virtual_host("a", "late"))
+            await asyncio.wait_for(probes.arrived.wait(), PATIENCE)
+            envoy.put(*service("new", new.port), virtual_host("b", "new"))
+            await until(lambda: serves(envoy, "b", "new"))
+            envoy.put(virtual_host("c", "new"))
+            await until(lambda: serves(envoy, "c", "new"))
+            # Envoy does not say which of two checks it waits for: both services keep their routes.
+            envoy.put(*checked_service("another", new.port, new.port), virtual_host("d", "another"))
+            await until(lambda: envoy.unchecked_clusters() == ("another", "late"))
+            assert await serves(envoy, "a", "a") and await serves(envoy, "d", "a")
+            probes.released.set()
+            await until(lambda: serves(envoy, "a", "late"))
+            await until(lambda: serves(envoy, "d", "new"))
+            await envoy.synced()
+            assert envoy.unchecked_clusters() == ()
+
+
+async def serves(envoy: Lab, host: str, name: str) -> bool:
+    """Whether this app responds to a request for the host."""
+    status, text, _ = await envoy.get(host)
+    return status == 200 and json.loads(text)["name"] == name
 
 
 def gateway_manager() -> v3.HttpConnectionManager:

@@ -204,6 +204,12 @@ class Lab:
         proxy_statuses = self.server.proxies()
         return (proxy_statuses[0].state, proxy_statuses[0].revision) if proxy_statuses else ("", 0)
 
+    def unchecked_clusters(self) -> tuple[str, ...]:
+        """The clusters for whose first health checks Envoy may wait."""
+        assert self.server is not None
+        (proxy,) = self.server.proxies()
+        return proxy.unchecked_clusters
+
     async def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()

@@ -106,7 +106,8 @@ class ProxyStatus(ApiModel):
     for which it has ACKed or NACKed every resource. `rejected_revision`: the newest revision with a resource
     that it currently rejects, 0 if there is none. `published_revision`: the newest revision that its control
     plane serves it. `changed_revision`: the newest one that changed something it gets. `trial_revision`: the
-    one on trial, if that changes something it gets.
+    one on trial, if that changes something it gets. `unchecked_clusters`: new or changed ones whose first
+    health check a pending proxy may wait for, as far as its control plane can tell; at most a few.
     """
 
     name: str
@@ -121,6 +122,7 @@ class ProxyStatus(ApiModel):
     published_revision: int = 0
     changed_revision: int = 0
     trial_revision: int = 0
+    unchecked_clusters: tuple[str, ...] = ()
 
 
 class ProxyDetail(ProxyStatus):

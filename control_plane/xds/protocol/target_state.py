@@ -57,6 +57,24 @@ class TargetState(StreamProgress):
                     acked = sub.acked.get(name) == resource.version
                     yield resource, acked, rejection.message if rejection else ""
 
+    @property
+    def unchecked_clusters(self) -> tuple[str, ...]:
+        """Clusters with health checks that the client has with their endpoints and has not ACKed, sorted.
+
+        It waits for their first checks, or for that of one of them: Envoy does not say for which.
+        """
+        clusters, endpoints = self._types.get(CDS), self._types.get(EDS)
+        if clusters is None or endpoints is None or not clusters.pending:
+            return ()
+        names = {name for response in clusters.pending for name, _ in response.items}
+        return tuple(
+            sorted(
+                name
+                for name in names.intersection(endpoints.acked)
+                if (cluster := self._snapshot.get(CDS, name)) and is_checked(cluster)
+            )
+        )
+
     def is_affected(self, changed: Collection[ResourceKey]) -> bool:
         """Whether any of the changed resources may concern this stream."""
         for type_url, name in changed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import uuid
 from typing import Any
@@ -113,7 +114,7 @@ def test_conflict_that_the_app_reports(mesh: Mesh, applied: Any, on: str, method
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_refused_connection_is_retried_until_the_app_listens(mesh: Mesh, applied: Any, method: str) -> None:
-    applied(retry("connect-failure").replace("attempts: 3", "attempts: 10, backoff: {base: 300ms, max: 3s}"))
+    applied(retry("connect-failure").replace("attempts: 3", "attempts: 10, backoff: {base: 500ms, max: 10s}"))
     assert call(mesh, f"/reset/{key()}/0").text == "1"
     here = {"envoy_cluster_name": "broken"}
     before = stats(mesh, "front-1", "cluster_upstream_rq_retry", **here)
@@ -121,12 +122,22 @@ def test_refused_connection_is_retried_until_the_app_listens(mesh: Mesh, applied
     os.kill(mesh.pid("broken-1"), signal.SIGUSR1)
     caller = threading.Thread(target=lambda: results.append(call(mesh, f"/reset/{key()}/0", method)))
     try:
+        until(lambda: is_closed(mesh.ports("broken-1")["app.http"]), "the app does not listen")
         caller.start()
         until(lambda: stats(mesh, "front-1", "cluster_upstream_rq_retry", **here) > before, "a retry")
     finally:
         os.kill(mesh.pid("broken-1"), signal.SIGUSR2)
         caller.join(60)
     assert [response.text for response in results] == ["1"]
+
+
+def is_closed(port: int) -> bool:
+    """Whether nothing listens at a port on loopback."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 10).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_app_cannot_forge_the_header_of_a_failure(mesh: Mesh, applied: Any) -> None:
