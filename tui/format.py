@@ -121,8 +121,15 @@ def format_failure_percent(share: float) -> str:
 
 
 def format_latency(ms: float) -> str:
-    """Milliseconds; a dash for 0, which means no requests."""
-    return format_number(ms) if ms > 0 else NO_VALUE
+    """Milliseconds for a column of them, in full up to 99,999; a dash for 0, which means no requests."""
+    if ms <= 0:
+        return NO_VALUE
+    return f"{ms:.0f}" if 9_995 <= ms < 99_999.5 else format_number(ms)
+
+
+def format_milliseconds(ms: float) -> str:
+    """A duration with its unit: 0.31 ms, 502 ms, 1.93 s, 90.0 s."""
+    return f"{format_number(ms)} ms" if ms < 999.5 else f"{format_number(ms / 1000)} s"
 
 
 def format_age(seconds: float) -> str:

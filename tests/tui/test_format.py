@@ -10,6 +10,8 @@ from rich.cells import cell_len
 from meshwright.tui.format import (
     format_age,
     format_failure_percent,
+    format_latency,
+    format_milliseconds,
     format_number,
     format_percent,
     pad,
@@ -72,3 +74,18 @@ def test_sparkline_draws_the_maximum_of_values_that_share_a_cell() -> None:
     assert sparkline([0, 0, 0, 9, 0, 0], 3) == "▁▇▁"
     assert sparkline([0, 1, 100], 3, zero=" ") == " ▁▇"
     assert sparkline([1, 2], 4, 4) == "  ▃▄"
+
+
+@pytest.mark.parametrize(
+    ("ms", "column", "text"),
+    [
+        (0.314, "0.31", "0.31 ms"),
+        (502.4, "502", "502 ms"),
+        (1_932, "1932", "1.93 s"),
+        (14_650, "14650", "14.7 s"),
+        (90_000, "90000", "90.0 s"),
+        (120_000, "120k", "120 s"),
+    ],
+)
+def test_latencies_of_seconds_are_not_thousands_of_ms(ms: float, column: str, text: str) -> None:
+    assert (format_latency(ms), format_milliseconds(ms)) == (column, text)

@@ -24,8 +24,16 @@ _CARDS = tuple(
     for rows in (3, 2, 1)
     for card_width in (22, 12)
     for row_gap, label_width in ((1, 20), (1, 13), (0, 13))
+) + tuple(
+    Density("box", row_gap, label_width, 0, card_rows=rows, card_width=12)
+    for label_width in (7, 5)
+    for rows in (3, 2)
+    for row_gap in (1, 0)
 )
-"""Boxes with figures, for windows with room to spare: all figures in a row of 22 cells, or two of 12."""
+"""Boxes with figures, for windows with room to spare: all figures in a row of 22 cells, or two of 12.
+
+The last ones, of graphs with many columns, leave latencies to the boxes: edges have rates and failures.
+"""
 
 _DENSITIES = (
     Density("box", 1, 20, 1),

@@ -79,7 +79,9 @@ def failure_text(success: float) -> str:
 
 def latency_text(p99_ms: float) -> str:
     """A p99 with its unit; empty: no requests."""
-    return f"{format_short(p99_ms)} ms" if p99_ms > 0 else ""
+    if p99_ms <= 0:
+        return ""
+    return f"{format_short(p99_ms)} ms" if p99_ms < 999.5 else f"{format_short(p99_ms / 1000)} s"
 
 
 def latency_tone(p99_ms: float) -> Tone:

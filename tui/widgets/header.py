@@ -22,12 +22,13 @@ from meshwright.control_plane.api.problem_text import verdict_line
 from meshwright.control_plane.api.version_skew import worst_skew
 from meshwright.tui import keys
 from meshwright.tui.format import (
+    NO_VALUE,
     PROXY_LABELS,
     StatusLabel,
     Tone,
     format_age,
     format_failure_percent,
-    format_latency,
+    format_milliseconds,
     format_number,
     format_time,
     pad,
@@ -129,7 +130,8 @@ def summary_line(state: DashboardState, now: float, width: int) -> Content:
         tone: Tone = "bad" if totals.errors >= ERROR_RATE_BAD else "partial" if totals.errors > 0 else "plain"
         right.append((3, paint(f"{format_number(totals.rps)} rps")))
         right.append((1, paint(f"{format_failure_percent(totals.errors)} % err", tone)))
-        right.append((4, paint(f"p99 {format_latency(totals.p99_ms)} ms")))
+        p99 = format_milliseconds(totals.p99_ms) if totals.p99_ms > 0 else NO_VALUE
+        right.append((4, paint(f"p99 {p99}")))
     right.append((0, _data_time(state, now)))
     return justify(left, right, width)
 

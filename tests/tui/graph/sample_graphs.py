@@ -8,6 +8,32 @@ from hypothesis import strategies as st
 
 from meshwright.tui.graph.graph import Graph, Link
 
+_DEMO_CALLS = {
+    "ingress": (
+        "analytics", "catalog", "inbox", "inventory", "legacy", "mobile", "nfts", "notifications", "orders",
+        "payments", "storefront", "trading", "users",
+    ),
+    "storefront": (
+        "catalog", "inbox", "inventory", "legacy", "mobile", "nfts", "notifications", "orders", "payments",
+        "storefront", "users",
+    ),
+    "orders": ("broker", "catalog", "inventory", "payments"),
+    "nfts": ("analytics", "trading"),
+    "trading": ("analytics", "catalog"),
+    "mobile": ("catalog", "inbox"),
+    "notifications": ("broker", "inbox"),
+    "legacy": ("trading",),
+    "users": ("broker",),
+    "inventory": ("broker",),
+    "analytics": ("broker",),
+}  # fmt: skip
+DEMO = Graph(
+    nodes=tuple(sorted({*_DEMO_CALLS, *(callee for callees in _DEMO_CALLS.values() for callee in callees)})),
+    links=tuple((caller, callee) for caller, callees in _DEMO_CALLS.items() for callee in callees),
+    roots=frozenset({"ingress"}),
+)
+"""The demo with all of its calls."""
+
 EXCHANGE = Graph(
     nodes=("analytics", "catalog", "ingress", "inventory", "orders", "storefront", "trading"),
     links=(

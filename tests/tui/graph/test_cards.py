@@ -13,7 +13,7 @@ from meshwright.tui.graph.layout import order_graph
 from meshwright.tui.graph.scene import CardLine
 from meshwright.tui.graph.viewport import TopologyIndex
 from tests.fakes.fixture_parts import node
-from tests.tui.graph.sample_graphs import EXCHANGE, tiered
+from tests.tui.graph.sample_graphs import DEMO, EXCHANGE, tiered
 
 CALL: dict[str, Any] = {
     "from_": "a", "to": "orders", "rps": 30, "success": 1, "p50_ms": 1, "p95_ms": 2, "p99_ms": 40,
@@ -36,8 +36,8 @@ def tones(line: CardLine) -> dict[str, str]:
 def test_figures_sum_up_the_calls_and_show_the_highest_p99() -> None:
     calls = [call(), call(from_="b", rps=10, success=0.8, health="unhealthy", p99_ms=2100)]
     figures, _, _ = card_lines("orders", calls, CardData(), 22)
-    assert text(figures) == "40/s err 5 % 2.1k ms"
-    assert tones(figures) == {"40/s": "plain", "err 5 %": "bad", "2.1k ms": "bad"}
+    assert text(figures) == "40/s err 5 % 2.1 s"
+    assert tones(figures) == {"40/s": "plain", "err 5 %": "bad", "2.1 s": "bad"}
 
 
 def test_in_a_narrow_card_the_latency_is_in_the_second_line() -> None:
@@ -93,6 +93,14 @@ def test_cards_grow_with_the_window(width: int, height: int, rows: int) -> None:
     assert layout.density.card_rows == rows
     assert layout.width <= width and layout.height <= height
     assert all(box.height >= 3 + rows for box in layout.boxes.values()) or not rows
+
+
+@pytest.mark.parametrize(("width", "height", "rows"), [(160, 40, 3), (200, 46, 3)])
+def test_a_graph_of_many_calls_has_cards_and_short_labels(width: int, height: int, rows: int) -> None:
+    layout = fit_layout(order_graph(DEMO), width, height)
+    assert layout.density.card_rows == rows
+    assert layout.width <= width and layout.height <= height
+    assert all(route.label_width >= 5 for route in layout.routes.values())
 
 
 def test_a_graph_that_does_not_fit_has_no_cards() -> None:

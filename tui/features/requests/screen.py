@@ -25,7 +25,7 @@ from meshwright.tui.features.requests.table import (
     why_of,
 )
 from meshwright.tui.features.traces.why_dialog import WhyDialog
-from meshwright.tui.format import format_number, sanitize
+from meshwright.tui.format import format_milliseconds, sanitize
 from meshwright.tui.keys import bind
 from meshwright.tui.live_list_screen import LiveListScreen
 from meshwright.tui.navigation import LiveRequestsLocation, LogsLocation, TraceLocation
@@ -133,7 +133,7 @@ class LiveRequestsScreen(LiveListScreen[Request]):
         facts = [
             f"{caller_of(item)} → {item.callee or item.service}",
             f"at {item.proxy}",
-            f"{format_number(item.duration)} ms",
+            format_milliseconds(item.duration),
             f"{item.attempts} attempts" if item.attempts > 1 else "",
             f"to {item.upstream_host}" if item.upstream_host else "",
             f"id {item.id}" if item.id else "",

@@ -28,9 +28,9 @@ INSTANCE_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("", 1),
     TableColumn("instance", 12, grow=True),
     TableColumn("health", 10),
-    TableColumn("since", 8, drop_rank=3),
+    TableColumn("since", 8, drop_rank=4),
     TableColumn("reason", 6, grow=True, drop_rank=1),
-    TableColumn("labels", 6, grow=True, drop_rank=4),
+    TableColumn("labels", 6, grow=True, drop_rank=3),
     TableColumn("address", 15, drop_rank=2),
 )
 POLICY_COLUMNS: tuple[TableColumn, ...] = (

@@ -8,7 +8,7 @@ from textual.content import Content
 
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.topology import ServiceTrend
-from meshwright.tui.format import Tone, format_latency, format_number, pad, sparkline
+from meshwright.tui.format import NO_VALUE, Tone, format_milliseconds, format_number, pad, sparkline
 from meshwright.tui.theme import paint
 
 LABEL_WIDTH = 10
@@ -36,7 +36,7 @@ def trend_lines(
     return [
         _bar_line("rate", rate_bars, "accent", f"{format_number(rate[-1])}/s"),
         _bar_line("failures", failure_bars, "bad", f"{format_number(failures[-1])}/s"),
-        _bar_line("p99", p99_bars, "partial", f"{format_latency(p99[-1])} ms"),
+        _bar_line("p99", p99_bars, "partial", format_milliseconds(p99[-1]) if p99[-1] else NO_VALUE),
         _axis(revisions, now, cells),
     ]
 

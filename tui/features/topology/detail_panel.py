@@ -22,7 +22,7 @@ from meshwright.tui.format import (
     Tone,
     format_age,
     format_failure_percent,
-    format_latency,
+    format_milliseconds,
     format_number,
     sanitize,
     sparkline,
@@ -174,7 +174,7 @@ def _success(share: float, rps: float, tone: Tone) -> Content:
 
 
 def _latency(name: str, value: float) -> Content:
-    return Content(f"{name} {format_latency(value)} ms" if value > 0 else "")
+    return Content(f"{name} {format_milliseconds(value)}" if value > 0 else "")
 
 
 def _history_bars(data: PanelData, width: int) -> list[Content]:

@@ -20,7 +20,7 @@ from meshwright.tui import keys, navigation
 from meshwright.tui.features.traces.span_detail import SpanDetail
 from meshwright.tui.features.traces.waterfall import Waterfall
 from meshwright.tui.features.traces.why_dialog import why_trace
-from meshwright.tui.format import format_number, format_time, pad, sanitize, truncate
+from meshwright.tui.format import format_milliseconds, format_number, format_time, pad, sanitize, truncate
 from meshwright.tui.keys import bind
 from meshwright.tui.screen import LOADING, MeshScreen
 from meshwright.tui.theme import paint
@@ -225,7 +225,7 @@ def trace_summary(trace: Trace, width: int) -> Content:
     spans = f"{trace.spans} span{'' if trace.spans == 1 else 's'}"
     request = sanitize(trace.request or trace.operation)
     parts = [
-        Content(f"{format_number(trace.duration)} ms"), failed, paint(format_time(trace.start), "dim"),
+        Content(format_milliseconds(trace.duration)), failed, paint(format_time(trace.start), "dim"),
         paint(spans, "dim"), dropped, paint(trace.id, "dim"),
     ]  # fmt: skip
     parts = [part for part in parts if part.cell_length]
@@ -255,10 +255,11 @@ def time_axis(duration: float, label: int, bar: int) -> Content:
     """The scale above the bars: start, end, and as many ticks between them as fit."""
     ticks = next((n for n in (4, 2, 1) if bar >= n * 12), 1)
     line = ""
+    unit = 1.0 if duration < 999.5 else 1000.0  # as of the end of the scale
     for n in range(ticks):
-        text = "0" if n == 0 else format_number(duration * n / ticks)
+        text = "0" if n == 0 else format_number(duration / unit * n / ticks)
         start = bar * n // ticks
         line = line.ljust(start) + ("├" if n == 0 else "┼") + text
     line = line.ljust(bar)[:bar]
-    end = f"{format_number(duration)} ms"
+    end = format_milliseconds(duration)
     return paint(" " * label + line[: max(0, bar)] + pad(end, 9, right=True), "dim")
