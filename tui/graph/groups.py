@@ -22,10 +22,11 @@ Labelled = Iterable[tuple[str, Mapping[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class GroupedTopology:
-    """`groups`: for each node that stands for a group, the group's name."""
+    """`groups`: for each node that stands for a group, the group's name. `members`: its services."""
 
     topology: Topology
     groups: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def groupings(names: Iterable[str], labelled: Labelled) -> dict[str, dict[str, str]]:
@@ -80,6 +81,10 @@ def group_topology(
     return GroupedTopology(
         topology.model_copy(update={"nodes": tuple(nodes), "edges": edges}),
         {_group_name(group, each): group for group, each in merged.items()},
+        {
+            _group_name(group, each): tuple(sorted({service_of(node.name) for node in each}))
+            for group, each in merged.items()
+        },
     )
 
 

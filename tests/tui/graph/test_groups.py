@@ -34,6 +34,7 @@ CALLS = Topology(
 def test_a_group_sums_up_its_services_and_their_calls() -> None:
     grouped = group_topology(CALLS, SHOP)
     assert grouped.groups == {"shop (2)": "shop"}
+    assert grouped.members == {"shop (2)": ("shop-api", "shop-web")}
     nodes = {each.name: each for each in grouped.topology.nodes}
     assert set(nodes) == {"ingress", "shop (2)", "pay-api", "mail"}
     shop = nodes["shop (2)"]

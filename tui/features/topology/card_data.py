@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from meshwright.control_plane.api.models.rollouts import RolloutStatus
+from meshwright.control_plane.api.models.topology import ServiceTrend
 from meshwright.tui.graph.cards import CardData
 from meshwright.tui.mesh_state import DashboardState
 
@@ -17,14 +18,29 @@ DEFAULT_WEIGHT = 1
 Document = Mapping[str, Any]
 
 
-def card_data(state: DashboardState) -> CardData:
-    """The data of all cards. Of a past moment the policies' contents are unknown, and not shown."""
+def card_data(state: DashboardState, groups: Mapping[str, Sequence[str]]) -> CardData:
+    """The data of all cards. Of a past moment the policies' contents are unknown, and not shown.
+
+    `groups`: the services of each node that stands for several.
+    """
     services = state.services.services if state.services else ()
     trends = {service.name: service.history for service in services}
+    for group, members in groups.items():
+        trends[group] = total_trend([trends[name] for name in members if name in trends])
     if state.past or not state.policies:
         return CardData(trends)
     documents = state.policies.documents
-    return CardData(trends, faulty_services(documents), split_weights(documents, state.rollouts or ()))
+    faulty = faulty_services(documents)
+    faulty |= {group for group, members in groups.items() if not faulty.isdisjoint(members)}
+    return CardData(trends, faulty, split_weights(documents, state.rollouts or ()))
+
+
+def total_trend(trends: Sequence[ServiceTrend]) -> ServiceTrend:
+    """The requests of several services together; their newest steps are the same."""
+    longest = max((len(trend.rps) for trend in trends), default=0)
+    padded = [(0.0,) * (longest - len(trend.rps)) + trend.rps for trend in trends]
+    step = trends[0].step if trends else 1.0
+    return ServiceTrend(step=step, rps=tuple(map(sum, zip(*padded, strict=True))))
 
 
 def faulty_services(documents: Iterable[Document]) -> frozenset[str]:

@@ -92,6 +92,7 @@ class TopologyScreen(ChangesTraffic):
         self._split = False
         self._grouping = Grouping()
         self._groups: Mapping[str, str] = {}
+        self._members: Mapping[str, tuple[str, ...]] = {}
         self._home = (GraphFilter(), GraphSelection())
 
     def compose_body(self) -> ComposeResult:
@@ -129,8 +130,8 @@ class TopologyScreen(ChangesTraffic):
         topology = split_versions(state.topology) if self._split else state.topology
         self._grouping = self._grouping.updated(topology, state.instances)
         grouped = self._grouping.apply(topology)
-        self._groups = grouped.groups
-        self.graph.set_topology(grouped.topology, card_data(state))
+        self._groups, self._members = grouped.groups, grouped.members
+        self.graph.set_topology(grouped.topology, card_data(state, self._members))
         if not self._started:
             self._select_initial()
         self._draw_panel()
@@ -246,8 +247,13 @@ class TopologyScreen(ChangesTraffic):
 
     def apply_search(self, text: str) -> None:
         """Show only services that match the text, and their neighbours."""
-        labels = {name: self.labels_of(name) for name in self.graph.index.nodes} if text.strip() else {}
+        labels = {name: self._search_labels(name) for name in self.graph.index.nodes} if text.strip() else {}
         self.graph.set_filter(replace(self.graph.graph_filter, text=text.strip().lower(), labels=labels))
+
+    def _search_labels(self, name: str) -> str:
+        """What search looks at besides the name of a node: labels, and of a group its services."""
+        members = self._members.get(name, ())
+        return " ".join((*members, self.labels_of(name, *members)))
 
     def back_one_step(self) -> bool:
         """From an edge to its node, from a part of the graph to all, or to the initial view."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from meshwright.control_plane.api.models.policies import DocumentList
 from meshwright.control_plane.api.models.rollouts import BackendFigures, RolloutPhase, RolloutStatus
-from meshwright.tui.features.topology.card_data import card_data, faulty_services, split_weights
+from meshwright.control_plane.api.models.topology import ServiceTrend
+from meshwright.tui.features.topology.card_data import card_data, faulty_services, split_weights, total_trend
 from meshwright.tui.mesh_state import DashboardState
 from tests.fakes.scenarios import exchange
 
@@ -69,6 +70,16 @@ def test_a_rollout_decides_the_weights_of_its_route() -> None:
 
 
 def test_before_anything_is_fetched_cards_have_no_more_than_the_topology() -> None:
-    data = card_data(DashboardState(policies=DocumentList(revision=1)))
+    data = card_data(DashboardState(policies=DocumentList(revision=1)), {})
     assert (data.trends, data.faults, data.weights) == ({}, frozenset(), {})
-    assert set(card_data(DashboardState(services=exchange().services)).trends) >= {"orders", "ingress"}
+    assert set(card_data(DashboardState(services=exchange().services), {}).trends) >= {"orders", "ingress"}
+
+
+def test_the_card_of_a_group_has_the_rates_of_its_services_together() -> None:
+    old, new = ServiceTrend(step=5, rps=(1, 2, 3)), ServiceTrend(step=5, rps=(10, 20))
+    assert total_trend([old, new]).rps == (1, 12, 23)
+    assert total_trend([]).rps == ()
+    state = DashboardState(services=exchange().services)
+    trends = card_data(state, {"shop (2)": ("orders", "trading")}).trends
+    assert trends["shop (2)"] == total_trend([trends["orders"], trends["trading"]])
+    assert trends["shop (2)"].rps[-1] > trends["orders"].rps[-1]

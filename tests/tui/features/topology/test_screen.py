@@ -158,6 +158,18 @@ async def test_services_are_grouped_by_name_or_label_expanded_and_collapsed() ->
         await wait_for_nodes(pilot, *everything)
 
 
+async def test_search_finds_a_service_in_its_group() -> None:
+    async with open_dashboard("crowded", size=(160, 48)) as (pilot, _):
+        seen = await wait_for_layout(pilot)
+        await pilot.press("b")
+        await wait_for_text(pilot, "group services by")
+        await _choose(pilot, "beginning of the name")
+        await wait_for_nodes(pilot, "ingress", *(f"{team} (10)" for team in TEAMS))
+        seen.select(GraphSelection("ingress"))
+        await type_search(pilot, "pay-mail")
+        await wait_for_selection(pilot, GraphSelection("pay (10)"))
+
+
 async def _choose(pilot: Dashboard, choice: str) -> None:
     """Select a choice of the dialog by its text."""
     await wait_until(pilot, lambda: isinstance(pilot.app.screen, ChooseOne))
