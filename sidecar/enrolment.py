@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import ssl
+from dataclasses import replace
 
 import aiohttp
 from cryptography import x509
@@ -16,24 +17,36 @@ from meshwright.control_plane.api.join_token import parse_unverified
 from meshwright.control_plane.api.models.enrolment import SignRequest, SignResponse
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
 from meshwright.sidecar.addresses import split_host_port
+from meshwright.sidecar.backoff import Backoff
 from meshwright.sidecar.errors import RejectedError, UnavailableError
 
-REQUEST_TIMEOUT = 2.0
-"""Seconds for one request."""
+_TIMEOUTS = Backoff(base=2.0, cap=30.0, failures=1)
+"""Seconds for one request, in the first attempt and at most."""
 
 MAX_RESPONSE_BYTES = 256 * 1024
 """Bytes of a response. A certificate chain and a bundle have a few thousand."""
 
 
-async def enrol(session: aiohttp.ClientSession, address: str, token: str, csr: str) -> SignResponse:
-    """Trade a join token and a CSR for an SVID.
+def request_timeout(failures: int) -> float:
+    """Seconds for one request, after so many failed attempts.
+
+    Twice as many each time. A busy control plane to which all come at once would otherwise answer each of
+    them too late, and again when they come back.
+    """
+    return replace(_TIMEOUTS, failures=failures + 1).delay(0.0)
+
+
+async def enrol(
+    session: aiohttp.ClientSession, address: str, token: str, csr: str, seconds: float = _TIMEOUTS.base
+) -> SignResponse:
+    """Trade a join token and a CSR for an SVID, with so many seconds for each of two requests.
 
     Fetches the CA's certificate unverified and compares its hash with the one in the token. Everything after
     that is verified against the certificate. Raises UnavailableError, RejectedError, ValueError (bad token).
     """
     host, port = split_host_port(address, 15011)
     base = f"https://{f'[{host}]' if ':' in host else host}:{port}/v1"
-    ca = await _fetch_ca(session, base, token)
+    ca = await _fetch_ca(session, base, token, seconds)
     context = ssl.create_default_context(cadata=ca.decode())
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     post = session.post(
@@ -42,14 +55,14 @@ async def enrol(session: aiohttp.ClientSession, address: str, token: str, csr: s
         headers={"content-type": "application/json"},
         ssl=context,
         server_hostname=CONTROL_PLANE_DNS,
-        timeout=aiohttp.ClientTimeout(REQUEST_TIMEOUT),
+        timeout=aiohttp.ClientTimeout(seconds),
     )
     return parse_sign_response(await _read(post))
 
 
-async def _fetch_ca(session: aiohttp.ClientSession, base: str, token: str) -> bytes:
+async def _fetch_ca(session: aiohttp.ClientSession, base: str, token: str, seconds: float) -> bytes:
     """The CA's certificate as PEM, once it matches the token."""
-    pem = await _read(session.get(f"{base}/ca", ssl=False, timeout=aiohttp.ClientTimeout(REQUEST_TIMEOUT)))
+    pem = await _read(session.get(f"{base}/ca", ssl=False, timeout=aiohttp.ClientTimeout(seconds)))
     try:
         der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
     except ValueError:

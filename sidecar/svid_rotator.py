@@ -18,7 +18,7 @@ from meshwright.sidecar import svid_rotation
 from meshwright.sidecar.backoff import Backoff
 from meshwright.sidecar.clock import Clock
 from meshwright.sidecar.config import AgentConfig, Workload
-from meshwright.sidecar.enrolment import enrol
+from meshwright.sidecar.enrolment import enrol, request_timeout
 from meshwright.sidecar.errors import RejectedError, UnavailableError
 from meshwright.sidecar.files import write_private
 from meshwright.sidecar.outage_log import OutageLog
@@ -81,7 +81,7 @@ class SvidRotator:
         backoff = Backoff(base=0.2, cap=1.0)
         while True:
             try:
-                await self._install(await self._enrol_once())
+                await self._install(await self._enrol_once(backoff.failures))
                 break
             except _ERRORS as error:
                 self._outages.failed("identity", f"enrolment: {error}")
@@ -109,7 +109,7 @@ class SvidRotator:
         while self._svid is not None:
             await self._wait_until_due(self._svid, failures)
             try:
-                await self._install(await self._renew_once(self._svid))
+                await self._install(await self._renew_once(self._svid, failures))
                 failures = 0
                 self._outages.worked("identity")
             except _ERRORS as error:
@@ -127,18 +127,19 @@ class SvidRotator:
         while not svid_rotation.is_due(since, due, now := self._clock.now()):
             await self._clock.sleep(svid_rotation.check_delay(due, now))
 
-    async def _enrol_once(self) -> Svid:
+    async def _enrol_once(self, failures: int = 0) -> Svid:
         # Read at each attempt, so that the token file can be replaced in time.
         token = await asyncio.to_thread(self._workload.token_file.read_text)
         key = generate_key()
         csr = create_csr(key, self._spiffe_id)
-        signed = await enrol(self._session, self._config.addresses.enrolment, token.strip(), csr)
+        address, seconds = self._config.addresses.enrolment, request_timeout(failures)
+        signed = await enrol(self._session, address, token.strip(), csr, seconds)
         return assemble_svid(key, signed, self._spiffe_id)
 
-    async def _renew_once(self, svid: Svid) -> Svid:
-        """A new SVID, by the join token if the present one has expired."""
+    async def _renew_once(self, svid: Svid, failures: int) -> Svid:
+        """A new SVID after so many failed attempts, by the join token if the present one has expired."""
         if svid_rotation.renewal_method(svid.not_after, self._clock.now()) == "enrol":
-            return await self._enrol_once()
+            return await self._enrol_once(failures)
         key = generate_key()
         signed = await self._renew(create_csr(key, self._spiffe_id))
         return assemble_svid(key, signed, self._spiffe_id)

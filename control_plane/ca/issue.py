@@ -31,6 +31,10 @@ ROOT_LIFETIME = timedelta(days=3650)
 BACKDATE = timedelta(seconds=60)
 """How far a verifier's clock may lag behind the authority's."""
 
+ROOT_BACKDATE = timedelta(days=1)
+"""How far a clock may be set back after a mesh has started, as where a hardware clock has another time zone.
+SVIDs are issued again then, a root cannot be."""
+
 
 @dataclass(frozen=True, slots=True)
 class RootAuthority:
@@ -59,7 +63,7 @@ def new_root(trust_domain: str, key: SigningKey, now: float, serial: int) -> Roo
     builder = (
         x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
         .serial_number(serial)
-        .not_valid_before(start - BACKDATE)
+        .not_valid_before(start - ROOT_BACKDATE)
         .not_valid_after(start + ROOT_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)

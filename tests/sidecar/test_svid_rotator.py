@@ -6,13 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from meshwright.control_plane.api.models.enrolment import SignResponse
 from meshwright.control_plane.api.spiffe import Identity
+from meshwright.sidecar import svid_rotator
 from meshwright.sidecar.config import Workload
+from meshwright.sidecar.enrolment import enrol, request_timeout
+from meshwright.sidecar.errors import UnavailableError
 from meshwright.sidecar.outage_log import OutageLog
 from meshwright.sidecar.svid import Svid
 from meshwright.sidecar.svid_rotation import CHECK_INTERVAL
@@ -97,3 +101,23 @@ async def test_full_disk_delays_the_renewal_and_does_not_end_it(
         rotation.clock.advance(60.0)
         await until(lambda: len(rotation.installed) == 2, "renewed once the disk is free")
         assert rotation.problems[-1] == ""
+
+
+async def test_each_attempt_to_enrol_waits_longer_for_a_busy_control_plane(
+    tmp_path: Path, control_plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeouts: list[float] = []
+
+    async def busy(*arguments: Any) -> SignResponse:
+        timeouts.append(arguments[-1])
+        if arguments[-1] < 16:
+            raise UnavailableError("the control plane does not respond")
+        return await enrol(*arguments)
+
+    monkeypatch.setattr(svid_rotator, "enrol", busy)
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
+        rotation = Rotation(tmp_path, control_plane, session)
+        await rotation.rotator.enrol()
+    assert timeouts == [2, 4, 8, 16]
+    assert [request_timeout(failures) for failures in (4, 5, 1000)] == [30, 30, 30]
+    assert len(rotation.installed) == 1
