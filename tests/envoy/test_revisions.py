@@ -7,11 +7,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from meshwright.control_plane.api import errors
+from meshwright.control_plane.api.calls import SourcedDocument
 from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.models.policies import AttachedPolicy
 from tests.envoy.envoy_admin import config_dump
@@ -117,6 +120,27 @@ def test_of_two_concurrent_applies_one_succeeds_and_the_other_is_a_conflict(mesh
     mesh.run("apply", "-f", "-", "--wait", stdin=retry("back", 2))
     assert version(mesh) == ("left", "right")[codes.index(0)]
     assert len(stderrs[codes.index(errors.CONFLICT)].strip().splitlines()) == 1
+
+
+def test_concurrent_applies_of_different_policies_without_a_base_all_succeed(mesh: Mesh) -> None:
+    writers, each = 6, 8
+    base = mesh.status()["revision"]
+
+    async def write(client: Client, writer: int) -> list[int]:
+        documents = (
+            YAML(typ="safe").load(retry(f"w{writer}-{number}", number + 1)) for number in range(each)
+        )
+        return [(await client.apply([SourcedDocument(document)])).revision for document in documents]
+
+    async def write_all() -> list[list[int]]:
+        async with Client.locate(mesh.state) as client:
+            return await asyncio.gather(*(write(client, writer) for writer in range(writers)))
+
+    revisions = sorted(chain.from_iterable(asyncio.run(write_all())))
+    assert revisions == list(range(base + 1, base + 1 + writers * each))
+    shown = mesh.run("get", "retry", "-o", "jsonpath={.items[*].metadata.name}").stdout.split()
+    assert set(shown) >= {f"w{writer}-{number}-retry" for writer in range(writers) for number in range(each)}
+    mesh.run("rollback", str(base))
 
 
 def test_history_show_diff_and_delete_report_the_changes(mesh: Mesh) -> None:
