@@ -30,14 +30,22 @@ SVID_TTL_RANGE = (2.0, 7 * 86400.0)
 _RENEW_AT = 0.5
 """Fraction of the TTL after which the server certificate is renewed: half remains if a renewal fails."""
 
+_CLOCK_STEP = 30.0
+"""Seconds by which a clock may be set back before the server certificate, backdated by 60, is renewed."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerCertificate:
-    """The control plane's certificate and key, as PEM; `renew_at` in epoch seconds."""
+    """The control plane's certificate and key, as PEM; times in epoch seconds."""
 
     certificate: str
+    issued_at: float
     renew_at: float
     key: str = field(repr=False)
+
+    def is_current(self, now: float) -> bool:
+        """Whether it is neither due for renewal nor, by a clock that was set back, issued in the future."""
+        return self.issued_at - _CLOCK_STEP <= now < self.renew_at
 
 
 class CertificateAuthority:
@@ -96,10 +104,10 @@ class CertificateAuthority:
         return token_signing.verify(self._token_key, token, self._clock())
 
     def server_certificate(self) -> ServerCertificate:
-        """The control plane's certificate, renewed with a new key after half of its TTL."""
+        """The control plane's certificate, renewed after half of its TTL, or when the clock is set back."""
         with self._lock:
             now = self._clock()
-            if self._server_certificate is None or now >= self._server_certificate.renew_at:
+            if self._server_certificate is None or not self._server_certificate.is_current(now):
                 self._server_certificate = self._issue_server_certificate(now)
             return self._server_certificate
 
@@ -124,7 +132,7 @@ class CertificateAuthority:
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        return ServerCertificate(certificate, now + self._svid_ttl * _RENEW_AT, pem.decode())
+        return ServerCertificate(certificate, now, now + self._svid_ttl * _RENEW_AT, pem.decode())
 
 
 def open_authority(settings: Settings, clock: Clock = time.time) -> CertificateAuthority:

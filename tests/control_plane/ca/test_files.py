@@ -259,3 +259,17 @@ def test_server_certificate_is_renewed_at_half_of_its_ttl(tmp_path: Path) -> Non
     second = authority.server_certificate()
     assert second.certificate != first.certificate
     assert second.key != first.key
+
+
+@pytest.mark.parametrize("step", [-600.0, -8 * 3600.0])
+def test_server_certificate_is_valid_after_the_clock_was_set_back(tmp_path: Path, step: float) -> None:
+    clock = FakeClock(NOW)
+    authority = open_authority(Settings(tmp_path), clock)
+    first = authority.server_certificate()
+    clock.advance(-20)  # which its date allows for
+    assert authority.server_certificate() is first
+    clock.advance(step)
+    certificate = x509.load_pem_x509_certificate(authority.server_certificate().certificate.encode())
+    assert (
+        certificate.not_valid_before_utc.timestamp() <= clock() < certificate.not_valid_after_utc.timestamp()
+    )
