@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from meshwright.cli.policy_tests.tokens import CaseTokens
 from meshwright.cli.reconcile.options import ReadyTimeoutOption
 from meshwright.control_plane.api import errors
 from meshwright.control_plane.api.calls import SourcedDocument
+from meshwright.control_plane.config import read_settings
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies.loader import DocumentProblem, LoadResult, LocatedPolicy
 from meshwright.control_plane.policies.schema import dump
@@ -100,7 +102,9 @@ def _read_suite(file: str, policies: Sequence[str], only: str) -> _Suite:
     cases = {index: case for index, case in enumerate(spec.cases) if only in case.name}
     if not cases:
         raise InputError(f"--case {only}: no case has this in its name")
-    plan = plan_mesh(list(cases.values()), spec.services, [item.policy for item in documents.documents])
+    domains = read_settings({"MESH_DOMAINS": os.environ.get("MESH_DOMAINS", "")}).host_domains
+    loaded_policies = [item.policy for item in documents.documents]
+    plan = plan_mesh(list(cases.values()), spec.services, loaded_policies, domains)
     if problems := tuple(_unknown_callers(document, cases, plan)):
         raise InvalidFilesError(problems)
     return _Suite(document, cases, documents, plan)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from meshwright.cli.policy_tests.spec import PolicyCase, TestedService
+from meshwright.control_plane.api.host_suffixes import DOMAINS, Domains, service_in
 from meshwright.control_plane.policies.base import Policy
 from meshwright.control_plane.policies.gateway.spec import Gateway
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
@@ -18,9 +19,6 @@ LabelPairs = tuple[tuple[str, str], ...]
 
 NOT_NORMAL = ("/.", "//", "%", "\\")
 """Parts of a path that a gateway may replace before it looks for a route."""
-
-DOMAIN = ".mesh"
-"""A service is also called by its name and this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +69,16 @@ class MeshPlan:
 
 
 def plan_mesh(
-    cases: Sequence[PolicyCase], declared: Sequence[TestedService], policies: Sequence[Policy]
+    cases: Sequence[PolicyCase],
+    declared: Sequence[TestedService],
+    policies: Sequence[Policy],
+    domains: Domains = DOMAINS,
 ) -> MeshPlan:
-    """The mesh for these cases under these policies."""
+    """The mesh for these cases under these policies. `domains`: those in which services have names."""
     subsets = {each.metadata.name: each for each in policies if isinstance(each, Subset)}
     gateways = sorted({case.from_.gateway for case in cases if case.from_.gateway})
     names = {entry.name for entry in declared}
-    services = {*names, *_called_services(cases, subsets, names)}
+    services = {*names, *_called_services(cases, subsets, names, domains)}
     routes = [each for each in policies if isinstance(each, RoutePolicy)]
     services |= set(_behind_gateways(routes, cases, subsets))
     while reached := set(_behind_services(routes, services, subsets)) - services:
@@ -91,11 +92,11 @@ def plan_mesh(
 
 
 def _called_services(
-    cases: Iterable[PolicyCase], subsets: Mapping[str, Subset], declared: set[str]
+    cases: Iterable[PolicyCase], subsets: Mapping[str, Subset], declared: set[str], domains: Domains
 ) -> Iterator[str]:
     """The services that cases name, as callers, as hosts, or in what they expect."""
     for case in cases:
-        host = case.request.host.removesuffix(DOMAIN)
+        host = service_in(case.request.host, domains)
         if case.from_.service:
             yield case.from_.service
             if "." not in host and host not in declared:

@@ -115,16 +115,21 @@ def check_gateway_names(applied: Sequence[RevisionDocument], services: Container
         raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))
 
 
-def check_resolved(applied: Sequence[RevisionDocument], unresolved: Iterable[tuple[str, str]]) -> None:
-    """Raise DocumentsError if there is any of these: `Kind/name` of a document, and what it lacks."""
+def check_references(applied: Sequence[RevisionDocument], misplaced: Iterable[tuple[str, str]]) -> None:
+    """Raise DocumentsError if there is any of these: `Kind/name` of a document, and what is wrong."""
     numbers = {"/".join(document.key): number for number, document in enumerate(applied, 1)}
     problems = []
-    for ref, message in unresolved:
+    for ref, message in misplaced:
         path, line = location(applied[numbers[ref] - 1].source, numbers[ref])
-        advice = "--no-strict applies it all the same"
-        problems.append(ValidationProblem(path=path, line=line, message=f"{message}; {advice}"))
+        problems.append(ValidationProblem(path=path, line=line, message=message))
     if problems:
         raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))
+
+
+def check_resolved(applied: Sequence[RevisionDocument], unresolved: Iterable[tuple[str, str]]) -> None:
+    """Like `check_references`, of what documents lack, for which there is a way round."""
+    advice = "--no-strict applies it all the same"
+    check_references(applied, [(ref, f"{message}; {advice}") for ref, message in unresolved])
 
 
 def check_patches(applied: Sequence[RevisionDocument], misfits: Sequence[Misfit]) -> None:

@@ -90,6 +90,9 @@ class EditPreview(Protocol):
         `others` are the documents beside them in this revision.
         """
 
+    def misplaced_urls(self, applied: Sequence[CanonicalDocument]) -> Iterable[tuple[str, str]]:
+        """URLs that proxies must not call by their scheme: `Kind/name` of the document, and why."""
+
     async def misfits(self, documents: Sequence[CanonicalDocument]) -> Sequence[Misfit]:
         """The patches that cannot be applied to what the other documents make.
 

@@ -79,6 +79,10 @@ class ChangePreview:
         """Which of the documents `applied` would not be Accepted, or not ResolvedRefs, and why."""
         return preview.unresolved(self._world(), applied, others, revision, self._gateways())
 
+    def misplaced_urls(self, applied: Sequence[CanonicalDocument]) -> list[tuple[str, str]]:
+        """URLs that proxies must not call by their scheme: `Kind/name` of the document, and why."""
+        return preview.misplaced_urls(self._world(), applied)
+
     async def misfits(self, documents: Sequence[CanonicalDocument]) -> tuple[Misfit, ...]:
         """The patches that cannot be applied to what the other documents make. Raises LimitExceededError."""
         return await run_in_process(preview.misfits, self._world(), documents)

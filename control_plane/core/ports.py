@@ -33,21 +33,21 @@ def subset_cluster(subset: Subset) -> str:
     return f"{subset.spec.service}/{subset.name}"
 
 
-def cluster_of_host(services: Mapping[str, Service], host: str) -> str:
+def cluster_of_host(services: Mapping[str, Service], host: str, domains: Domains) -> str:
     """The cluster behind a host of the mesh, such as `users` or `users:9090`; NO_CLUSTER if there is none."""
-    service = services.get(service_in(host))
+    service = services.get(service_in(host, domains))
     if service is None:
         return NO_CLUSTER
-    ports = (port for port, domains in domains_by_port(service) if host in domains)
+    ports = (port for port, hosts in domains_by_port(service, domains) if host in hosts)
     return next((cluster_name(service, port) for port in ports), NO_CLUSTER)
 
 
 def with_clusters(
-    services: Mapping[str, Service], policies: Iterable[EffectivePolicy]
+    services: Mapping[str, Service], policies: Iterable[EffectivePolicy], domains: Domains
 ) -> tuple[EffectivePolicy, ...]:
     """The policies, each with the clusters of the hosts of the mesh that it calls."""
     return tuple(
-        replace(policy, clusters=tuple((host, cluster_of_host(services, host)) for host in hosts))
+        replace(policy, clusters=tuple((host, cluster_of_host(services, host, domains)) for host in hosts))
         if (hosts := policy.hooks.mesh_hosts())
         else policy
         for policy in policies

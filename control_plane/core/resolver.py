@@ -96,7 +96,7 @@ class Resolver:
             self.attachments, certificates, trust_domain, left
         )
         self._backends = BackendResolver(subsets, self.externals.services)
-        self._routes = RouteResolver(self.attachments, self._backends, Rollouts(documents))
+        self._routes = RouteResolver(self.attachments, self._backends, Rollouts(documents), domains)
         self._tcp_routes = TcpRouteResolver(self._backends)
         self._secure_listeners = SecureListenerResolver(
             self.attachments, self._routes, self._tcp_routes, certificates
@@ -161,7 +161,8 @@ class Resolver:
     def node(self, services: Services, service: Service) -> NodeView:
         """What the sidecars of `service` need for inbound requests."""
         effective = self.attachments.effective_at(AttachmentPoint(service=service.name))
-        policies = with_clusters(services, implementing(effective, "patch_inbound_route", "transport_mode"))
+        inbound = implementing(effective, "patch_inbound_route", "transport_mode")
+        policies = with_clusters(services, inbound, self._domains)
         settings = self.listener_settings(service.name)
         filters = self._shared_filters("inbound", [policies, *self.externals.places(service.name)])
         return NodeView(

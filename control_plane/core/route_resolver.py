@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api.host_suffixes import Domains
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.attachment import (
     AttachmentPoint,
@@ -41,10 +42,13 @@ RouteRule = HTTPRouteRule | GRPCRouteRule
 class RouteResolver:
     """The routes of one set of documents, by parent."""
 
-    def __init__(self, attachments: Attachments, backends: BackendResolver, rollouts: Rollouts) -> None:
+    def __init__(
+        self, attachments: Attachments, backends: BackendResolver, rollouts: Rollouts, domains: Domains
+    ) -> None:
         self._attachments = attachments
         self._backends = backends
         self._rollouts = rollouts
+        self._domains = domains
         self._routes: dict[tuple[str, str], list[tuple[PolicyDocument, RequestRoute, ParentReference]]]
         self._routes = defaultdict(list)
 
@@ -129,12 +133,12 @@ class RouteResolver:
     def _route_policies(self, services: Services, point: AttachmentPoint) -> tuple[EffectivePolicy, ...]:
         routed = implementing(self._attachments.effective_at(point), "patch_route")
         if not point.gateway:
-            return with_clusters(services, routed)
+            return with_clusters(services, routed, self._domains)
         # A target of kind Service means the service's own sidecars.
         at_gateway = implementing(
             self._attachments.effective_at(replace(point, service="")), "patch_gateway_route"
         )
-        return with_clusters(services, sorted({*routed, *at_gateway}, key=run_order))
+        return with_clusters(services, sorted({*routed, *at_gateway}, key=run_order), self._domains)
 
     def _rules(
         self, services: Services, document: PolicyDocument, route: RequestRoute, edge: AttachmentPoint

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from ipaddress import ip_address
 from typing import Annotated, NamedTuple
 
 from pydantic import Field, StringConstraints
 
+from meshwright.control_plane.api.host_suffixes import DOMAIN, Domains, service_in
 from meshwright.control_plane.api.hosts import is_ip
 
 MAX_PEM_BYTES = 256 * 1024
@@ -27,7 +29,10 @@ CAPem = Annotated[
 
 
 class CalledURL(NamedTuple):
-    """The parts of a URL. `host` is without brackets; `mesh`: a host of the mesh; `path` has the query."""
+    """The parts of a URL. `host` is without brackets; `path` has the query.
+
+    `mesh`: the host is one of the mesh, if it is in one of its domains (see `misplaced`), else nobody's.
+    """
 
     scheme: str
     host: str
@@ -39,6 +44,16 @@ class CalledURL(NamedTuple):
     def authority(self) -> str:
         """The host as the mesh names it: with the port only if it is not the scheme's own."""
         return self.host if self.port == _PORTS[self.scheme] else f"{self.host}:{self.port}"
+
+    def misplaced(self, services: Container[str], domains: Domains) -> str:
+        """Why the scheme does not fit the host, in a mesh of these services and domains; empty: it fits."""
+        service = service_in(self.host, domains)
+        if self.mesh and "." in self.host and service == self.host:
+            names = " or ".join(f"http://NAME.{domain}" for domain in domains)
+            return f"{_needs_https(self.host)}; a service of the mesh is {names} (MESH_DOMAINS)"
+        if not self.mesh and service != self.host and service in services:
+            return _needs_http(self.host)
+        return ""
 
 
 _PORTS = {"http": 80, "https": 443}
@@ -57,15 +72,12 @@ def parse_url(url: str) -> CalledURL:
             "write it like https://id.example.com/path"
         )
     scheme, host = match["scheme"], match["host"].strip("[]").removesuffix(".").lower()
-    is_address = is_ip(host)
-    mesh = not is_address and host != "localhost" and ("." not in host or host.endswith(".mesh"))
-    if mesh and scheme == "https":
-        raise ValueError(f"{host} is a service of the mesh, which encrypts by itself: write http://")
-    if scheme == "http" and not mesh and not _is_loopback(host):
-        raise ValueError(
-            f"{host} is outside the mesh and needs https://: whoever can change its answers decides who is "
-            "let in; a service of the mesh is http://NAME.mesh here, whatever MESH_DOMAINS says"
-        )
+    is_name = not is_ip(host) and host != "localhost"
+    if scheme == "https" and is_name and ("." not in host or host.endswith(f".{DOMAIN}")):
+        raise ValueError(_needs_http(host))
+    if scheme == "http" and not is_name and not _is_loopback(host):
+        raise ValueError(_needs_https(host))
+    mesh = scheme == "http" and is_name
     return CalledURL(scheme, host, int(match["port"] or _PORTS[scheme]), mesh, match["path"] or "")
 
 
@@ -75,6 +87,16 @@ def check_ca(ca: str, url: str) -> None:
         raise ValueError("ca has no effect without an https url: leave it out")
     if ca and "-----BEGIN CERTIFICATE-----" not in ca:
         raise ValueError("ca holds no PEM certificate")
+
+
+def _needs_http(host: str) -> str:
+    return f"{host} is a service of the mesh, which encrypts by itself: write http://"
+
+
+def _needs_https(host: str) -> str:
+    return (
+        f"{host} is outside the mesh and needs https://: whoever can change its answers decides who is let in"
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -20,6 +20,7 @@ from meshwright.control_plane.core.snapshot import Bindings, ResourceKey, Snapsh
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.base import TargetedPolicy
 from meshwright.control_plane.policies.secret_source import REDACTED, redacted_change
 from meshwright.control_plane.status import conditions
 from meshwright.control_plane.status.field_changes import field_changes
@@ -65,6 +66,17 @@ def unresolved(
     served = {document.ref: document for document in world.documents if is_served}
     beside = [served.get(f"{body['kind']}/{body['metadata']['name']}") or parse(body) for body in others]
     return conditions.unresolved(replace(world, documents=(*documents, *beside)), documents, gateways)
+
+
+def misplaced_urls(world: World, applied: Iterable[DocumentBody]) -> list[tuple[str, str]]:
+    """URLs that proxies must not call by their scheme: `Kind/name` of the document, and why."""
+    return [
+        (policy.ref, f"spec.{field}: {reason}")
+        for policy in (parse(body).policy for body in applied)
+        if isinstance(policy, TargetedPolicy)
+        for field, url in policy.spec.called_urls()
+        if (reason := url.misplaced(world.services, world.domains))
+    ]
 
 
 Viewer = tuple[Identity, Bindings]

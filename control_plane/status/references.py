@@ -240,12 +240,15 @@ class References:
                 yield ReferenceProblem("PortNotFound", message)
 
     def called(self, policy: TargetedPolicy) -> Iterator[ReferenceProblem]:
-        """URLs of services of the mesh that do not exist, or have no such port."""
-        services = self._world.services
+        """URLs of services of the mesh that do not exist or have no such port, and unfit schemes."""
+        services, domains = self._world.services, self._world.domains
         for field, url in policy.spec.called_urls():
-            if not url.mesh or cluster_of_host(services, url.authority) != NO_CLUSTER:
+            if reason := url.misplaced(services, domains):
+                yield ReferenceProblem("BackendNotFound", f"spec.{field}: {reason}")
                 continue
-            service = services.get(name := service_in(url.host))
+            if not url.mesh or cluster_of_host(services, url.authority, domains) != NO_CLUSTER:
+                continue
+            service = services.get(name := service_in(url.host, domains))
             missing = f"Service {name} has no http or grpc port {url.port}" if service else ""
             missing = missing or self._missing("Service", name)
             message = f"spec.{field}: {missing}: requests that need it fail until there is"

@@ -59,10 +59,11 @@ from meshwright.control_plane.cluster.requests import ClusterRequests
 from meshwright.control_plane.cluster.traces import ClusterTraces
 from meshwright.control_plane.core.patches import Misfit
 from meshwright.control_plane.core.revision import CanonicalDocument
+from meshwright.control_plane.core.world import World
 from meshwright.control_plane.errors import MeshError, NotFoundError
 from meshwright.control_plane.status.access_probe import ProbePlan
 from meshwright.control_plane.status.field_changes import field_changes
-from meshwright.control_plane.status.preview import ChangePlan
+from meshwright.control_plane.status.preview import ChangePlan, misplaced_urls
 from meshwright.control_plane.telemetry.requests.refusal_history import RefusalHistory
 from meshwright.control_plane.telemetry.requests.store import RequestStore
 from meshwright.control_plane.telemetry.traces.store import TraceStore
@@ -230,6 +231,10 @@ class FakeMesh:
         """The targets that `warnings` names."""
         warnings = (line.partition(": ") for line in self.warnings(applied))
         return [(ref, f"spec.targetRefs[0].name: {message}") for ref, _, message in warnings]
+
+    def misplaced_urls(self, applied: Sequence[CanonicalDocument]) -> list[tuple[str, str]]:
+        """Those of a mesh with one domain."""
+        return misplaced_urls(World(0), applied)
 
     async def misfits(self, documents: Sequence[CanonicalDocument]) -> tuple[Misfit, ...]:
         """Those that the test has set."""

@@ -12,6 +12,7 @@ from meshwright.control_plane.admin.policy_validation import (
     check_gateway_names,
     check_namespace,
     check_patches,
+    check_references,
     check_resolved,
     validate,
 )
@@ -116,6 +117,7 @@ class PoliciesRouter:
         applied = await validate(inputs)
         check_allowed(applied, self._denied_kinds)
         check_gateway_names(applied, self._preview.service_names())
+        check_references(applied, self._preview.misplaced_urls(plain(applied)))
 
         def after(before: Sequence[RevisionDocument]) -> tuple[RevisionDocument, ...]:
             return _merged(before, applied, {} if body.prune_all else body.prune or None)
@@ -141,6 +143,7 @@ class PoliciesRouter:
         applied = await validate(_as_meant(body.documents, current))
         check_allowed(applied, self._denied_kinds)
         check_gateway_names(applied, self._preview.service_names())
+        check_references(applied, self._preview.misplaced_urls(plain(applied)))
         before = current.documents
         after = _merged(before, applied)
         await self._check_patches(applied, after)

@@ -143,6 +143,20 @@ spec:
     assert plan_mesh(policy.spec.cases, (), routes).instances == ()
 
 
+def test_host_of_a_case_names_a_service_by_every_domain_of_the_mesh() -> None:
+    test = """
+apiVersion: meshwright.io/v1
+kind: PolicyTest
+metadata: {name: shop}
+spec:
+  cases: [{name: a, from: {service: storefront}, request: {host: orders.internal}, expect: {status: 200}}]
+"""
+    policy = load(test.encode(), "tests.yaml", FILE_KINDS).documents[0].policy
+    assert isinstance(policy, PolicyTest)
+    assert plan_mesh(policy.spec.cases, (), ()).services == ["storefront"]
+    assert plan_mesh(policy.spec.cases, (), (), ("mesh", "internal")).services == ["orders", "storefront"]
+
+
 def test_tokens_are_of_the_issuer_and_its_key_is_replaced() -> None:
     text = """
 apiVersion: meshwright.io/v1

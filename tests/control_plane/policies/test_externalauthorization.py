@@ -44,7 +44,7 @@ def filters(entry: v3.Route) -> dict[str, Any]:
         ({}, "neither http nor grpc is set"),
         ({**HTTP, "grpc": {"url": "http://opa:9191"}}, "not both"),
         ({"grpc": {"url": "http://opa:9191/check"}}, "has no path"),
-        ({"http": {"url": "http://authz.example.com"}}, "needs https://"),
+        ({"http": {"url": "http://192.0.2.1"}}, "needs https://"),
         ({"http": {"url": "http://authz", "ca": "x"}}, "ca has no effect"),
         ({"grpc": {"url": "http://opa"}, "headersToClient": ["x-a"]}, "says itself which"),
         ({**HTTP, "from": ["orders"]}, "decides about every caller"),

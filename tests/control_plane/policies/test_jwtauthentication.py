@@ -58,7 +58,7 @@ def secret_key() -> str:
         ({"issuers": [issuer(jwks={"inline": secret_key()})]}, "secret"),
         ({"issuers": [issuer(jwks={"inline": {"keys": [{"kty": "RSA", "d": "1"}]}})]}, "secret"),
         ({"issuers": [issuer(jwks={"file": "keys.json"})]}, "only `mesh apply` reads files"),
-        ({"issuers": [issuer(jwks={"url": "http://id.example.com/keys"})]}, "needs https://"),
+        ({"issuers": [issuer(jwks={"url": "http://192.0.2.1/keys"})]}, "needs https://"),
         ({"issuers": [issuer(jwks={"url": "https://users/keys"})]}, "write http://"),
         ({"issuers": [issuer(jwks={"url": "ftp://users/keys"})]}, "http or https"),
         ({"issuers": [issuer(jwks={"url": "https://a:b@c.test/keys"})]}, "without a user"),
@@ -86,6 +86,7 @@ def test_invalid_specs_are_refused_with_advice(changes: dict[str, Any], message:
     [
         ("http://users/keys", "users", True),
         ("http://users.mesh:9090/keys", "users.mesh:9090", True),
+        ("http://users.internal/keys", "users.internal", True),
         ("https://id.example.com/keys", "id.example.com", False),
         ("https://id.example.com.:8443/keys", "id.example.com:8443", False),
         ("http://127.0.0.1:8000/keys", "127.0.0.1:8000", False),
@@ -95,6 +96,28 @@ def test_invalid_specs_are_refused_with_advice(changes: dict[str, Any], message:
 def test_the_host_of_a_url_is_in_the_mesh_or_outside(url: str, authority: str, in_mesh: bool) -> None:
     source = parse_url(url)
     assert (source.authority, source.mesh) == (authority, in_mesh)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://users/keys", ""),
+        ("http://users.internal:9090/keys", ""),
+        ("http://users.service.consul/keys", ""),
+        ("http://nobody.internal/keys", ""),
+        ("http://a.b.internal/keys", ""),
+        ("https://id.internal/keys", ""),
+        ("https://id.example.com/keys", ""),
+        ("http://127.0.0.1:8000/keys", ""),
+        ("http://id.example.com/keys", "outside the mesh and needs https://"),
+        ("http://usersinternal.consul/keys", "outside the mesh and needs https://"),
+        ("https://users.internal/keys", "is a service of the mesh, which encrypts by itself: write http://"),
+    ],
+)
+def test_the_scheme_of_a_url_fits_the_services_and_domains_of_the_mesh(url: str, reason: str) -> None:
+    message = parse_url(url).misplaced({"users"}, ("mesh", "internal", "service.consul"))
+    assert reason in message
+    assert bool(message) == bool(reason)
 
 
 def regex(matcher: v3.HeaderMatcher | None) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from meshwright.control_plane.status import preview
 from tests.control_plane.core.worlds import documents, exchange, mesh, route
 
 TIMEOUT = mesh("Timeout", "t", "from: [orders], request: 3s", "{kind: Service, name: catalog}")
+
+
+CATALOG = "{kind: Service, name: catalog}"
 
 
 def bodies(text: str) -> list[dict[str, Any]]:
@@ -39,6 +43,20 @@ def test_unresolved_names_what_would_not_be_accepted_or_resolve_among_all_docume
     (timeout,) = bodies(mesh("Timeout", "t", "request: 1s", "{kind: HTTPRoute, name: r}"))
     others = bodies(route("r", "{backendRefs: [{name: catalog}]}"))
     assert not preview.unresolved(exchange(), [timeout], others, 1)
+
+
+def test_urls_with_plain_http_to_the_outside_are_named_with_their_field() -> None:
+    change = bodies(
+        mesh("ExternalAuthorization", "in", "http: {url: 'http://orders.internal/a'}", CATALOG)
+        + mesh("ExternalAuthorization", "out", "http: {url: 'http://authz.example.com/a'}", CATALOG)
+        + mesh("Retry", "r", "attempts: 2")
+    )
+    domains = replace(exchange(), domains=("mesh", "internal"))
+    ((ref, message),) = preview.misplaced_urls(domains, change)
+    assert ref == "ExternalAuthorization/out"
+    assert message.startswith("spec.http.url: authz.example.com is outside the mesh and needs https://")
+    refused = [ref for ref, _ in preview.misplaced_urls(exchange(), change)]
+    assert refused == ["ExternalAuthorization/in", "ExternalAuthorization/out"]
 
 
 def test_warnings_documents_of_one_change_resolve_each_other() -> None:

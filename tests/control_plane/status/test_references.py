@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from meshwright.control_plane.status.conditions import reference_warnings
 from meshwright.control_plane.status.references import BoundPort, GatewayPorts
 from tests.control_plane.core.worlds import mesh, route, subset
 from tests.control_plane.status.statuses import (
@@ -18,6 +21,7 @@ from tests.control_plane.status.statuses import (
     status,
     tcp_route,
     warnings,
+    world,
 )
 
 UNATTACHED = [
@@ -271,6 +275,24 @@ def test_policy_whose_target_does_not_exist_says_which_part_has_no_effect(
     assert conditions[kind].message.startswith(f"spec.{field}: ")
     assert conditions["Accepted"].status == ("False" if kind == "Accepted" else "True")
     assert [conditions[kind].message in warning for warning in warnings(text)] == [True]
+
+
+def test_url_names_a_service_by_every_domain_of_the_mesh() -> None:
+    def problems(url: str) -> list[str]:
+        current = world(authorizer(f"http: {{url: '{url}'}}"))
+        current = replace(current, domains=("mesh", "internal", "service.consul"))
+        return reference_warnings(current, current.documents, CONNECTED)
+
+    assert not problems("http://orders.internal/a")
+    assert not problems("http://orders.service.consul:80/a")
+    assert not problems("https://id.internal/a")
+    (unknown,) = problems("http://order.internal/a")
+    assert "there is no Service order yet (did you mean orders?)" in unknown
+    (outside,) = problems("http://orders.example/a")
+    assert "orders.example is outside the mesh and needs https://" in outside
+    assert "http://NAME.mesh or http://NAME.internal or http://NAME.service.consul" in outside
+    (encrypted,) = problems("https://orders.internal/a")
+    assert "encrypts by itself: write http://" in encrypted
 
 
 @pytest.mark.parametrize("url", ["http://orders/a", "http://orders.mesh:80/a", "https://id.example.com/a"])
