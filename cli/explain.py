@@ -37,6 +37,7 @@ def explain(
     \b
     Example:
       mesh explain --from storefront --to orders GET /api/orders/7 -H 'x-user: a'
+      mesh explain --from storefront --host api.example.com GET /
       mesh explain --gateway ingress GET /
       mesh explain --gateway ingress --host shop.example.com POST /cart --claim role=customer
     """

@@ -32,6 +32,9 @@ DNS_MAX_HOSTS, DNS_THREADS = 10_000, 4
 
 DENIED_STATUS = 403
 
+HOST, DENIED_ROUTE = "external", "external-denied"
+"""The virtual host of all names that the mesh does not have, and its routes under `outbound: deny`."""
+
 PROTECTED_NETWORKS = (
     "127.0.0.1/32",
     "127.10.0.0/16",
@@ -88,7 +91,7 @@ def guarded() -> dict[str, v3.Any]:
 @lru_cache(maxsize=2)
 def virtual_host(domains: Domains = DOMAINS, *, allowed: bool) -> v3.VirtualHost:
     """The virtual host of all names that the mesh does not have."""
-    host = v3.VirtualHost(name="external", domains=["*"])
+    host = v3.VirtualHost(name=HOST, domains=["*"])
     inside = mesh_name_pattern(domains)
     connect = v3.Route(name="external", match=_match(inside))
     connect.match.MergeFrom(connect_tunnel.connect_match())
@@ -100,7 +103,7 @@ def virtual_host(domains: Domains = DOMAINS, *, allowed: bool) -> v3.VirtualHost
         host.typed_per_filter_config[_GUARD_FILTER].CopyFrom(codec.pack(_guard()))
     else:
         for route in (connect, plain):
-            route.name = "external-denied"
+            route.name = DENIED_ROUTE
             route.match.headers.append(_authority(_SINGLE_LABEL))
             text = (
                 "the mesh has no such service, and calls to hosts outside the mesh are denied "

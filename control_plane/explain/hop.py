@@ -11,6 +11,7 @@ from meshwright.control_plane.core.resource import LDS, RDS
 from meshwright.control_plane.core.route_match import RoutedRequest
 from meshwright.control_plane.core.trace_context import PARENT_HEADERS
 from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.explain import edge
 from meshwright.control_plane.explain.at_route import Approach, explained_routes
 from meshwright.control_plane.explain.choice import MAX_DOCUMENTS, host_of, listed, mismatches, routes_of
 from meshwright.control_plane.explain.flow import ExplainedProxy, Flow, Sender, header_details
@@ -40,7 +41,8 @@ def through(
     manager = _accept(flow, listener, connection)
     if manager is None:
         return _ended(flow)
-    _prepare(flow, manager)
+    if not flow.status:
+        _prepare(flow, manager)
     routes = proxy.node.get(RDS, manager.rds.route_config_name)
     if flow.status or routes is None:
         return _ended(flow)
@@ -51,6 +53,8 @@ def through(
         flow.respond(NOT_FOUND)
         return _ended(flow)
     flow.say("virtual host", f"{chosen.host.name}, for {', '.join(chosen.host.domains)}")
+    if proxy.direction == "outbound":
+        edge.of_host(flow, chosen)
     scheme = "https" if connection.tls and proxy.direction == "ingress" else "http"
     approach = Approach(proxy, sender, manager, config, chosen, scheme)
     explained = tuple(
@@ -85,6 +89,8 @@ def _accept(flow: Flow, listener: str, connection: DownstreamConnection) -> v3.H
     who = f" from {flow.sender.identity}" if connection.tls and flow.sender.identity else ""
     name = f", filter chain {chain.name}" if chain.name else ""
     flow.say("listener", f"{listener}{name}, {by}{who}")
+    if flow.proxy.direction == "ingress":
+        edge.of_clients(flow, manager, resource.policies)
     return manager
 
 

@@ -42,8 +42,10 @@ def explanation(
     attribution: PolicyAttribution,
     sources: Mapping[str, str],
     proxies: Iterable[ProxyStatus],
+    *,
+    connected: Iterable[tuple[Identity, Bindings]] = (),
 ) -> CallExplanation:
-    """The way of a request. `sources`: `file:line` by `Kind/name`.
+    """The way of a request. `sources`: `file:line` by `Kind/name`; `connected`: the proxies that are.
 
     Raises NotFoundError for an unknown service, gateway or caller, InputError for a question without one, or
     about a port that carries no requests.
@@ -56,7 +58,7 @@ def explanation(
         return policy_of(ref, attribution, sources)
 
     all_proxies = tuple(proxies)
-    passed = tuple(hops(nodes_of(translation.snapshot, all_proxies), start, request, blame))
+    passed = tuple(hops(nodes_of(translation.snapshot, all_proxies, connected), start, request, blame))
     verdict, summary = outcome(passed)
     return CallExplanation(
         summary=summary,
@@ -66,14 +68,24 @@ def explanation(
     )
 
 
-def nodes_of(snapshot: Snapshot, proxies: Iterable[ProxyStatus]) -> Nodes:
-    """What proxies are sent. Their own ports do not matter but those of gateways, which redirects name."""
+def nodes_of(
+    snapshot: Snapshot, proxies: Iterable[ProxyStatus], connected: Iterable[tuple[Identity, Bindings]] = ()
+) -> Nodes:
+    """What proxies are sent. Their own ports do not matter but those of gateways, which redirects name.
+
+    Of what their application file says about clients and hosts outside, that of one proxy stands for all.
+    """
     ports = gateway_ports(proxies)
+    reported = dict(sorted(connected, key=repr))
 
     def node(identity: Identity) -> NodeSnapshot:
         listeners = ports.get(identity.name, {}) if identity.role == "gateway" else {}
         bound = tuple((name, item.port) for name, item in listeners.items())
-        return snapshot.node(identity, Bindings(outbound=1, inbound=1, gateway=bound))
+        bindings = reported.get(identity, Bindings())
+        return snapshot.node(
+            identity,
+            Bindings(outbound=1, inbound=1, gateway=bound, edge=bindings.edge, outside=bindings.outside),
+        )
 
     return node
 
@@ -90,8 +102,8 @@ def beginning(translation: Translation, query: AccessQuery) -> tuple[Start, Rout
 
 def _at_caller(translation: Translation, query: AccessQuery) -> Start:
     caller = caller_of(translation, query.caller)
-    if caller is None or not query.service:
-        raise InputError("name the caller and the called service, or a gateway and a host")
+    if caller is None or not (query.service or query.host):
+        raise InputError("name the caller and the called service or host, or a gateway and a host")
     if caller.role == "gateway":
         raise InputError(f"{query.caller} is a gateway: what it calls depends on its routes: name a host too")
     return Start(caller, address=query.address, claims=claims_of(query) or None)

@@ -183,7 +183,8 @@ class MeshReadModel:
     ) -> CallExplanation:
         """What the proxies of the mesh would do with a request."""
         translation, proxies = self._reconciler.translation, self._sync.proxies()
-        return explanation(translation, query, self._changed_by(changes), sources, proxies)
+        changed_by, connected = self._changed_by(changes), self._xds.queue.viewers()
+        return explanation(translation, query, changed_by, sources, proxies, connected=connected)
 
     def _changed_by(self, changes: Sequence[RevisionInfo]) -> PolicyAttribution:
         translation = self._reconciler.translation

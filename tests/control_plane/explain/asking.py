@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from meshwright.control_plane.api.models.authorization import AccessQuery
 from meshwright.control_plane.api.models.call_explanation import CallExplanation, ExplainedHop, ExplainedStep
 from meshwright.control_plane.api.models.proxies import ProxyStatus
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.core.snapshot import Bindings
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.status.call_explanation import explanation
@@ -14,7 +17,9 @@ from meshwright.control_plane.telemetry.requests.attribution import PolicyAttrib
 from tests.control_plane.core.worlds import exchange
 
 
-def explain(text: str | World, **query: Any) -> CallExplanation:
+def explain(
+    text: str | World, *, connected: Sequence[tuple[Identity, Bindings]] = (), **query: Any
+) -> CallExplanation:
     """The explanation of a request with these policies; by default of one from orders to inventory."""
     translation = translate(exchange(text) if isinstance(text, str) else text)
     sources = {
@@ -26,7 +31,7 @@ def explain(text: str | World, **query: Any) -> CallExplanation:
     ]
     fields = query if "gateway" in query else {"caller": "orders", "service": "inventory", **query}
     attribution = PolicyAttribution(translation.world.documents)
-    return explanation(translation, AccessQuery(**fields), attribution, sources, proxies)
+    return explanation(translation, AccessQuery(**fields), attribution, sources, proxies, connected=connected)
 
 
 def step(hop: ExplainedHop, part: str, route: int = 0) -> ExplainedStep:

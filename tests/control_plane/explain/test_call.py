@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from meshwright.control_plane.api.models.authorization import AccessQuery
+from meshwright.control_plane.api.models.call_explanation import ExplainedHop
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.core.snapshot import Bindings
+from meshwright.control_plane.core.views import NO_EDGE_SETTINGS
 from meshwright.control_plane.errors import InputError, NotFoundError
+from meshwright.control_plane.policies.gateway.edge import EdgeSettings
 from meshwright.control_plane.status.explained_probe import expected, question
-from tests.control_plane.core.worlds import mesh, route, subset
+from tests.control_plane.core.worlds import exchange, mesh, route, subset
 from tests.control_plane.explain.asking import explain, step
 
 INVENTORY = "{kind: Service, name: inventory}"
@@ -76,6 +83,57 @@ def test_a_rule_with_several_matches_says_once_why_it_does_not_match() -> None:
     caller, *_ = explain(route("twice", twice), path="/b").hops
     reasons = [item for part in (*caller.steps, *caller.routes[0].steps) for item in part.details]
     assert len([item for item in reasons if "/b is not /a" in item]) == 1, reasons
+
+
+EXTERNAL = """---
+apiVersion: meshwright.io/v1
+kind: ExternalService
+metadata: {name: pay}
+spec: {hosts: [pay.example.com], ports: [{port: 80, protocol: http}], from: [orders]}
+"""
+ORDERS = Identity("mesh.local", "service", "orders")
+INGRESS = Identity("mesh.local", "gateway", "ingress")
+
+
+def test_a_host_outside_is_allowed_by_its_declaration_or_by_outbound() -> None:
+    def hop(text: str, host: str, bindings: Bindings, *, allowed: bool = True) -> ExplainedHop:
+        world = replace(exchange(text), external_allowed=allowed)
+        result = explain(world, service="", host=host, connected=[(ORDERS, bindings)])
+        assert len(result.hops) == 1
+        return result.hops[0]
+
+    usual = Bindings()
+    declared = hop(EXTERNAL, "pay.example.com", usual, allowed=False)
+    assert (declared.routes[0].cluster, declared.routes[0].status) == ("/external/pay", 0)
+    assert [policy.source for policy in step(declared, "outbound").policies] == ["pay.yaml:1"]
+    passed_on = hop("", "pay.example.com", usual)
+    assert passed_on.routes[0].cluster == "/external"
+    assert step(passed_on, "outbound").text.startswith("allow: ")
+    for bindings, allowed in ((usual, False), (Bindings(outside="deny"), True)):
+        denied = hop(EXTERNAL, "other.example.com", bindings, allowed=allowed)
+        assert step(denied, "outbound").text.startswith("deny: ")
+        assert denied.routes[0].status == 403
+    assert hop("", "any.example.com", Bindings(outside="allow"), allowed=False).routes[0].status == 0
+
+
+def test_what_a_gateway_believes_and_limits_is_that_of_its_document_and_its_application_file() -> None:
+    def hop(text: str = "", edge: EdgeSettings = NO_EDGE_SETTINGS, **query: Any) -> ExplainedHop:
+        entry = route("entry", "{backendRefs: [{name: orders}]}", "{kind: Gateway, name: ingress, "
+                      "group: gateway.networking.k8s.io}")  # fmt: skip
+        connected = [(INGRESS, Bindings(edge=edge))]
+        return explain(entry + text, gateway="ingress", connected=connected, **query).hops[0]
+
+    client = step(hop(), "client")
+    assert client.text == "not believed about the real client (trustedProxies)"
+    assert "paths: Normalize" in client.details
+    file = EdgeSettings(trusted_proxies=2, request_timeout=timedelta(seconds=7), paths="Keep")
+    client = step(hop(edge=file), "client")
+    assert client.text.startswith("believed about the real client, behind 2 of trustedProxies")
+    assert {"requestTimeout: 7s", "paths: Keep"} <= set(client.details)
+    underscore = (("x_user", "a"),)
+    assert hop(headers=underscore).routes[0].status == 400
+    passed = hop(edge=EdgeSettings(underscore_headers="Keep"), headers=underscore)
+    assert passed.routes[0].status == 0
 
 
 def test_a_request_that_no_route_takes_gets_404_with_every_reason() -> None:
