@@ -1,4 +1,4 @@
-"""Streams of a minute through gateway and sidecar, while control plane and agent are replaced or die alone.
+"""Streams of a minute through gateway and sidecar, while control plane, agent and Envoys are replaced.
 
 Bytes flow in both directions all the time: WebSockets, gRPC streams, plain TCP, an upload and a download.
 """
@@ -23,6 +23,7 @@ from tests.cli.conversations import (
     Upload,
     WebSocketConversation,
 )
+from tests.cli.joining import joined
 from tests.cli.test_up import recorded
 from tests.cli.test_upgrade_envoys import upgrade
 from tests.envoy.harness import Mesh, running_mesh, service, until
@@ -79,17 +80,26 @@ def services() -> list[dict[str, Any]]:
     return [{**service("front"), "upstreams": ["plain"]}, service("shop"), rpc, tcp("plain", "v1")]
 
 
-def conversations(mesh: Mesh, plain_port: int) -> list[Conversation]:
-    """One of each kind through the gateway, and one through the sidecar of `front`."""
-    host, number = address(mesh, "plain")
-    result: list[Conversation] = [
-        TcpConversation(plain_port, "plain"),
-        TcpConversation(number, "plain", host),
+def conversations(port: int, plain: tuple[str, int]) -> list[Conversation]:
+    """One of each kind by a port for HTTP, and a TCP connection to `plain`."""
+    return [
+        *(kind(port, "shop") for kind in (WebSocketConversation, Upload, Download)),
+        GrpcConversation(port, "echo"),
+        TcpConversation(plain[1], "plain", plain[0]),
     ]
-    for port in (mesh.ingress_port, mesh.ports("front-1")["outbound"]):
-        result += [kind(port, "shop") for kind in (WebSocketConversation, Upload, Download)]
-        result.append(GrpcConversation(port, "echo"))
-    return result
+
+
+def begin(running: list[Conversation]) -> None:
+    """Start them, and see that each goes on."""
+    for conversation in running:
+        conversation.start()
+    all_go_on(running)
+
+
+def ended(running: list[Conversation]) -> None:
+    """End them, and see that nothing was lost."""
+    outcomes = {str(conversation): conversation.finish() for conversation in running}
+    assert set(outcomes.values()) == {"end"}, outcomes
 
 
 def all_go_on(running: list[Conversation]) -> None:
@@ -123,10 +133,9 @@ def test_streams_outlive_control_plane_and_agent(tmp_path: Path) -> None:
             (tmp_path / name).mkdir()
             url = f"http://127.0.0.1:{port}/echo"
             loads.append(stack.enter_context(load(tmp_path / name, url, "Host: shop")))
-        running, began = conversations(mesh, plain_port), time.monotonic()
-        for conversation in running:
-            conversation.start()
-        all_go_on(running)
+        running, began = conversations(mesh.ingress_port, ("127.0.0.1", plain_port)), time.monotonic()
+        running += conversations(mesh.ports("front-1")["outbound"], address(mesh, "plain"))
+        begin(running)
         for step in (
             lambda: kill(mesh, "control-plane"),
             lambda: kill(mesh, "agent"),
@@ -135,9 +144,33 @@ def test_streams_outlive_control_plane_and_agent(tmp_path: Path) -> None:
             step()
             all_go_on(running)
         until(lambda: time.monotonic() - began > SECONDS, "a minute")
-        outcomes = {str(conversation): conversation.finish() for conversation in running}
-        assert set(outcomes.values()) == {"end"}, outcomes
+        ended(running)
         assert {name: mesh.pid(f"{name}.proxy") for name in envoys} == envoys
         stack.close()
         for result in loads:
             assert result.requests > 500 and result.failed == 0, result.report
+
+
+def test_streams_outlive_the_hot_restart_of_every_envoy_on_their_way(tmp_path: Path) -> None:
+    """Through the gateway of a `mesh up` to instances of `mesh run`."""
+    plain_port = free_port()
+    with running_mesh(tmp_path, [service("front")]) as mesh, ExitStack() as stack:
+        before = []
+        for name, protocol, app in (
+            ("shop", "http", "app"),
+            ("echo", "grpc", "grpc_app"),
+            ("plain", "tcp", "tcp_app"),
+        ):
+            port = ("--port", f"{protocol}={free_port()}")
+            run = (sys.executable, "-m", f"tests.fakes.{app}")
+            instance = stack.enter_context(joined(mesh, f"{name}-1", name, *port, run=run))
+            before.append((instance, instance.pid("proxy")))
+        mesh.apply(ROUTES.replace(", port: %d}]}]", "}]}]") % (mesh.ingress_port, plain_port))
+        gateway = mesh.pid("ingress.proxy")
+        running = conversations(mesh.ingress_port, ("127.0.0.1", plain_port))
+        begin(running)
+        assert upgrade(mesh, "--envoys").stdout.count("a new Envoy took over") == 4
+        all_go_on(running)
+        assert mesh.pid("ingress.proxy") != gateway
+        assert not [instance.name for instance, pid in before if instance.pid("proxy") == pid]
+        ended(running)
