@@ -76,7 +76,7 @@ test: .venv/.tests debian
 	@$(BIN)/python -m tests.suite -m "not long" -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: DEBIAN += systemd-nspawn:systemd-container mmdebstrap:mmdebstrap runc:runc iptables:iptables \
-  pebble:pebble certbot:certbot
+  pebble:pebble certbot:certbot faketime:faketime
 test-long: .venv/.tests debian
 	@$(BIN)/python -m pytest -m long --timeout 3600 $(ARGS)
 

@@ -135,7 +135,7 @@ class Stack:
         container = self.compose("ps", "-q", service).strip()
         state = json.loads(self.docker("inspect", "-f", "{{json .}}", container))
         first: int = state["State"]["Pid"]
-        if not state["HostConfig"]["Init"]:
+        if not state["HostConfig"].get("Init"):
             return first
         children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
         return int(children[0])
