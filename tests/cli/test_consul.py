@@ -53,7 +53,7 @@ process.on('unhandledRejection', fail);
 
 
 APP = """
-import sys, urllib.request
+import sys, urllib.error, urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import consul
 
@@ -62,13 +62,15 @@ name = sys.argv[2]
 
 class Proxy(BaseHTTPRequestHandler):
     def do_GET(self):
-        _, entries = agent.health.service("back", passing=True)
-        service = entries[0]["Service"]
         try:
+            _, entries = agent.health.service("back", passing=True)
+            service = entries[0]["Service"]
             with urllib.request.urlopen(f"http://{service['Address']}:{service['Port']}/echo") as answer:
                 status, body = answer.status, answer.read()
         except urllib.error.HTTPError as error:
             status, body = error.code, b""
+        except (IndexError, consul.ConsulException):
+            status, body = 503, b"back cannot be called yet"
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
