@@ -99,8 +99,7 @@ class NameProxy:
             self._addresses[call] = self._allocator.allocate_upstream(port)
             self._write("lds.json", listeners(self._addresses))
         host, number = split_address(self._addresses[call])
-        if call not in self._ready:
-            await _wait_for_listener(host, number)
+        if call not in self._ready and await _is_listening(host, number):
             self._ready.add(call)
         return host, number
 
@@ -115,8 +114,8 @@ class NameProxy:
         return Program(NAME, command, dict(os.environ), self._folder)
 
 
-async def _wait_for_listener(host: str, port: int) -> None:
-    """Wait until something accepts connections, up to READY_WITHIN."""
+async def _is_listening(host: str, port: int) -> bool:
+    """Wait until something accepts connections, up to READY_WITHIN. Whether it does."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + READY_WITHIN
     while loop.time() < deadline:
@@ -126,8 +125,9 @@ async def _wait_for_listener(host: str, port: int) -> None:
             await asyncio.sleep(0.02)
         else:
             writer.close()
-            return
+            return True
     log.warning("no listener for a service that was looked up", address=f"{host}:{port}")
+    return False
 
 
 def bootstrap(folder: Path) -> dict[str, Any]:
@@ -198,7 +198,11 @@ def _connection_manager(call: ServiceCall) -> dict[str, Any]:
         "stream_idle_timeout": "0s",
         "proxy_100_continue": True,
         "upgrade_configs": [{"upgrade_type": "websocket"}],
-        "route_config": {"virtual_hosts": [{"name": call.service, "domains": ["*"], "routes": [route]}]},
+        "route_config": {
+            # Envoy reads the two files in any order, and would reject a listener before its cluster.
+            "validate_clusters": False,
+            "virtual_hosts": [{"name": call.service, "domains": ["*"], "routes": [route]}],
+        },
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
     }
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": config}

@@ -92,15 +92,17 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 
 @contextmanager
-def registry(mesh: Mesh, *arguments: str) -> Iterator[tuple[int, int]]:
-    """`mesh consul`; its HTTP and DNS ports."""
+def registry(
+    mesh: Mesh, *arguments: str, state: Path | None = None, environment: dict[str, str] | None = None
+) -> Iterator[tuple[int, int]]:
+    """`mesh consul`, beside the mesh or with another state directory; its HTTP and DNS ports."""
     http, names = free_port(), free_port()
     with (mesh.state.parent / "consul.log").open("a") as log:
         process = subprocess.Popen(
             command(
                 "consul",
                 "--state",
-                str(mesh.state),
+                str(state or mesh.state),
                 "--http-port",
                 str(http),
                 "--dns-port",
@@ -108,7 +110,7 @@ def registry(mesh: Mesh, *arguments: str) -> Iterator[tuple[int, int]]:
                 *arguments,
             ),
             stderr=log,
-            env=mesh.environment,
+            env={**mesh.environment, **(environment or {})},
             cwd=ROOT,
             start_new_session=True,
         )
@@ -219,10 +221,37 @@ def test_each_application_calls_as_itself(mesh: Mesh) -> None:
 
         def edges() -> set[tuple[str, str]]:
             topology = json.loads(mesh.run("topology", "-o", "json").stdout)
-            return {(edge["source"], edge["destination"]) for edge in topology["edges"]}
+            return {(edge["from"], edge["to"]) for edge in topology["edges"]}
 
         expected = {(name, "back") for name in ("left", "right", "consul-clients")}
         until(lambda: expected <= edges(), "all callers are in the topology")
+
+
+def test_a_host_whose_control_plane_is_elsewhere_registers_what_it_has_tokens_for(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    tokens, state = tmp_path / "tokens", tmp_path / "state"
+    tokens.mkdir()
+    target = ("--control-plane", "127.0.0.1", "--token-folder", str(tokens))
+    environment = {
+        "MESH_API": json.loads((mesh.state / "mesh.json").read_text())["admin"],
+        "MESH_TOKEN_FILE": str(mesh.state / "read.token"),
+    }
+    without_folder = mesh.run("consul", *target[:2], check=False)
+    assert "--token-folder" in without_folder.stderr
+    without_api = mesh.run("consul", *target, check=False)
+    assert "set MESH_API" in without_api.stderr
+    mesh.run("token", "create", "--service", "far", "--out", str(tokens / "far"))
+    with (
+        registry(mesh, *target, state=state, environment=environment) as (http, _),
+        self_registering(http, "far") as far,
+    ):
+        headers = requests.get(f"http://127.0.0.1:{far}/", timeout=60).json()["headers"]
+        assert headers["x-forwarded-client-cert"].endswith("/service/far")
+        body = {"Name": "other", "Port": far}
+        refused = requests.put(f"http://127.0.0.1:{http}/v1/agent/service/register", json=body, timeout=60)
+        assert (refused.status_code, "no join token for service other" in refused.text) == (400, True)
+        assert not (state / "admin.token").exists()
 
 
 def caller_of(address: str) -> str:
