@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import sys
@@ -14,13 +15,15 @@ import typer
 from meshwright.cli.agent_config import agent_config
 from meshwright.cli.errors import CommandError
 from meshwright.cli.join.grpc_log import silence_grpc
-from meshwright.cli.join.options import AdvertiseOption, BindOption
-from meshwright.cli.join.setup import JoinTarget, join_settings, local_addresses
+from meshwright.cli.join.options import AdvertiseOption, BindOption, ControlPlaneOption
+from meshwright.cli.join.setup import JoinTarget, join_settings, local_addresses, remote_addresses
+from meshwright.cli.join.token_folder import TokenFolder
 from meshwright.cli.options import StateOption, author
 from meshwright.cli.state_lock import INSTANCES_FOLDER, StateLock, remove_abandoned_instances
 from meshwright.cli.token import AGENT_TOKEN_TTL
 from meshwright.control_plane.api import errors
 from meshwright.control_plane.api.host_suffixes import DOMAINS
+from meshwright.control_plane.api.mesh_locator import located_state_dir
 from meshwright.control_plane.api.private_files import private_folder, read_named
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
 from meshwright.control_plane.config import Settings
@@ -75,6 +78,16 @@ CallerOption = Annotated[
     ),
 ]
 
+TokenFolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-folder",
+        metavar="DIR",
+        help="With --control-plane: a join token for each service that may register here, in a file of the "
+        "service's name.",
+    ),
+]
+
 
 def consul(
     *,
@@ -83,6 +96,8 @@ def consul(
     domain: DomainOption = [],  # noqa: B006  typer copies it
     acl_token_file: AclTokenOption = None,
     caller: CallerOption = "",
+    control_plane: ControlPlaneOption = "",
+    token_folder: TokenFolderOption = None,
     advertise: AdvertiseOption = "",
     bind: BindOption = "",
     state: StateOption = None,
@@ -98,6 +113,7 @@ def consul(
     Example:
       mesh consul
       mesh consul --acl-token-file consul.token --domain service.consul
+      mesh consul --control-plane mesh.internal --advertise auto --token-folder /etc/meshwright/tokens
       curl http://127.0.0.1:8500/v1/catalog/services
       dig @127.0.0.1 -p 8600 orders.service.consul SRV
     """
@@ -105,7 +121,8 @@ def consul(
     from meshwright.cli.join.runner import log_to  # imports gRPC
     from meshwright.sidecar.consul.server import DEFAULT_DOMAINS, ConsulSettings
 
-    settings = join_settings(JoinTarget(advertise=advertise, bind=bind), state)
+    tokens = _token_folder(control_plane, token_folder)
+    settings = join_settings(JoinTarget(control_plane, advertise=advertise, bind=bind), state)
     registry = ConsulSettings(
         file=settings.state / FILE,
         http_port=http_port,
@@ -114,12 +131,19 @@ def consul(
         token=_read_token(acl_token_file) if acl_token_file else "",
         caller=_caller(caller),
     )
+    private_folder(settings.state)
+    addresses = (
+        remote_addresses(control_plane, tokens.any_claims(), settings)
+        if tokens
+        else local_addresses(settings)
+    )
     remove_abandoned_instances(settings.state)
     folder = private_folder(settings.state / INSTANCES_FOLDER / NAME)
     lock = StateLock(folder, "`mesh consul`", "a state directory has one: stop it")
     log_to(sys.stderr)
     try:
-        asyncio.run(_serve(agent_config(settings, folder, local_addresses(settings)), registry, state))
+        config = agent_config(settings, folder, addresses)
+        asyncio.run(_serve(config, registry, None if tokens else state, tokens))
     except OSError as error:
         raise CommandError(errors.FAILED, f"cannot serve: {errors.os_error_text(error)}") from None
     finally:
@@ -127,16 +151,34 @@ def consul(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _serve(config: AgentConfig, registry: ConsulSettings, state: Path | None) -> None:
+async def _serve(
+    config: AgentConfig, registry: ConsulSettings, state: Path | None, tokens: TokenFolder | None
+) -> None:
     from meshwright.control_plane.api.client import Client
     from meshwright.sidecar.consul.server import MeshCalls, serve
 
     async with Client.locate(state) as client:
 
         async def join_token(service: str) -> str:
+            if tokens:
+                return await asyncio.to_thread(tokens.read, service)
             return (await client.create_token("service", service, AGENT_TOKEN_TTL, author())).token
 
         await serve(config, registry, MeshCalls(client.instances, join_token))
+
+
+def _token_folder(control_plane: str, folder: Path | None) -> TokenFolder | None:
+    """The folder, for a control plane elsewhere; raises InputError for what is missing then."""
+    if bool(control_plane) != bool(folder):
+        raise InputError("--control-plane and --token-folder: give both, or none for the mesh of --state")
+    if folder is None:
+        return None
+    if located_state_dir(os.environ, None) is not None:
+        raise InputError(
+            "--control-plane: services are read from the mesh's admin API: set MESH_API to its address and "
+            "MESH_TOKEN_FILE to its read-only token"
+        )
+    return TokenFolder(folder)
 
 
 def _caller(name: str) -> str:

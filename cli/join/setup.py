@@ -23,6 +23,7 @@ from meshwright.cli.token import AGENT_TOKEN_TTL
 from meshwright.control_plane.api import calls, join_token
 from meshwright.control_plane.api.errors import UnreachableError
 from meshwright.control_plane.api.hosts import valid_host
+from meshwright.control_plane.api.join_token import JoinTokenClaims
 from meshwright.control_plane.api.private_files import private_folder, read_named, read_private
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings, read_settings
@@ -165,7 +166,7 @@ def _control_plane_addresses(workload: Workload, target: JoinTarget, settings: S
     """The addresses of the control plane; raises InputError if the join token is not for this workload."""
     path = workload.token_file
     try:
-        claims = join_token.parse_unverified(_read_token(path))
+        claims = join_token.parse_unverified(read_token(path))
     except ValueError as error:
         raise InputError(f"{path}:1:1: {error}: create one with `mesh token create`") from None
     identity = claims.identity
@@ -176,14 +177,19 @@ def _control_plane_addresses(workload: Workload, target: JoinTarget, settings: S
         )
     if not target.control_plane:
         return local_addresses(settings)
-    host = f"[{target.control_plane}]" if ":" in target.control_plane else target.control_plane
+    return remote_addresses(target.control_plane, claims, settings)
+
+
+def remote_addresses(control_plane: str, claims: JoinTokenClaims, settings: Settings) -> MeshAddresses:
+    """The addresses of a control plane on another host, whose CA the token names."""
+    host = f"[{control_plane}]" if ":" in control_plane else control_plane
     return MeshAddresses(
         admin="",
         xds=f"{host}:{settings.xds_port}",
         enrolment=f"{host}:{settings.enrolment_port}",
         otlp=f"{host}:{settings.otlp_port}" if settings.otlp_port else "",
         ca_sha256=claims.ca_sha256,
-        trust_domain=identity.trust_domain,
+        trust_domain=claims.identity.trust_domain,
     )
 
 
@@ -200,7 +206,8 @@ def local_addresses(settings: Settings) -> MeshAddresses:
         raise InputError(f"{path}:1:1: cannot be read ({type(error).__name__}): restart the mesh") from None
 
 
-def _read_token(path: Path) -> str:
+def read_token(path: Path) -> str:
+    """The text of a join token's file; raises InputError."""
     try:
         return read_named(path, join_token.TOKEN_LIMIT + 2).decode().strip()
     except OSError as error:

@@ -25,6 +25,7 @@ import dns.rdatatype
 import dns.rrset
 import structlog
 
+from meshwright.control_plane.api.errors import ApiError, UnreachableError
 from meshwright.sidecar.consul.callers import ClientSocket
 
 MAX_QUERIES = 256
@@ -81,7 +82,12 @@ class NameResolver:
             response.set_rcode(dns.rcode.REFUSED)
             return response
         response.flags |= dns.flags.AA
-        await self._fill(response, question, domain, client)
+        try:
+            await self._fill(response, question, domain, client)
+        except (UnreachableError, ApiError, ValueError) as error:
+            log.warning("a name cannot be resolved", name=str(question.name), reason=str(error))
+            response.set_rcode(dns.rcode.SERVFAIL)
+            return response
         if not response.answer:
             response.authority.append(_soa(domain))
         return response

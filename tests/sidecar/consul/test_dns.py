@@ -15,12 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshwright.control_plane.api.errors import UnreachableError
 from meshwright.sidecar.consul.callers import ClientSocket
 from meshwright.sidecar.consul.dns import DnsServer, NameResolver, fitting
 from tests.fakes.ports import free_port
 
 
 async def locate(service: str, tag: str, _client: ClientSocket) -> tuple[str, int] | None:
+    if service == "away":
+        raise UnreachableError("127.0.0.1:1", "refused")
     return ("127.10.0.7", 8000) if service == "orders" and tag in ("", "canary", "eu.west") else None
 
 
@@ -60,6 +63,7 @@ async def port() -> AsyncIterator[int]:
         ("users.mesh", "A", "NXDOMAIN", []),
         ("v1.orders.service.consul", "A", "NXDOMAIN", []),
         ("orders.example.com", "A", "REFUSED", []),
+        ("away.mesh", "A", "SERVFAIL", []),
     ],
 )
 async def test_a_name_leads_to_its_service(
@@ -74,7 +78,7 @@ async def test_a_name_leads_to_its_service(
         assert additional == (["127.10.0.7"] if kind == "SRV" and answers else [])
         owners = [str(records.name) for records in response.authority if records.rdtype == dns.rdatatype.SOA]
         domain = "service.consul." if name.endswith("consul") else "mesh."
-        assert owners == ([] if answers or code == "REFUSED" else [domain])
+        assert owners == ([] if answers or code in ("REFUSED", "SERVFAIL") else [domain])
 
 
 def test_what_does_not_fit_a_datagram_says_so() -> None:
