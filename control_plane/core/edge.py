@@ -23,11 +23,17 @@ LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")
 
 _CLIENT_HEADERS = (
     r"forwarded|x-forwarded-.*|forwarded-for|x-forwarded|x-original-(forwarded-for|host|url)|x-rewrite-url"
-    r"|x-real-ip|true-client-ip|x-client-ip|x-cluster-client-ip|x-remote-(ip|addr)|x-originating-ip"
-    r"|cf-connecting-ip(v6)?|fastly-client-ip|x-azure-(clientip|socketip)|x-appengine-user-ip"
-    r"|(wl-)?proxy-client-ip|http-client-ip|x-(url-)?scheme|front-end-https|x-request-id"
+    r"|x-real-ip|(x-)?true-client-ip|(x-|http-)?client-ip|x-cluster-client-ip|x-remote-(ip|addr)"
+    r"|x-originating-ip|cf-(connecting-ip(v6)?|pseudo-ipv4|visitor)|fastly-client-ip|fly-client-ip"
+    r"|do-connecting-ip|x-azure-(clientip|socketip)|x-appengine-user-ip|x-vercel-forwarded-for"
+    r"|x-nf-client-connection-ip|x-proxyuser-ip|(wl-)?proxy-client-ip|x-(url-)?scheme|x-host"
+    r"|front-end-https|x-request-id"
+    r"|client-cert(-chain)?|(x-)?ssl-client-.*|x-client-cert|x-arr-clientcert"
 )
-"""Headers by which middleware learns the client's address, scheme, host, port and path."""
+"""Headers by which middleware learns the client's address, scheme, host, port, path and certificate.
+
+`client-cert` is RFC 9440's, which demands the removal; `client-ip` is what much PHP code reads first.
+"""
 
 _MESH_HEADERS = r"x-envoy-.*|x-meshwright-.*"
 """Headers that only proxies of the mesh may set."""

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+FORGED = (
+    *("x-client-ip", "cf-connecting-ip", "cf-visitor", "client-ip", "http-client-ip", "x-true-client-ip"),
+    *("fly-client-ip", "do-connecting-ip", "x-vercel-forwarded-for", "x-nf-client-connection-ip", "x-host"),
+    *("x-cluster-client-ip", "x-remote-addr", "x-original-url", "front-end-https", "x-forwarded-ssl"),
+    *("client-cert", "client-cert-chain", "ssl-client-verify", "x-ssl-client-cert", "x-client-cert"),
+)
+"""Headers by which proxies in front of a gateway say who the client is."""
+
 END = "Connection: close\r\n\r\n"
 MANY = "".join(f"X-{n}: v\r\n" for n in range(1100))
 LARGE = f"X-Big: {'b' * 70_000}\r\n"
