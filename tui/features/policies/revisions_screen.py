@@ -36,6 +36,9 @@ from meshwright.tui.widgets.diff_highlight import diff_lines
 from meshwright.tui.widgets.stable_static import StableStatic
 from meshwright.tui.widgets.table import Table
 
+PUSH_ACTIONS = frozenset({"pause_or_resume", "abort"})
+"""Actions on a push in waves."""
+
 
 class RevisionsScreen(SortableScreen[RevisionInfo]):
     """The list, newest first, and the changes of the selected revision."""
@@ -106,6 +109,8 @@ class RevisionsScreen(SortableScreen[RevisionInfo]):
         was_under_way = push.is_under_way(self._push)
         self._push = state.status.push if state.status else None
         self._draw_push()
+        if was_under_way != push.is_under_way(self._push):
+            self.refresh_bindings()
         if state.revisions is None:
             return
         newest = state.revisions[0].revision if state.revisions else 0
@@ -199,6 +204,12 @@ class RevisionsScreen(SortableScreen[RevisionInfo]):
             return ()
         revision = await self.session.call(lambda client: client.revision(number))
         return revision.documents if revision else None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is something to hold or abort only while a push is under way."""
+        if action in PUSH_ACTIONS and not push.is_under_way(self._push):
+            return False
+        return super().check_action(action, parameters)
 
     def action_since(self) -> None:
         """Toggle between the changes of the revision and those since it."""

@@ -48,6 +48,15 @@ async def test_a_push_in_waves_is_shown_paused_and_aborted(tmp_path: Path) -> No
         await wait_until(pilot, lambda: mesh.push.withdrawn == ["aborted by me@test: too slow"])
 
 
+async def test_without_a_push_there_is_nothing_to_hold_or_abort(tmp_path: Path) -> None:
+    async with on_policies(tmp_path) as (pilot, mesh):
+        await pilot.press("H")
+        await wait_for_text(pilot, "B roll back")
+        assert "abort" not in screen_text(pilot) and "hold, resume" not in screen_text(pilot)
+        stage(mesh, wave=2, phase="watch", admitted=("orders/orders-2",), affected=9)
+        await wait_for_text(pilot, "Z hold, resume", "A abort")
+
+
 async def test_a_revision_in_force_is_shown_as_watched(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         stage(mesh, wave=2, phase="after", admitted=("orders/orders-2",), affected=1, restores=1)
