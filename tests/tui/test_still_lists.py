@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,11 @@ from meshwright.control_plane.api.models.revisions import DocumentChange, Revisi
 from meshwright.control_plane.api.models.topology import ServiceList, ServiceSummary
 from meshwright.tui import navigation
 from meshwright.tui.app import DashboardApp
+from meshwright.tui.features.logs.screen import LogsScreen
 from meshwright.tui.features.policies.detail import PolicyDetail
-from meshwright.tui.widgets.table import Table
+from meshwright.tui.features.requests.screen import LiveRequestsScreen
+from meshwright.tui.live_list_screen import LiveListScreen
+from meshwright.tui.widgets.table import HEAD_ROWS, Table
 from tests.fakes.admin_api import FakeAdminApi
 from tests.fakes.fixture_parts import edge, node
 from tests.fakes.mesh_fixture import NOW
@@ -209,6 +213,40 @@ async def test_the_selected_row_and_its_line_stay(case: StillList) -> None:
             await pilot.pause()
             assert (table.selected_key, table.cursor - table.scroll_offset.y) == (row, line)
             assert table.rows[table.cursor].key == row
+
+
+@pytest.mark.parametrize("case", LISTS.values(), ids=list(LISTS))
+async def test_the_selected_row_stays_on_the_screen_in_another_order(case: StillList) -> None:
+    async with open_dashboard(size=SIZE) as (pilot, api):
+        table = await open_list(pilot, api, case)
+        table.action_end(0)
+        table.action_move(9)
+        await pilot.pause()
+        row = table.selected_key
+        for key in ("greater_than_sign", "r", "greater_than_sign"):
+            await press(pilot, key)
+            assert table.selected_key == row == table.rows[table.cursor].key
+            assert 0 <= table.cursor - table.scroll_offset.y < table.size.height - HEAD_ROWS
+
+
+@pytest.mark.parametrize(("name", "screen"), [("logs", LogsScreen), ("requests", LiveRequestsScreen)])
+async def test_the_selected_row_and_its_line_stay_while_the_oldest_are_dropped(
+    name: str, screen: type[LiveListScreen[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "LIMIT", len(WIDER))
+    case = LISTS[name]
+    async with open_dashboard(size=SIZE) as (pilot, api):
+        table = await open_list(pilot, api, case)
+        table.action_end(0)
+        table.action_move(10)
+        table.action_move(-1)
+        await pilot.pause()
+        row, oldest = table.selected_key, table.rows[0].key
+        line = table.cursor - table.scroll_offset.y
+        case.fill(api, range(100, 124))
+        await wait_until(pilot, lambda: table.count == len(WIDER) and table.rows[0].key != oldest)
+        await pilot.pause()
+        assert (table.selected_key, table.cursor - table.scroll_offset.y) == (row, line)
 
 
 def has_rows(table: Table, count: int) -> bool:
