@@ -143,6 +143,7 @@ def _warnings(references: References, document: PolicyDocument) -> Iterator[Refe
         case ExternalService() as external:
             yield from references.callers(external)
             yield from references.via(external)
+            yield from references.shadowed(external)
 
 
 def _status(references: References, document: PolicyDocument, winner: str, acks: AckCount) -> PolicyStatus:
@@ -229,6 +230,7 @@ def _accepted_and_resolved(references: References, document: PolicyDocument) -> 
             problems = [
                 *callers,
                 *references.via(external),
+                *references.shadowed(external),
                 *_certificate_problems(references, external.ref),
             ]
             yield from _in_part([missing[0] if missing else None], problems)

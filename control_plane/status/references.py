@@ -239,6 +239,13 @@ class References:
                 message = f"spec.{field}: {owner} {has} port named {name!r}{suggested}: it matches nothing"
                 yield ReferenceProblem("PortNotFound", message)
 
+    def shadowed(self, external: ExternalService) -> Iterator[ReferenceProblem]:
+        """Hosts that are names of services of the mesh, in one of its domains: the declared host wins."""
+        for index, host in enumerate(external.spec.hosts):
+            if (name := service_in(host, self._world.domains)) in self._world.services and name != host:
+                message = f"spec.hosts[{index}]: {host} is Service {name} by MESH_DOMAINS: calls of this name"
+                yield ReferenceProblem("HostConflict", f"{message} leave the mesh: remove the host")
+
     def called(self, policy: TargetedPolicy) -> Iterator[ReferenceProblem]:
         """URLs of services of the mesh that do not exist or have no such port, and unfit schemes."""
         services, domains = self._world.services, self._world.domains

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from meshwright.control_plane.status.conditions import reference_warnings
+from meshwright.control_plane.status.conditions import policy_statuses, reference_warnings
 from meshwright.control_plane.status.references import BoundPort, GatewayPorts
 from tests.control_plane.core.worlds import mesh, route, subset
 from tests.control_plane.status.statuses import (
@@ -275,6 +275,19 @@ def test_policy_whose_target_does_not_exist_says_which_part_has_no_effect(
     assert conditions[kind].message.startswith(f"spec.{field}: ")
     assert conditions["Accepted"].status == ("False" if kind == "Accepted" else "True")
     assert [conditions[kind].message in warning for warning in warnings(text)] == [True]
+
+
+def test_external_service_that_takes_the_name_of_a_service_is_reported() -> None:
+    text = (
+        "---\napiVersion: meshwright.io/v1\nkind: ExternalService\nmetadata: {name: x}\n"
+        "spec: {hosts: [db.internal, orders.internal], ports: [{port: 80, protocol: http}]}\n"
+    )
+    assert not warnings(text)
+    current = replace(world(text), domains=("mesh", "internal"))
+    (warning,) = reference_warnings(current, current.documents, CONNECTED)
+    assert "spec.hosts[1]: orders.internal is Service orders by MESH_DOMAINS" in warning
+    (result,) = policy_statuses(current, {}, CONNECTED)
+    assert by_type(result.conditions)["ResolvedRefs"].reason == "HostConflict"
 
 
 def test_url_names_a_service_by_every_domain_of_the_mesh() -> None:
