@@ -232,12 +232,14 @@ class Engine:
     # --- lifecycle -------------------------------------------------------------------------------------
 
     def health_check(self, name: str) -> Sequence[str]:
-        """The health check of a service, or of our image; empty if another image has its own."""
+        """The health check of a service, else that of our image; empty if it is off or another image's."""
         service = self.services[name]
-        if "healthcheck" in service:
-            test: Sequence[str] = service["healthcheck"].get("test", ())
-            return test
-        return ("CMD", *self.image.healthcheck) if service["image"] == "meshwright" else ()
+        declared = service.get("healthcheck", {})
+        if declared.get("disable"):
+            return ()
+        inherited = ("CMD", *self.image.healthcheck) if service["image"] == "meshwright" else ()
+        test: Sequence[str] = declared.get("test", inherited)
+        return test
 
     def _may_start(self, name: str) -> bool:
         dependencies = self.services[name].get("depends_on", {})

@@ -20,9 +20,9 @@ async def test_only_visible_services_are_formatted(monkeypatch: pytest.MonkeyPat
     made: list[str] = []
     make = service_table.service_row
 
-    def counted(service: ServiceSummary, thresholds: HealthThresholds) -> TableRow:
+    def counted(service: ServiceSummary, thresholds: HealthThresholds, labels: str) -> TableRow:
         made.append(service.name)
-        return make(service, thresholds)
+        return make(service, thresholds, labels)
 
     monkeypatch.setattr(service_table, "service_row", counted)
     async with open_dashboard("thousand", size=SIZE) as (pilot, api):

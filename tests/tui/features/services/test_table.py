@@ -86,13 +86,13 @@ def test_a_policy_has_the_same_label_on_every_screen(state: PolicyState) -> None
 
 
 def test_an_unhealthy_instance_shows_why_and_one_that_was_restarted_how_it_ended() -> None:
-    def shown(**fields: object) -> str:
+    def shown(**fields: object) -> list[str]:
         common = {"name": "back-1", "service": "back", "address": "127.0.0.1:1", "labels": {"version": "v1"}}
         status = InstanceStatus.model_validate({**common, "health": "healthy", **fields})
-        return instance_row(status, 0.0, 0.0).cells[4].text
+        return [cell.text for cell in instance_row(status, 0.0, 0.0).cells[4:6]]
 
-    assert shown() == "version=v1"
+    assert shown() == ["", "version=v1"]
     reason = "app: nothing listens on 127.0.0.1:8000"
-    assert shown(health="unhealthy", reason=reason) == f"{reason}  version=v1"
+    assert shown(health="unhealthy", reason=reason) == [reason, "version=v1"]
     ended = shown(restarts=2, last_exit="killed by SIGKILL")
-    assert ended == "restarted 2x, killed by SIGKILL  version=v1"
+    assert ended == ["restarted 2x, killed by SIGKILL", "version=v1"]
