@@ -184,22 +184,26 @@ def _certificates(before: MeshState, after: MeshState, now: float) -> Iterator[E
 
 
 def _health(before: MeshState, after: MeshState, now: float) -> Iterator[EventEntry]:
+    """Both events of an instance whose process came back with another health."""
     for (service, name), instance in after.instances.items():
         last = before.instances.get((service, name), instance)
+        if last.restarts < instance.restarts:
+            change = f"was restarted ({instance.restarts})"
+            yield _instance_event((service, name), change, instance.last_exit, now)
         if last.health != instance.health:
-            change, reason = f"is {instance.health}", instance.reason
-        elif last.restarts < instance.restarts:
-            change, reason = f"was restarted ({instance.restarts})", instance.last_exit
-        else:
-            continue
-        event = Event(
-            time=now,
-            kind="instance",
-            subject=name,
-            message=_truncate(f"instance of {service} {change}{reason and f': {reason}'}"),
-            severity="warning" if reason or instance.health == "unhealthy" else "info",
-        )
-        yield EventEntry(event, f"instance/{service}/{name}/{change}", service)
+            yield _instance_event((service, name), f"is {instance.health}", instance.reason, now)
+
+
+def _instance_event(key: ProxyKey, change: str, reason: str, now: float) -> EventEntry:
+    service, name = key
+    event = Event(
+        time=now,
+        kind="instance",
+        subject=name,
+        message=_truncate(f"instance of {service} {change}{reason and f': {reason}'}"),
+        severity="warning" if reason or change == "is unhealthy" else "info",
+    )
+    return EventEntry(event, f"instance/{service}/{name}/{change}", service)
 
 
 def _revision(revision: RevisionInfo) -> EventEntry:

@@ -152,6 +152,19 @@ def test_instance_event_says_why_it_is_unhealthy_and_how_it_ended() -> None:
     assert detector.detect(state(restarts=2, last_exit="exited with code 3"), 4, 1) == []
 
 
+def test_instance_that_comes_back_with_another_health_is_two_events() -> None:
+    def state(**fields: Any) -> MeshState:
+        return MeshState(instances={("back", "back-1"): Instance("back-1", "127.0.0.1", 1, **fields)})
+
+    detector = ChangeDetector()
+    detector.detect(state(health="unhealthy", reason="app: killed by SIGKILL"), 0, 1)
+    restarted = detector.detect(state(restarts=1, last_exit="killed by SIGKILL"), 1, 1)
+    assert summaries(restarted) == [
+        ("instance", "back-1", "instance of back was restarted (1): killed by SIGKILL", "warning"),
+        ("instance", "back-1", "instance of back is healthy", "info"),
+    ]
+
+
 def test_instance_health_change_is_an_event_a_new_instance_is_not() -> None:
     detector = ChangeDetector()
     assert detector.detect(MeshState(instances=instances(a="healthy")), 0, 1) == []
