@@ -78,6 +78,16 @@ CallerOption = Annotated[
     ),
 ]
 
+TcpOption = Annotated[
+    list[str],
+    typer.Option(
+        "--tcp",
+        metavar="NAME",
+        help="Service that speaks TCP, such as a database, though its registration does not say so by "
+        "Meta protocol=tcp. Repeatable.",
+    ),
+]
+
 TokenFolderOption = Annotated[
     Path | None,
     typer.Option(
@@ -96,6 +106,7 @@ def consul(
     domain: DomainOption = [],  # noqa: B006  typer copies it
     acl_token_file: AclTokenOption = None,
     caller: CallerOption = "",
+    tcp: TcpOption = [],  # noqa: B006  typer copies it
     control_plane: ControlPlaneOption = "",
     token_folder: TokenFolderOption = None,
     advertise: AdvertiseOption = "",
@@ -129,7 +140,8 @@ def consul(
         dns_port=dns_port,
         domains=tuple(_domain(text) for text in domain) or _domains_of_mesh(settings) or DEFAULT_DOMAINS,
         token=_read_token(acl_token_file) if acl_token_file else "",
-        caller=_caller(caller),
+        caller=_service_name("--caller", caller),
+        tcp_services=tuple(_service_name("--tcp", name) for name in tcp),
     )
     private_folder(settings.state)
     addresses = (
@@ -181,10 +193,10 @@ def _token_folder(control_plane: str, folder: Path | None) -> TokenFolder | None
     return TokenFolder(folder)
 
 
-def _caller(name: str) -> str:
+def _service_name(option: str, name: str) -> str:
     if name and not re.fullmatch(NAME_PATTERN, name):
         raise InputError(
-            f"--caller {name[:63]}: not the name of a service: lower-case letters, digits, hyphens"
+            f"{option} {name[:63]}: not the name of a service: lower-case letters, digits, hyphens"
         )
     return name
 

@@ -18,16 +18,19 @@ from meshwright.control_plane.core import (
     external,
     local_replies,
     routes,
+    tcp,
     trace_context,
     unused_filters,
 )
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.external_hosts import NO_HOSTS, OutsideHosts
 from meshwright.control_plane.core.resource import LDS, RDS, VHDS, Resource, ads_source, encode
-from meshwright.control_plane.core.views import DestinationView, HostView, ListenerSettings
+from meshwright.control_plane.core.views import DestinationView, HostView, ListenerSettings, TunnelView
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.httproute import mirrored
 from meshwright.control_plane.policies.retry import app_failure
+from meshwright.control_plane.policies.retry import envoy as retry
+from meshwright.control_plane.policies.tcproute import envoy as tcproute
 
 LISTENER = "outbound"
 ROUTES = "out"
@@ -156,6 +159,38 @@ def refused_host(name: str, service: str) -> Resource:
     return encode(VHDS, name, message, aliases=(name,), versioned=False)
 
 
+def tunnel_host(service: str, view: TunnelView) -> Resource:
+    """The on-demand virtual host of a tcp port: CONNECT leads to it, a plain request is refused.
+
+    Nothing was sent before a connection stands, so a failed one is tried at another instance.
+    """
+    name = f"{ROUTES}/{view.domains[0]}"
+    action = connect_tunnel.terminating_action("")
+    tcproute.set_tunnel_backends(action, tcp.backends_of(view.upstream))
+    route = v3.Route(name=connect_tunnel.CONNECT.lower(), match=connect_tunnel.connect_match(), route=action)
+    retry.set_default(route, retry.DEFAULT)
+    text = f"{view.domains[0]} is a TCP port: connect by CONNECT or an upstream; this is an HTTP request\n"
+    refusal = v3.Route(name="no-such-port", match=v3.RouteMatch(prefix=""))
+    refusal.direct_response.status = NO_SUCH_PORT_STATUS
+    refusal.direct_response.body.inline_string = text
+    message = v3.VirtualHost(
+        name=name,
+        domains=view.domains,
+        routes=[route, refusal],
+        typed_per_filter_config=external.disabled_filters(),
+    )
+    local_replies.mark(message, service)
+    return encode(
+        VHDS,
+        name,
+        message,
+        aliases=tuple(f"{ROUTES}/{domain}" for domain in view.domains),
+        required_clusters=tcp.clusters_of(view.upstream),
+        policies=view.upstream.policies,
+    )
+
+
 def destination(view: DestinationView) -> tuple[Resource, ...]:
     """All resources of one destination, clusters first."""
-    return (*map(clusters.cluster, view.clusters), *map(virtual_host, view.hosts))
+    tunnels = (tunnel_host(view.service, tunnel) for tunnel in view.tunnels)
+    return (*map(clusters.cluster, view.clusters), *map(virtual_host, view.hosts), *tunnels)

@@ -125,6 +125,20 @@ def domains_by_port(
         yield port, domains
 
 
+def tunnel_domains(
+    service: Service, taken: set[str], domains_of_mesh: Domains = DOMAINS
+) -> Iterable[tuple[Port, tuple[str, ...]]]:
+    """Each tcp port that has a number with its domains, without those in `taken`, which are HTTP's."""
+    names = host_names(service.name, domains_of_mesh)
+    taken = set(taken)
+    for port in service.ports:
+        numbered = [f"{host}:{port.number}" for host in names] if port.number else []
+        domains = tuple(host for host in numbered if host not in taken)
+        if port.protocol == "tcp" and domains:
+            taken.update(domains)
+            yield port, domains
+
+
 def https_refusal_hosts(
     service: Service, taken: set[str], domains: Domains = DOMAINS
 ) -> tuple[HostView, ...]:

@@ -31,6 +31,7 @@ from meshwright.control_plane.core.ports import (
     domains_by_port,
     https_refusal_hosts,
     subset_cluster,
+    tunnel_domains,
     with_clusters,
 )
 from meshwright.control_plane.core.rollouts import Rollouts
@@ -47,6 +48,7 @@ from meshwright.control_plane.core.views import (
     LoadBalancingView,
     NodeView,
     TrialView,
+    TunnelView,
     UpstreamView,
     default_port,
 )
@@ -156,7 +158,12 @@ class Resolver:
         )
         taken = {domain for host in hosts for domain in host.domains}
         hosts += https_refusal_hosts(service, taken, self._domains)
-        return DestinationView(name, hosts, self._clusters(service, caller))
+        taken = {domain for host in hosts for domain in host.domains}
+        tunnels = tuple(
+            TunnelView(domains, self._tcp_routes.upstream(services, service, port))
+            for port, domains in tunnel_domains(service, taken, self._domains)
+        )
+        return DestinationView(name, hosts, self._clusters(service, caller), tunnels)
 
     def node(self, services: Services, service: Service) -> NodeView:
         """What the sidecars of `service` need for inbound requests."""

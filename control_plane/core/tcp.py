@@ -79,16 +79,21 @@ def network_filter(
     section: str = "",
 ) -> v3.Filter:
     """The filter that sends each connection to one of the backends."""
-    backends = [(cluster or BLACKHOLE, weight) for cluster, weight in view.backends if weight] if view else []
     proxy = v3.TcpProxy(
         stat_prefix=stat_prefix,
         idle_timeout=timedelta(0),
         max_connect_attempts=v3.UInt32Value(value=CONNECT_ATTEMPTS),
     )
-    tcproute.set_backends(proxy, backends or [(BLACKHOLE, 1)])
+    tcproute.set_backends(proxy, backends_of(view))
     if request_log:
         proxy.access_log.append(access_log.connection_log(direction, section))
     return _tcp_proxy_filter(proxy)
+
+
+def backends_of(view: UpstreamView | None) -> list[tuple[str, int]]:
+    """The clusters with their weights; connections to a missing one are closed."""
+    backends = [(cluster or BLACKHOLE, weight) for cluster, weight in view.backends if weight] if view else []
+    return backends or [(BLACKHOLE, 1)]
 
 
 def clusters_of(view: UpstreamView | None) -> tuple[str, ...]:

@@ -45,13 +45,14 @@ class TcpRouteResolver:
         result: dict[str, UpstreamView] = {}
         for service in services.values():
             ports = [port for port in service.ports if port.protocol == "tcp"]
-            views = [(port, self._upstream(services, service, port)) for port in ports]
+            views = [(port, self.upstream(services, service, port)) for port in ports]
             if views:
                 result[service.name] = views[0][1]
             result.update((f"{service.name}:{port.name}", view) for port, view in views)
         return result
 
-    def _upstream(self, services: Services, service: Service, port: Port) -> UpstreamView:
+    def upstream(self, services: Services, service: Service, port: Port) -> UpstreamView:
+        """Where callers in the mesh reach a tcp port."""
         attached = [
             entry
             for entry in self._routes.get(("Service", service.name), ())

@@ -173,6 +173,7 @@ class DestinationView:
     service: str
     hosts: tuple[HostView, ...]
     clusters: tuple[ClusterView, ...]
+    tunnels: tuple[TunnelView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,14 @@ class UpstreamView:
 
     backends: tuple[tuple[str, int], ...]
     policies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelView:
+    """A tcp port with a number, which callers reach by CONNECT to one of its domains (`db:5432`)."""
+
+    domains: tuple[str, ...]
+    upstream: UpstreamView
 
 
 @dataclass(frozen=True, slots=True)

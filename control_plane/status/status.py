@@ -178,6 +178,7 @@ def instance_statuses(world: World) -> tuple[InstanceStatus, ...]:
             service=service.name,
             address=f"{instance.address}:{instance.port}",
             labels=dict(instance.labels),
+            ports=service.ports,
             health=instance.health,
             reason=instance.reason,
             last_resort=instance.last_resort,

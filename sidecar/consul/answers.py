@@ -91,6 +91,14 @@ def port_of(instances: Iterable[InstanceStatus]) -> int:
     return next((int(port) for port in ports if port.isdecimal() and 0 < int(port) < 65536), 0)
 
 
+def tcp_port_of(instances: Iterable[InstanceStatus]) -> int:
+    """The number of the first tcp port of a service that speaks nothing else; 0: it has none."""
+    ports = [port for instance in instances for port in instance.ports]
+    if any(port.protocol != "tcp" for port in ports):
+        return 0
+    return next((port.number for port in ports if port.number), 0)
+
+
 def status_of(instance: InstanceStatus) -> CheckStatus:
     """An instance that drains or is unhealthy gets no calls."""
     return "passing" if instance.health == "healthy" else "critical"

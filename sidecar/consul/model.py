@@ -166,18 +166,13 @@ class ServiceRegistration(ConsulModel):
         return self.model_copy(update={"check": None, "more_checks": named})
 
     @property
-    def protocol(self) -> Literal["http", "grpc"]:
-        """`http` or `grpc`: what the metadata `protocol` says. Raises ValueError for another one."""
-        match self.meta.get("protocol", "http"):
-            case "http":
-                return "http"
-            case "grpc":
-                return "grpc"
+    def protocol(self) -> Literal["", "http", "grpc", "tcp"]:
+        """What the metadata `protocol` says; empty: nothing. Raises ValueError for another one."""
+        match self.meta.get("protocol", ""):
+            case "" | "http" | "grpc" | "tcp" as protocol:
+                return protocol
             case other:
-                raise ValueError(
-                    f"protocol {other[:63]!r}: only http and grpc services register here; "
-                    "others join by `mesh agent --protocol tcp`"
-                )
+                raise ValueError(f"protocol {other[:63]!r}: write http, grpc or tcp")
 
     def labels(self) -> dict[str, str]:
         """Its labels in the mesh: port, tags and metadata, as far as they can be labels."""

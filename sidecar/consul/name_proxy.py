@@ -36,19 +36,26 @@ READY_WITHIN = 10.0
 NAME = "names"
 
 _TYPE = "type.googleapis.com/envoy"
+_TUNNEL = "/tunnel"
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceCall:
-    """A service that another one calls."""
+    """A service that another one calls. `tcp_port`: the number of its port for connections; 0: requests."""
 
     caller: str
     service: str
+    tcp_port: int = 0
+
+    @property
+    def host(self) -> str:
+        """The service as its caller's sidecar knows it."""
+        return f"{self.service}:{self.tcp_port}" if self.tcp_port else self.service
 
     def __str__(self) -> str:
-        return f"{self.caller}/{self.service}"
+        return f"{self.caller}/{self.host}"
 
 
 class NameProxy:
@@ -143,23 +150,30 @@ def bootstrap(folder: Path) -> dict[str, Any]:
 
 
 def clusters(ports: Mapping[str, int]) -> list[dict[str, Any]]:
-    """A cluster for each caller, of its sidecar's outbound listener at this port (0: none)."""
-    return [_cluster(caller, port) for caller, port in ports.items()]
+    """Two clusters for each caller, of its sidecar's outbound listener at this port (0: none).
 
-
-def _cluster(caller: str, port: int) -> dict[str, Any]:
-    """The sidecar's outbound listener; it speaks what the client speaks."""
-    endpoint = {"endpoint": {"address": _address(LOOPBACK, port)}}
-    options = {
-        "@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
-        "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
+    One speaks what the client speaks. The other is for tunnels: in HTTP/2 either end can close its half.
+    """
+    as_client: dict[str, Any] = {
+        "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}}
     }
+    http2 = {"explicit_http_config": {"http2_protocol_options": {"allow_connect": True}}}
+    return [
+        cluster
+        for caller, port in ports.items()
+        for cluster in (_cluster(caller, port, as_client), _cluster(f"{caller}{_TUNNEL}", port, http2))
+    ]
+
+
+def _cluster(name: str, port: int, protocol: dict[str, Any]) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": _address(LOOPBACK, port)}}
+    options = {"@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions", **protocol}
     return {
         "@type": f"{_TYPE}.config.cluster.v3.Cluster",
-        "name": caller,
+        "name": name,
         "connect_timeout": "5s",
         "load_assignment": {
-            "cluster_name": caller,
+            "cluster_name": name,
             "endpoints": [{"lb_endpoints": [endpoint] if port else []}],
         },
         "typed_extension_protocol_options": {
@@ -169,17 +183,33 @@ def _cluster(caller: str, port: int) -> dict[str, Any]:
 
 
 def listeners(addresses: Mapping[ServiceCall, str]) -> list[dict[str, Any]]:
-    """A listener for each service and caller. Requests pass as they are, but for their host."""
+    """A listener for each service and caller. Requests pass as they are, but for their host.
+
+    Connections of TCP services pass as CONNECT, which ends at the sidecar.
+    """
     return [
         {
             "@type": f"{_TYPE}.config.listener.v3.Listener",
             "name": str(call),
             "address": _address(*split_address(address)),
             "enable_reuse_port": False,
-            "filter_chains": [{"filters": [_connection_manager(call)]}],
+            "filter_chains": [
+                {"filters": [_tcp_proxy(call) if call.tcp_port else _connection_manager(call)]}
+            ],
         }
         for call, address in addresses.items()
     ]
+
+
+def _tcp_proxy(call: ServiceCall) -> dict[str, Any]:
+    config = {
+        "@type": f"{_TYPE}.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": NAME,
+        "cluster": f"{call.caller}{_TUNNEL}",
+        "idle_timeout": "0s",
+        "tunneling_config": {"hostname": call.host},
+    }
+    return {"name": "envoy.filters.network.tcp_proxy", "typed_config": config}
 
 
 def _connection_manager(call: ServiceCall) -> dict[str, Any]:

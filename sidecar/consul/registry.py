@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -89,6 +89,8 @@ class Registered:
 class Registry:
     """The services of this agent, kept in `file` so that they survive its restart.
 
+    `tcp_services`: names of those whose protocol is TCP although their metadata does not say so.
+
     Methods raise ValueError for what the client did wrong, KeyError for an unknown ID.
     """
 
@@ -99,12 +101,15 @@ class Registry:
         session: aiohttp.ClientSession,
         file: Path,
         on_change: Callable[[], None],
+        *,
+        tcp_services: Collection[str] = (),
     ) -> None:
         self._agent = agent
         self._create_token = create_token
         self._session = session
         self._file = file
         self._on_change = on_change
+        self._tcp_services = tcp_services
         self._lock = asyncio.Lock()
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._stops: dict[str, asyncio.Task[str]] = {}
@@ -174,7 +179,7 @@ class Registry:
 
     async def _start(self, definition: ServiceRegistration, checks: dict[str, CheckDefinition]) -> None:
         """Run the sidecar of a service, after that of its last registration has stopped."""
-        protocol: Literal["http", "grpc"] = definition.protocol
+        protocol = definition.protocol or ("tcp" if definition.name in self._tcp_services else "http")
         workload = Workload(
             name=instance_name(definition.name, definition.id),
             service=definition.name,

@@ -46,7 +46,7 @@ class ConsulSettings:
     """What is served. Port 0: it is not. `token`: what clients of the HTTP API have to send; empty: nothing.
 
     `file` keeps what is registered over a restart. `caller`: the service as which clients call that are not
-    recognised; empty: see OutboundSidecars.
+    recognised; empty: see OutboundSidecars. `tcp_services`: those whose protocol is TCP without saying so.
     """
 
     file: Path
@@ -55,6 +55,7 @@ class ConsulSettings:
     domains: tuple[str, ...] = DEFAULT_DOMAINS
     token: str = ""
     caller: str = ""
+    tcp_services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,14 @@ class ConsulRegistry:
         self._tokens = private_folder(config.state / "tokens")
         self._catalog = Catalog(mesh.instances)
         offset = random.random()  # noqa: S311  spread, not secrecy
-        self._registry = Registry(agent, self._create_token, session, settings.file, self._on_change)
+        self._registry = Registry(
+            agent,
+            self._create_token,
+            session,
+            settings.file,
+            self._on_change,
+            tcp_services=settings.tcp_services,
+        )
         self._outbound = OutboundSidecars(
             agent, self._create_token, lambda: self._registry.ports, settings.caller
         )
@@ -143,19 +151,18 @@ class ConsulRegistry:
 
     async def _address_for(self, request: web.Request, service: str, port: int) -> tuple[str, int] | None:
         caller = await self._outbound.caller_of(_client(request), request.transport)
-        return await self._address_of(ServiceCall(caller, service), port)
+        return await self._address_of(caller, service, port)
 
     async def _locate(self, service: str, tag: str, client: ClientSocket) -> tuple[str, int] | None:
         if not self._catalog.leads_to(service, tag):
             return None
         caller = await self._outbound.caller_of(client)
-        return await self._address_of(
-            ServiceCall(caller, service), answers.port_of(self._catalog.services[service])
-        )
+        return await self._address_of(caller, service, answers.port_of(self._catalog.services[service]))
 
-    async def _address_of(self, call: ServiceCall, port: int) -> tuple[str, int] | None:
-        await self._outbound.wait_ready(call.caller)
-        return await self._names.address_of(call, port)
+    async def _address_of(self, caller: str, service: str, port: int) -> tuple[str, int] | None:
+        await self._outbound.wait_ready(caller)
+        tcp_port = answers.tcp_port_of(self._catalog.services.get(service, ()))
+        return await self._names.address_of(ServiceCall(caller, service, tcp_port), port or tcp_port)
 
 
 def _client(request: web.Request) -> ClientSocket:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import threading
@@ -13,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import consul
-import dns.message
-import dns.query
 import pytest
 import requests
 
-from tests.cli.joining import command, healthy_instances
+from tests.cli.consul_registry import names_of, registry
+from tests.cli.joining import healthy_instances
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
-from tests.fakes.ports import free_port
 
 pytestmark = pytest.mark.long
 
@@ -92,44 +89,6 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 
 @contextmanager
-def registry(
-    mesh: Mesh, *arguments: str, state: Path | None = None, environment: dict[str, str] | None = None
-) -> Iterator[tuple[int, int]]:
-    """`mesh consul`, beside the mesh or with another state directory; its HTTP and DNS ports."""
-    http, names = free_port(), free_port()
-    with (mesh.state.parent / "consul.log").open("a") as log:
-        process = subprocess.Popen(
-            command(
-                "consul",
-                "--state",
-                str(state or mesh.state),
-                "--http-port",
-                str(http),
-                "--dns-port",
-                str(names),
-                *arguments,
-            ),
-            stderr=log,
-            env={**mesh.environment, **(environment or {})},
-            cwd=ROOT,
-            start_new_session=True,
-        )
-    try:
-        until(lambda: responds(http), "the registry serves")
-        yield http, names
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-
-
-def responds(port: int) -> bool:
-    try:
-        return requests.get(f"http://127.0.0.1:{port}/v1/agent/self", timeout=60).status_code in (200, 403)
-    except requests.ConnectionError:
-        return False
-
-
-@contextmanager
 def app(name: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """An application that the mesh did not start, and its port."""
     argv = [sys.executable, "-m", "tests.fakes.app", "--port", "0", "--name", name]
@@ -139,11 +98,6 @@ def app(name: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
             yield json.loads(process.stdout.readline())["port"], process
         finally:
             process.terminate()
-
-
-def names_of(port: int, name: str, kind: str) -> list[str]:
-    response = dns.query.udp(dns.message.make_query(name, kind), "127.0.0.1", port=port, timeout=60)
-    return [record.to_text() for records in response.answer for record in records]
 
 
 def test_an_application_with_the_python_client_is_part_of_the_mesh(mesh: Mesh) -> None:

@@ -140,6 +140,30 @@ def test_server_may_speak_first(mesh: Mesh) -> None:
         assert lines.readline() == b"greeter-1: x\n"
 
 
+def test_connect_to_the_number_of_its_port_reaches_a_service_like_an_upstream(mesh: Mesh) -> None:
+    def tunnel(host: str) -> tuple[bytes, bytes]:
+        """The status of CONNECT, and the first line after a line was sent on the connection."""
+        with connected(("127.0.0.1", mesh.ports("front-1")["outbound"])) as lines:
+            lines.write(f"CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            status = lines.readline()
+            while lines.readline().strip():
+                pass
+            if b" 200 " not in status:
+                return status.split()[1], b""
+            lines.write(b"x\n")
+            return status.split()[1], lines.readline()
+
+    assert tunnel(f"greeter:{NUMBER}") == (b"200", b"hello greeter-1\n")
+    assert tunnel(f"plain.mesh:{NUMBER}")[1].startswith(b"plain-")
+    assert tunnel(f"plain:{NUMBER + 1}") == (b"404", b"")
+    assert mesh.get("front-1", f"http://plain:{NUMBER}/").status_code == 404
+    mesh.apply(AUTHORIZATION % "{from: [{services: [nobody]}]}")
+    try:
+        assert tunnel(f"plain:{NUMBER}")[1] == b""
+    finally:
+        mesh.delete("Authorization", "plain")
+
+
 def test_plaintext_to_the_inbound_port_is_refused(mesh: Mesh) -> None:
     inbound = ("127.0.0.1", mesh.ports("plain-1")["inbound"])
     assert ask(inbound, b"a line that is no TLS ClientHello\n") == b""

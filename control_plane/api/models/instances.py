@@ -120,6 +120,7 @@ class InstanceStatus(InstanceCondition):
     service: str
     address: str
     labels: dict[str, str] = Field({})
+    ports: tuple[Port, ...] = Field((), description="The ports of its service.")
 
 
 class InstanceList(ApiModel):

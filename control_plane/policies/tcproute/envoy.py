@@ -24,3 +24,12 @@ def set_backends(proxy: v3.TcpProxy, backends: Sequence[tuple[str, int]]) -> Non
     proxy.weighted_clusters.clusters.extend(
         v3.TcpProxy.WeightedCluster.ClusterWeight(name=cluster, weight=weight) for cluster, weight in backends
     )
+
+
+def set_tunnel_backends(action: v3.RouteAction, backends: Sequence[tuple[str, int]]) -> None:
+    """The same for connections that a route of CONNECT leads on."""
+    if len(backends) == 1:
+        action.cluster = backends[0][0]
+        return
+    for cluster, weight in backends:
+        action.weighted_clusters.clusters.add(name=cluster).weight.value = weight

@@ -8,7 +8,7 @@ import pytest
 
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.api.spiffe import Identity
-from meshwright.control_plane.core.resource import CDS, EDS, LDS
+from meshwright.control_plane.core.resource import CDS, EDS, LDS, VHDS
 from meshwright.control_plane.core.snapshot import Bindings, Snapshot
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.envoy import codec, v3
@@ -75,6 +75,29 @@ def test_tcp_clusters_have_no_http_options() -> None:
         assert actual_body.HasField("upstream_connection_options")
         assert (EDS, name) in snapshot.shared
     assert snapshot.dangling_references() == ()
+
+
+def test_connect_leads_to_each_port_with_a_number_like_an_upstream() -> None:
+    rules = "{backendRefs: [{name: ledger, weight: 3}, {name: nobody, weight: 1}]}"
+    snapshot = snapshot_of(connections(rules, parent="{kind: Service, name: ledger, port: 5433}"))
+    node = snapshot.node(Identity("mesh.local", "service", "front"), FRONT)
+    first, second = (node.get(VHDS, f"out/ledger.mesh:{number}") for number in (5432, 5433))
+    assert first
+    assert second
+    assert body(first).routes[0].route.cluster == "ledger"
+    weighted = body(second).routes[0].route.weighted_clusters.clusters
+    assert {each.name: each.weight.value for each in weighted} == {"ledger": 3, "/blackhole": 1}
+    assert second.policies == ("TCPRoute/r",)
+    assert snapshot.dangling_references() == ()
+
+
+def test_http_keeps_a_number_that_a_tcp_port_has_too() -> None:
+    both = service("both", ports=(Port(number=5432), TCP))
+    node = translate(exchange("", both)).snapshot.node(Identity("mesh.local", "service", "front"), FRONT)
+    host = node.get(VHDS, "out/both:5432")
+    assert host
+    assert body(host).routes[0].route.cluster == "both"
+    assert body(host).name == "out/both"
 
 
 def test_caller_listens_for_declared_upstreams() -> None:

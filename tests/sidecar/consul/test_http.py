@@ -132,7 +132,7 @@ async def test_checks_ask_what_they_name(world: World) -> None:
         ({"Name": "orders"}, "Port"),
         ([], "valid dictionary"),
         ({"Name": "orders", "Port": 1, "Address": "192.0.2.7"}, "not this machine"),
-        ({"Name": "orders", "Port": 1, "Meta": {"protocol": "tcp"}}, "only http and grpc"),
+        ({"Name": "orders", "Port": 1, "Meta": {"protocol": "udp"}}, "http, grpc or tcp"),
         ({"Name": "orders", "Port": 1, "Check": {"HTTP": "http://192.0.2.7/"}}, "this machine only"),
         ({"Name": "orders", "Port": 1, "Check": {"TCP": "example.com:80"}}, "this machine only"),
     ],

@@ -85,10 +85,12 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], where: str) -> None:
     assert any(".".join(map(str, item["loc"])).startswith(where) for item in caught.value.errors())
 
 
-def test_only_protocols_with_hosts_register() -> None:
+def test_only_protocols_of_the_mesh_register() -> None:
     assert service(Meta={"protocol": "grpc"}).protocol == "grpc"
-    with pytest.raises(ValueError, match="mesh agent --protocol tcp"):
-        _ = service(Meta={"protocol": "tcp"}).protocol
+    assert service(Meta={"protocol": "tcp"}).protocol == "tcp"
+    assert service().protocol == ""
+    with pytest.raises(ValueError, match="write http, grpc or tcp"):
+        _ = service(Meta={"protocol": "udp"}).protocol
 
 
 @given(
