@@ -11,9 +11,9 @@ def format_address(host: str, port: int) -> str:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """The two parts of `ip:port`."""
+    """The two parts of `ip:port`; an IPv6 address is in brackets, as format_address writes it."""
     host, _, port = address.rpartition(":")
-    return host, int(port)
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def split_host_port(address: str, default_port: int) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from meshwright.control_plane.api.hosts import valid_host
-from meshwright.control_plane.api.models.base import LabelKey, LabelValue, Name
+from meshwright.control_plane.api.models.base import IpAddress, LabelKey, LabelValue, Name
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.api.private_files import read_named
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
@@ -33,7 +33,7 @@ class ConfigModel(BaseModel):
 
 
 class AppPort(ConfigModel):
-    """A port of the service. The app listens on loopback at `app_port`; 0 means that the agent picks one."""
+    """A port of the service. The app listens at `app_port`; 0 means that the agent picks one."""
 
     name: Name = "http"
     protocol: Literal["http", "grpc", "tcp"] = "http"
@@ -62,6 +62,7 @@ class Workload(ConfigModel):
     `outbound`: whether calls to hosts outside the mesh pass; None: as the mesh says. `edge`: a gateway's
     settings towards clients, as JSON that the control plane checks. `port_option`: the option by which its
     ports were chosen; empty: none.
+    `app_address`: the IP address of this host where the app listens.
     `app_env_file`: where the environment of an app that someone else starts is written; its sidecar then
     serves only callers with the credential in it.
     """
@@ -78,6 +79,7 @@ class Workload(ConfigModel):
     env: dict[str, str] = {}
     health: HealthField = HealthSettings()
     connect_timeout: float = Field(CONNECT_TIMEOUT, ge=0.1, le=3600)
+    app_address: IpAddress = "127.0.0.1"
     concurrency: int = Field(0, ge=0, le=256)
     outbound_port: int = Field(0, ge=0, le=65535)
     inbound_port: int = Field(0, ge=0, le=65535)

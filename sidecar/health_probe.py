@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import grpc
 
+from meshwright.sidecar.addresses import format_address, split_address
 from meshwright.sidecar.config import AppPort, Workload
 from meshwright.sidecar.health_settings import HealthSettings
 from meshwright.sidecar.health_state import CheckResult, HealthState
-from meshwright.sidecar.ports import LOOPBACK, WorkloadPorts
+from meshwright.sidecar.ports import WorkloadPorts
 
 HealthProbe = Callable[[], Awaitable[CheckResult]]
 """Checks the app once."""
@@ -32,13 +33,13 @@ def probe_for(workload: Workload, ports: WorkloadPorts, session: aiohttp.ClientS
     timeout = workload.health.timeout
     http = next((port for port in workload.ports if port.protocol == "http"), None)
     if workload.health.path and http is not None:
-        url = f"http://{LOOPBACK}:{ports.apps[http.name]}{workload.health.path}"
+        address = format_address(workload.app_address, ports.apps[http.name])
+        url = f"http://{address}{workload.health.path}"
         return _http_probe(session, url, http, timeout)
     first = workload.ports[0]
-    number = ports.apps[first.name]
-    if first.protocol == "grpc":
-        return _grpc_probe(f"{LOOPBACK}:{number}", first, timeout)
-    return _tcp_probe(number, first, timeout)
+    address = format_address(workload.app_address, ports.apps[first.name])
+    probe = _grpc_probe if first.protocol == "grpc" else _tcp_probe
+    return probe(address, first, timeout)
 
 
 def _not_listening(address: str, port: AppPort) -> CheckResult:
@@ -95,14 +96,14 @@ def _grpc_failure(target: str, port: AppPort, error: grpc.aio.AioRpcError, timeo
     return CheckResult(f"gRPC health of {target}: {code.name}")
 
 
-def _tcp_probe(number: int, port: AppPort, timeout: float) -> HealthProbe:
+def _tcp_probe(target: str, port: AppPort, timeout: float) -> HealthProbe:
     async def probe() -> CheckResult:
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(LOOPBACK, number), timeout)
+            _, writer = await asyncio.wait_for(asyncio.open_connection(*split_address(target)), timeout)
         except TimeoutError:
-            return _slow(f"{LOOPBACK}:{number}", timeout)
+            return _slow(target, timeout)
         except OSError:
-            return _not_listening(f"{LOOPBACK}:{number}", port)
+            return _not_listening(target, port)
         writer.close()
         return PASSED
 

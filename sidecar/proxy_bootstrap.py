@@ -41,7 +41,7 @@ def bootstrap_params(
         upstreams=tuple(ports.upstreams.items()),
         gateway_ports=tuple(ports.gateway.items()) if workload.role == "gateway" else None,
         apps=tuple(
-            AppCluster(name, protocols[name], port, workload.connect_timeout)
+            AppCluster(name, protocols[name], port, workload.connect_timeout, workload.app_address)
             for name, port in ports.apps.items()
         ),
         zone=workload.labels.get(ZONE_LABEL, ""),

@@ -153,7 +153,7 @@ def _telemetry(params: BootstrapParams) -> list[Json]:
 
 
 def _app(app: AppCluster) -> Json:
-    cluster = _cluster(cluster_names.app_cluster(app.name), socket_address("127.0.0.1", app.port))
+    cluster = _cluster(cluster_names.app_cluster(app.name), socket_address(app.address, app.port))
     cluster["connect_timeout"] = f"{app.connect_timeout:.3f}s"
     # The app has its own limits. Envoy's default of 1024 concurrent requests would reject before them.
     limits = {

@@ -10,12 +10,13 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class AppCluster:
-    """Where the app listens on loopback for one of the service's ports. `connect_timeout` is in seconds."""
+    """Where the app listens for one of the service's ports. `connect_timeout` is in seconds."""
 
     name: str
     protocol: Literal["http", "grpc", "tcp"]
     port: int
     connect_timeout: float
+    address: str = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,9 @@ class NameResolver:
 
     async def _respond(self, query: dns.message.Message, client: ClientSocket) -> dns.message.Message:
         response = dns.message.make_response(query)
+        if query.edns > 0:
+            response.set_rcode(dns.rcode.BADVERS)
+            return response
         if len(query.question) != 1 or query.opcode() != dns.opcode.QUERY:
             response.set_rcode(dns.rcode.NOTIMP)
             return response

@@ -29,7 +29,7 @@ class Endpoint:
 
 EVERYWHERE: Mapping[str, str] = {
     "token": "the client's token, as `X-Consul-Token` is",
-    "pretty": "",
+    "pretty": "answers over several lines, indented",
     "stale": "answers are at most a second old, or with `X-Consul-KnownLeader: false` the last known",
     "cached": "as `stale`",
     "consistent": "looks at the mesh again first; 500 while the control plane is away",

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import structlog
 from aiohttp import web
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
 from meshwright.sidecar.consul import answers
@@ -27,6 +28,7 @@ from meshwright.sidecar.consul.endpoints import (
 from meshwright.sidecar.consul.fields import ignored_fields
 from meshwright.sidecar.consul.lookups import Lookups, select_by
 from meshwright.sidecar.consul.model import (
+    SHAPES,
     CheckDefinition,
     CheckStatus,
     CheckUpdate,
@@ -80,7 +82,10 @@ class HttpApi:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             check_parameters(request.query, endpoint, self._node.name)
-            return await handler(request)
+            response = await handler(request)
+            if _flag(request, "pretty") and isinstance(response, web.Response):
+                _indent(response)
+            return response
 
         return handle
 
@@ -166,9 +171,7 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        return _text(400, f"{where}: {first['msg']}" if where else str(first["msg"]))
+        return _text(400, _wrong_field(error.errors(include_url=False)[0]))
     except ValueError as error:
         return _text(400, str(error))
     except KeyError as error:
@@ -181,6 +184,15 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return _unserved(request.path, error)
     except web.HTTPException as error:
         return _text(error.status, error.reason)
+
+
+def _wrong_field(error: ErrorDetails) -> str:
+    """Which field is wrong, and what it should be."""
+    where = ".".join(map(str, error["loc"]))
+    reason = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "string_pattern_mismatch":
+        reason = f"{error['input'][:63]!r} is not {SHAPES[str(error['loc'][-1])]}"
+    return f"{where}: {reason}" if where else reason
 
 
 def _unserved(path: str, error: web.HTTPException) -> web.Response:
@@ -212,6 +224,12 @@ def _is_own_name(host: str) -> bool:
     except ValueError:
         return host == "localhost"
     return True
+
+
+def _indent(response: web.Response) -> None:
+    """Spread JSON over lines, as Consul does."""
+    if response.content_type == "application/json" and response.text is not None:
+        response.text = json.dumps(json.loads(response.text), indent=4) + "\n"
 
 
 def _flag(request: web.Request, name: str) -> bool:

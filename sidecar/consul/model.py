@@ -37,6 +37,15 @@ CALLER_LABEL = "consul.meshwright.io/caller"
 """Labels of an instance: the port that it registered, each of its tags, and that it only calls. So other
 agents know them."""
 
+SHAPES: Mapping[str, str] = {
+    "Name": "the name of a service here: lower-case letters, digits and hyphens, at most 63",
+    "HTTP": "an address such as http://127.0.0.1:8000/health",
+    "TCP": "an address such as 127.0.0.1:8000",
+    "GRPC": "an address such as 127.0.0.1:8000 or 127.0.0.1:8000/SERVICE",
+    "Method": "a method of HTTP in upper case",
+}
+"""What fields with a pattern should be, for errors."""
+
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_./]{0,61}[A-Za-z0-9])?")

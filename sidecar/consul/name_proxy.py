@@ -4,7 +4,7 @@ A client that looked a service up connects to an address and a port; nothing in 
 service it means, or who calls. So each service has a loopback address of its own for each service that looks
 it up, at the port that it registered where that is free. An Envoy listens there, sets the host, and passes
 requests to the outbound listener of the caller's sidecar, where routes, policies and mutual TLS are. It reads
-its configuration from files.
+its configuration from files. Addresses are kept over a restart, as clients keep what they looked up.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 
 import structlog
 
-from meshwright.control_plane.api.private_files import private_folder
+from meshwright.control_plane.api.private_files import private_folder, read_private
 from meshwright.sidecar.addresses import split_address
 from meshwright.sidecar.bootstrap.document import envoy_command
 from meshwright.sidecar.child_process import Program
 from meshwright.sidecar.files import write_private
-from meshwright.sidecar.ports import LOOPBACK, PortAllocator
+from meshwright.sidecar.ports import LOOPBACK, PortAllocator, is_free
 from meshwright.sidecar.supervisor import Supervisor
 
 MAX_NAMES = 1024
@@ -59,19 +59,34 @@ class ServiceCall:
 
 
 class NameProxy:
-    """Runs the Envoy. `outbound` returns the port of a caller's sidecar; 0: none is ready."""
+    """Runs the Envoy. `outbound` returns the port of a caller's sidecar; 0: none is ready.
+
+    `file` keeps the addresses over a restart.
+    """
 
     def __init__(
-        self, envoy: Path, state: Path, allocator: PortAllocator, outbound: Callable[[str], int]
+        self,
+        envoy: Path,
+        state: Path,
+        allocator: PortAllocator,
+        outbound: Callable[[str], int],
+        *,
+        file: Path,
     ) -> None:
         self._envoy = envoy
         self._folder = private_folder(state / NAME)
         self._allocator = allocator
         self._outbound = outbound
-        self._addresses: dict[ServiceCall, str] = {}
+        self._file = file
+        self._addresses = read_addresses(file)
         self._ready: set[ServiceCall] = set()
-        self._ports: dict[str, int] = {}
+        self._ports = dict.fromkeys((call.caller for call in self._addresses), 0)
         self._process = Supervisor(NAME, self._program, state, lambda _reason: None)
+
+    @property
+    def callers(self) -> frozenset[str]:
+        """Those that have addresses."""
+        return frozenset(self._ports)
 
     def start(self) -> None:
         """Start Envoy."""
@@ -103,12 +118,20 @@ class NameProxy:
             if len(self._addresses) >= MAX_NAMES:
                 log.warning("too many services are looked up here", limit=MAX_NAMES, call=str(call))
                 return None
-            self._addresses[call] = self._allocator.allocate_upstream(port)
+            self._addresses[call] = self._allocate(port)
             self._write("lds.json", listeners(self._addresses))
+            write_addresses(self._file, self._addresses)
         host, number = split_address(self._addresses[call])
         if call not in self._ready and await _is_listening(host, number):
             self._ready.add(call)
         return host, number
+
+    def _allocate(self, port: int) -> str:
+        """A new address: the host has those of the last run free, as their Envoy listens only from now on."""
+        taken = self._addresses.values()
+        while (address := self._allocator.allocate_upstream(port)) in taken:
+            pass
+        return address
 
     def _write(self, name: str, resources: list[dict[str, Any]]) -> None:
         # Envoy looks again when a file is moved to the name, which is what write_private does.
@@ -119,6 +142,25 @@ class NameProxy:
         write_private(file, json.dumps(bootstrap(self._folder)))
         command = envoy_command(str(self._envoy), str(file))
         return Program(NAME, command, dict(os.environ), self._folder)
+
+
+def read_addresses(file: Path) -> dict[ServiceCall, str]:
+    """The newest addresses of the last run that nothing else has taken, half of what there may be."""
+    try:
+        saved = [(ServiceCall(*call), str(address)) for *call, address in json.loads(read_private(file))]
+        free = {call: address for call, address in saved if is_free(*split_address(address))}
+    except FileNotFoundError:
+        return {}
+    except (OSError, TypeError, ValueError, OverflowError) as error:
+        log.warning("cannot read the addresses of the last run", file=str(file), reason=str(error))
+        return {}
+    return dict(list(free.items())[-MAX_NAMES // 2 :])
+
+
+def write_addresses(file: Path, addresses: Mapping[ServiceCall, str]) -> None:
+    """Keep them for the next run."""
+    rows = [(call.caller, call.service, call.tcp_port, address) for call, address in addresses.items()]
+    write_private(file, json.dumps(rows))
 
 
 async def _is_listening(host: str, port: int) -> bool:

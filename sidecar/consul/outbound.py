@@ -63,6 +63,11 @@ class OutboundSidecars:
         self._recognised = WeakKeyDictionary()
         self._lock = asyncio.Lock()
 
+    @property
+    def unknown_caller(self) -> str:
+        """The service as which clients call that are not recognised, where there are several."""
+        return self._default or UNKNOWN_CALLER
+
     async def note_registration(self, service: str, client: ClientSocket) -> None:
         """Remember the process that registered a service."""
         await asyncio.to_thread(self._callers.register, service, client)
@@ -76,7 +81,7 @@ class OutboundSidecars:
         if service and connection is not None:
             self._recognised[connection] = ports, service
         services = set(ports.values())
-        return service or self._default or (services.pop() if len(services) == 1 else UNKNOWN_CALLER)
+        return service or self._default or (services.pop() if len(services) == 1 else self.unknown_caller)
 
     def port_of(self, caller: str) -> int:
         """The outbound port of a caller's sidecar; 0: it has none. One that stops is the last choice."""

@@ -33,6 +33,7 @@ from meshwright.sidecar.files import write_private
 from meshwright.sidecar.health_probe import HealthProbe
 from meshwright.sidecar.health_settings import HealthSettings
 from meshwright.sidecar.health_state import CheckResult
+from meshwright.sidecar.ports import LOOPBACK
 
 MAX_SERVICES = 64
 """Services of one agent: each has an Envoy, of some 40 MiB."""
@@ -151,6 +152,7 @@ class Registry:
                 f"Address {definition.address} is not this machine: an application registers at the agent "
                 "beside it; a host outside the mesh is an ExternalService"
             )
+        _app_address(definition.address)
         checks = _checks_by_id(definition)
         previous = self.services.get(definition.id)
         if previous is not None:
@@ -187,6 +189,7 @@ class Registry:
             ports=(
                 AppPort(name=protocol, protocol=protocol, number=definition.port, app_port=definition.port),
             ),
+            app_address=_app_address(definition.address),
             labels=definition.labels(),
             health=HEALTH if checks else HealthSettings(),
         )
@@ -325,6 +328,17 @@ def is_local(host: str) -> bool:
     return address.is_loopback or address.is_unspecified or str(address) in addresses
 
 
+def _app_address(address: str) -> str:
+    """Where the sidecar calls an application that registered with this address or name of this host."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return LOOPBACK
+    if ip.is_link_local:
+        raise ValueError(f"Address {address} is of one network interface alone: give another of this host")
+    return LOOPBACK if ip.is_unspecified else str(ip)
+
+
 def _check_target(check: CheckDefinition) -> None:
     """Raise ValueError for a check of another machine: an agent is no means to look around a network."""
     if check.ttl:
@@ -348,4 +362,11 @@ def _checks_by_id(definition: ServiceRegistration) -> dict[str, CheckDefinition]
 
 def _seen_by_mesh(definition: ServiceRegistration) -> tuple[object, ...]:
     """What a sidecar has to start again for."""
-    return definition.name, definition.port, definition.protocol, definition.labels(), not definition.checks
+    return (
+        definition.name,
+        definition.port,
+        _app_address(definition.address),
+        definition.protocol,
+        definition.labels(),
+        not definition.checks,
+    )

@@ -14,6 +14,7 @@ import aiohttp
 import structlog
 from aiohttp import web
 
+from meshwright.control_plane.api.errors import ApiError, UnreachableError
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.private_files import private_folder
 from meshwright.sidecar.agent import Agent
@@ -34,6 +35,9 @@ from meshwright.sidecar.tasks import TaskSet
 DEFAULT_DOMAINS = ("service.consul", "service.dc1.consul", "mesh")
 HTTP_PORT, DNS_PORT = 8500, 8600
 """Consul's own."""
+
+ADDRESSES_FILE = "consul-addresses.json"
+"""Beside the file of what is registered."""
 
 FOLLOW_INTERVAL = 0.5
 """Seconds between looks at the ports of this host's sidecars."""
@@ -95,7 +99,13 @@ class ConsulRegistry:
             agent, self._create_token, lambda: self._registry.ports, settings.caller
         )
         allocator = PortAllocator(LOOPBACK, offset)
-        self._names = NameProxy(config.envoy, config.state, allocator, self._outbound.port_of)
+        self._names = NameProxy(
+            config.envoy,
+            config.state,
+            allocator,
+            self._outbound.port_of,
+            file=settings.file.with_name(ADDRESSES_FILE),
+        )
         node = answers.Node(socket.gethostname())
         lookups = Lookups(self._catalog, self._address_for, node, self._registry.id_of)
         api = HttpApi(self._registry, lookups, node, self._note_registration, settings.token)
@@ -121,6 +131,7 @@ class ConsulRegistry:
         self._tasks.keep(self._registry.run)
         self._tasks.keep(self._follow_sidecars)
         await self._registry.restore()
+        self._tasks.keep(self._restore_callers)
 
     async def stop(self) -> None:
         """Serve no more; the sidecars are the agent's to stop."""
@@ -138,6 +149,19 @@ class ConsulRegistry:
         while True:
             self._names.follow_sidecars()
             await asyncio.sleep(FOLLOW_INTERVAL)
+
+    async def _restore_callers(self) -> None:
+        """Let clients that are no registered service use the addresses of the last run."""
+        caller = self._outbound.unknown_caller
+        while caller in self._names.callers:
+            try:
+                return await self._outbound.wait_ready(caller)
+            except UnreachableError:
+                await asyncio.sleep(FOLLOW_INTERVAL)
+            except (ApiError, ValueError) as error:
+                log.warning("addresses of the last run lead nowhere", caller=caller, reason=str(error))
+                return None
+        return None
 
     async def _create_token(self, service: str) -> Path:
         path = self._tokens / service

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import requests
 from tests.cli.consul_registry import names_of, registry
 from tests.cli.joining import healthy_instances
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
+from tests.fakes.ports import free_port
 
 pytestmark = pytest.mark.long
 
@@ -146,6 +148,29 @@ def test_an_application_with_the_python_client_is_part_of_the_mesh(mesh: Mesh) -
         assert process.poll() is None
 
 
+@pytest.mark.parametrize("host", ["::1", "127.0.0.5"])
+def test_an_application_is_called_at_the_address_that_it_registered(
+    mesh: Mesh, host: str, tmp_path: Path
+) -> None:
+    (tmp_path / "name").write_text(host)
+    port = free_port()
+    shown = f"[{host}]" if ":" in host else host
+    argv = [sys.executable, "-m", "http.server", str(port), "--bind", host, "--directory", str(tmp_path)]
+    with (
+        registry(mesh) as (http, names),
+        subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server,
+    ):
+        agent = consul.Consul(host="127.0.0.1", port=http).agent
+        for check in (None, {"TCP": f"{shown}:{port}", "Interval": "1s"}):
+            agent.service.register("files", address=host, port=port, check=check)
+            until(lambda: names_of(names, "files.mesh", "A"), "it is healthy")
+            (address,) = names_of(names, "files.mesh", "A")
+            assert requests.get(f"http://{address}:{port}/name", timeout=60).text == host
+            until(lambda: mesh.get("front-1", "http://files/name").text == host, "others call it")
+        agent.service.deregister("files")
+        server.terminate()
+
+
 def test_each_application_calls_as_itself(mesh: Mesh) -> None:
     with (
         registry(mesh) as (http, names),
@@ -255,6 +280,40 @@ def test_a_registration_survives_a_restart_of_the_registry_and_needs_the_token(
         with registry(mesh) as (http, _names):
             until(lambda: healthy_instances(mesh, "cart") == 1, "it is healthy again")
             consul.Consul(host="127.0.0.1", port=http).agent.service.deregister("cart")
+
+
+def test_addresses_that_clients_keep_lead_on_after_a_restart_of_the_registry(mesh: Mesh) -> None:
+    with app("one") as (first, _), app("two") as (second, _):
+        with registry(mesh) as (http, _names):
+            agent = consul.Consul(host="127.0.0.1", port=http)
+            agent.agent.service.register("one", port=first)
+            cached = [looked_up(agent, "back")]  # as the host's only service
+            agent.agent.service.register("two", port=second)
+            cached.append(looked_up(agent, "back"))  # as consul-clients
+        assert len({*cached}) == 2
+        with registry(mesh) as (http, _names):
+            for address, caller in zip(cached, ("one", "consul-clients"), strict=True):
+                until(partial(responds, address), "the address leads to the service again")
+                assert caller_of(address) == caller
+            agent = consul.Consul(host="127.0.0.1", port=http)
+            assert looked_up(agent, "back") == cached[1]
+            assert looked_up(agent, "front") not in cached
+            agent.agent.service.deregister("one")
+            agent.agent.service.deregister("two")
+
+
+def looked_up(agent: consul.Consul, service: str) -> str:
+    """The address of a service, which may be new."""
+    until(lambda: agent.health.service(service, passing=True)[1], "it is found")
+    (entry,) = agent.health.service(service, passing=True)[1]
+    return f"{entry['Service']['Address']}:{entry['Service']['Port']}"
+
+
+def responds(address: str) -> bool:
+    try:
+        return requests.get(f"http://{address}/echo", timeout=60).status_code == 200
+    except requests.ConnectionError:
+        return False
 
 
 def test_an_application_with_the_client_for_node_is_part_of_the_mesh(mesh: Mesh, tmp_path: Path) -> None:

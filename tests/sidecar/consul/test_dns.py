@@ -92,6 +92,12 @@ def test_what_does_not_fit_a_datagram_says_so() -> None:
     assert not dns.message.from_wire(fitting(query, response, 65_535)).flags & dns.flags.TC
 
 
+async def test_another_version_of_edns_is_refused(port: int) -> None:
+    query = dns.message.make_query("orders.mesh", "A", use_edns=1)
+    response = await dns.asyncquery.udp(query, "127.0.0.1", port=port, timeout=60)
+    assert (response.rcode(), response.answer) == (dns.rcode.BADVERS, [])
+
+
 async def test_a_connection_serves_several_queries_and_ends_with_garbage(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     query = dns.message.make_query("orders.mesh", "A").to_wire()

@@ -128,7 +128,12 @@ async def test_checks_ask_what_they_name(world: World) -> None:
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        ({"Name": "Orders", "Port": 1}, "Name"),
+        (
+            {"Name": "Orders", "Port": 1},
+            "Name: 'Orders' is not the name of a service here: lower-case letters",
+        ),
+        ({"Name": "o", "Port": 1, "Check": {"TCP": "here"}}, "Check.TCP: 'here' is not an address such as"),
+        ({"Name": "o", "Port": 1, "Check": {"TTL": "1"}}, "Check.TTL: '1' is not a duration such as 10s"),
         ({"Name": "orders"}, "Port"),
         ([], "valid dictionary"),
         ({"Name": "orders", "Port": 1, "Address": "192.0.2.7"}, "not this machine"),
@@ -142,6 +147,14 @@ async def test_what_cannot_be_registered_is_refused_with_the_reason(
 ) -> None:
     assert text in await world.put(f"{SERVICE}/register", body, status=400)
     assert not world.agent.running
+
+
+async def test_an_answer_is_indented_on_request(world: World) -> None:
+    for query, lines in (("", 1), ("?pretty", 2), ("?pretty=true&stale", 2), ("?pretty=false", 1)):
+        async with world.client.get(f"/v1/status/peers{query}") as response:
+            text = await response.text()
+            assert len(text.splitlines()) >= lines
+            assert (lines == 1) == ("    " not in text)
 
 
 async def test_an_agent_has_a_limited_number_of_services(
