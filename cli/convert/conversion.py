@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from meshwright.cli.convert.application import ApplicationParts
 from meshwright.cli.convert.documents import Document
 from meshwright.cli.convert.fields import KindFields
+from meshwright.cli.convert.merge_keys import parse_merged
 from meshwright.cli.convert.reading import Remark, Source, Value, schema_path
-from meshwright.control_plane.api.yaml.parser import YamlNode, parse_yaml
+from meshwright.control_plane.api.yaml.parser import YamlNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ def read_files(files: Iterable[tuple[str, str]]) -> tuple[list[Value], tuple[Rem
     documents: list[Value] = []
     invalid: list[Remark] = []
     for path, text in files:
-        nodes, problems = parse_yaml(text)
+        nodes, problems = parse_merged(text)
         invalid += [Remark(path, *problem.position, problem.message) for problem in problems]
         documents += [
             Value(Source(path), node, node.position) for top in nodes for node in _documents_in(top)
@@ -62,6 +63,15 @@ def metadata_name(document: Value, kind: str, *, annotations_are_read: bool = Fa
     if not name:
         document.problem(f"{kind} has no metadata.name: it is not converted")
     return name
+
+
+def is_repeated(document: Value, key: tuple[str, ...], seen: set[tuple[str, ...]]) -> bool:
+    """Whether a document of this kind, place and name was read before, and a remark if so."""
+    if key not in seen:
+        seen.add(key)
+        return False
+    document.problem(f"is the second {key[0]} {key[-1]}: it is not converted")
+    return True
 
 
 def report_unread(document: Value, kind: str, fields: KindFields) -> None:

@@ -48,6 +48,9 @@ class Value:
 
     def get(self, name: str) -> Value | None:
         """A field of a mapping, which now counts as read; None if it is missing or null."""
+        if not isinstance(self.node.value, Mapping):
+            self.problem("is not a mapping: it is not converted")
+            return None
         if name not in self.node.children:
             return None
         return self._child(name)

@@ -12,8 +12,9 @@ from typing import Any
 
 from meshwright.cli.convert.consul.fields import KINDS
 from meshwright.cli.convert.consul.hcl import parse_hcl
+from meshwright.cli.convert.merge_keys import parse_merged
 from meshwright.cli.convert.reading import Remark, Source, Value
-from meshwright.control_plane.api.yaml.parser import Position, YamlNode, parse_yaml
+from meshwright.control_plane.api.yaml.parser import Position, YamlNode
 
 GROUP = "consul.hashicorp.com/"
 
@@ -44,7 +45,7 @@ def read_entries(files: Iterable[tuple[str, str]]) -> tuple[list[Value], tuple[R
     invalid: list[Remark] = []
     for path, text in files:
         is_hcl = path.endswith(".hcl") or (path.endswith(">") and _HCL.search(text) is not None)
-        nodes, problems = parse_hcl(text) if is_hcl else parse_yaml(text)
+        nodes, problems = parse_hcl(text) if is_hcl else parse_merged(text)
         invalid += [Remark(path, *problem.position, problem.message) for problem in problems]
         for node in nodes:
             for top in _entries_in(_renamed(node)):

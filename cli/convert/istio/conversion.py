@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from meshwright.cli.convert.conversion import (
     Conversion,
     finished,
+    is_repeated,
     metadata_name,
     read_files,
     report_unread,
@@ -18,6 +19,9 @@ from meshwright.cli.convert.istio.request_authentication import issuers_in
 from meshwright.cli.convert.istio.scope import Scope
 from meshwright.cli.convert.reading import Value
 
+VERSIONS = ("v1", "v1beta1", "v1alpha3", "v1alpha1")
+"""Of Istio's groups."""
+
 ROOT_NAMESPACE = "istio-system"
 """Where a policy without a selector is for every namespace."""
 
@@ -28,8 +32,9 @@ def convert(files: Iterable[tuple[str, str]]) -> Conversion:
     if invalid:
         return Conversion((), (), invalid)
     scope = _scope(documents)
+    seen: set[tuple[str, ...]] = set()
     for document in sorted(documents, key=lambda each: _kind(each) not in FIRST):
-        _convert_document(document, scope)
+        _convert_document(document, scope, seen)
     add_ingress_gateways(scope)
     return finished(documents, scope.documents, scope.application)
 
@@ -58,13 +63,25 @@ def _kind(document: Value) -> str:
     return kind if kind in KINDS and is_read else ""
 
 
-def _convert_document(document: Value, scope: Scope) -> None:
+def _convert_document(document: Value, scope: Scope, seen: set[tuple[str, ...]]) -> None:
     kind = _kind(document)
     if not kind:
         _report_foreign(document)
-    elif name := metadata_name(document, kind, annotations_are_read=kind in ANNOTATED):
+        return
+    name = metadata_name(document, kind, annotations_are_read=kind in ANNOTATED)
+    metadata = document.node.value.get("metadata")
+    namespace = str(metadata.get("namespace", "")) if isinstance(metadata, Mapping) else ""
+    if name and not is_repeated(document, (kind, namespace, name), seen):
+        _note_version(document)
         CONVERTERS[kind](document, name, scope)
         report_unread(document, kind, KINDS[kind])
+
+
+def _note_version(document: Value) -> None:
+    """Say that a version of Istio's API is not one that was there when this was written."""
+    group, _, version = str(document.node.value.get("apiVersion")).partition("/")
+    if group.endswith("istio.io") and version not in VERSIONS:
+        document.note(f"{version or 'no version'} of {group} is not known: it is read as v1")
 
 
 def _report_foreign(document: Value) -> None:
@@ -76,7 +93,10 @@ def _report_foreign(document: Value) -> None:
     kind, version = str(content.get("kind")), str(content.get("apiVersion"))
     metadata = content.get("metadata")
     name = f"{kind}/{metadata.get('name')}" if isinstance(metadata, Mapping) else kind
-    if version.startswith("gateway.networking.k8s.io/"):
+    missing = [field for field in ("apiVersion", "kind") if not content.get(field)]
+    if missing:
+        document.problem(f"has no {missing[0]}: it is not converted")
+    elif version.startswith("gateway.networking.k8s.io/"):
         document.note(f"{name} is left as it is: `mesh apply` takes it")
     elif "istio.io/" in version or kind in KUBERNETES:
         document.problem(f"{name} of {version} is not converted: the kinds are {', '.join(sorted(KINDS))}")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from meshwright.cli.convert.conversion import (
     Conversion,
     finished,
+    is_repeated,
     metadata_name,
     read_files,
     report_unread,
@@ -25,12 +26,13 @@ def convert(files: Iterable[tuple[str, str]]) -> Conversion:
     if invalid:
         return Conversion((), (), invalid)
     documents = Documents()
+    seen: set[tuple[str, ...]] = set()
     for source in sources:
-        _convert_document(source, documents)
+        _convert_document(source, documents, seen)
     return finished(sources, documents.documents)
 
 
-def _convert_document(document: Value, documents: Documents) -> None:
+def _convert_document(document: Value, documents: Documents, seen: set[tuple[str, ...]]) -> None:
     content = document.node.value
     if not isinstance(content, Mapping):
         document.problem("expected a document of Kuma: `type` with name and mesh, or apiVersion and kind")
@@ -41,11 +43,13 @@ def _convert_document(document: Value, documents: Documents) -> None:
         document.problem(f"{kind} is not converted: the kinds are {', '.join(KINDS)}")
         return
     name = _universal_name(document, kind) if is_universal else metadata_name(document, kind)
+    if not name or is_repeated(document, (kind, str(content.get("mesh")), name), seen):
+        return
     spec = document.get("spec")
-    if name and spec:
+    if spec:
         CONVERTERS[kind](spec, name, documents)
         report_unread(document, kind, KINDS[kind])
-    elif name:
+    else:
         document.problem(f"{kind} has no spec: it is not converted")
 
 

@@ -51,7 +51,7 @@ def _services(ref: Value, lost: str) -> list[str] | None:
     if kind == "Mesh" or (kind in ("Dataplane", "MeshSubset") and not has_names):
         return []
     if kind not in ("Dataplane", "MeshSubset", "MeshService"):
-        ref.problem(f"is a {kind}: {lost}")
+        ref.problem(f"{_is_a(kind)}: {lost}")
         return None
     service = service_name(ref)
     return [service] if service else None
@@ -66,11 +66,17 @@ def outbound(spec: Value, name: str) -> Iterator[tuple[str, Value, Document]]:
     for index, entry in enumerate(spec.items("to")):
         ref, default = entry.get("targetRef"), entry.get("default")
         target = _destination(ref) if ref else None
-        if target is None:
+        if ref is None:
+            entry.problem("has no targetRef: it is not converted")
+        elif target is None:
             entry.skip()
         elif default:
             body: Document = {"targetRefs": [target]} | ({"from": callers} if callers else {})
             yield (name if index == 0 else f"{name}-{index + 1}"), default, body
+
+
+def _is_a(kind: str) -> str:
+    return f"is a {kind}" if kind else "has no kind"
 
 
 def _destination(ref: Value) -> Document | None:
@@ -80,7 +86,7 @@ def _destination(ref: Value) -> Document | None:
     if kind == "MeshHTTPRoute":
         return {"kind": "HTTPRoute", "name": ref.text("name")}
     if kind not in ("MeshService", "MeshExternalService"):
-        ref.problem(f"is a {kind}: its entry is not converted")
+        ref.problem(f"{_is_a(kind)}: its entry is not converted")
         return None
     if section := ref.get("sectionName"):
         section.note("is ignored: a policy is for all ports of a service")
@@ -109,7 +115,7 @@ def backend_ref(ref: Value, documents: Documents) -> Document | None:
         name = documents.add_once(ref, "Subset", f"{service}-{values}", spec)
         return {"group": "meshwright.io", "kind": "Subset", "name": name} if name else None
     if kind not in ("MeshService", "MeshExternalService"):
-        ref.problem(f"is a {kind}: it gets no requests")
+        ref.problem(f"{_is_a(kind)}: it gets no requests")
         return None
     service, port = service_name(ref), ref.integer("port")
     if not service:

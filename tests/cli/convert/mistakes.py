@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 from meshwright.cli.convert.conversion import Conversion
@@ -29,6 +29,22 @@ def check_mistake(convert: Convert, document: Any, place: int, mistake: Any) -> 
     assert not documents or load(dump_yaml(documents).encode(), "converted.yaml").problems == ()
 
 
+def check_wrong_types(convert: Convert, document: Any, ignored: Container[str]) -> None:
+    """Put something else in place of every mapping and list: it is named, unless nothing reads it."""
+    if any(not remark.note for remark in convert([("a.yaml", dump_yaml([document]))]).remarks):
+        return
+    for place, (container, key) in enumerate(_places(document, ignored)):
+        original = container[key]
+        if not isinstance(original, dict | list):
+            continue
+        for mistake in (7, "x", *([[7]] if isinstance(original, dict) else [])):
+            wrong = copy.deepcopy(document)
+            parent, name = list(_places(wrong, ignored))[place]
+            parent[name] = mistake
+            remarks = convert([("a.yaml", dump_yaml([wrong]))]).remarks
+            assert any(not remark.note for remark in remarks), (document["kind"], key, mistake)
+
+
 def check_mistakes_in_head(convert: Convert, document: Any) -> None:
     """Put every mistake at every field outside the specification: there the converter of a kind is chosen."""
     head = {key: value for key, value in document.items() if key != "spec"}
@@ -37,10 +53,11 @@ def check_mistakes_in_head(convert: Convert, document: Any) -> None:
             check_mistake(convert, head, place, mistake)
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every entry of every mapping and list in a value: the container and the key."""
+def _places(value: Any, ignored: Container[str] = ()) -> Iterator[tuple[Any, Any]]:
+    """Every entry of every mapping and list in a value, but for `ignored` keys: the container and the key."""
     for key in (
         list(value) if isinstance(value, dict) else range(len(value) if isinstance(value, list) else 0)
     ):
-        yield value, key
-        yield from _places(value[key])
+        if key not in ignored:
+            yield value, key
+            yield from _places(value[key], ignored)

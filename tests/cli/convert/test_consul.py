@@ -21,7 +21,7 @@ from meshwright.cli.convert.consul.hcl import parse_hcl
 from meshwright.cli.convert.conversion import Conversion
 from meshwright.control_plane.api.yaml.parser import Position
 from tests.cli.convert.examples import check_golden, nodes_below
-from tests.cli.convert.mistakes import MISTAKES, check_mistake, check_mistakes_in_head
+from tests.cli.convert.mistakes import MISTAKES, check_mistake, check_mistakes_in_head, check_wrong_types
 
 EXAMPLES = Path(__file__).parent / "consul"
 
@@ -75,6 +75,11 @@ def test_a_mistake_anywhere_crashes_nothing_and_makes_no_invalid_document(
     number: int, place: int, mistake: Any
 ) -> None:
     check_mistake(convert, DOCUMENTS[number], place, mistake)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_value_of_another_type_is_named(document: Any) -> None:
+    check_wrong_types(convert, document, {"meta"})
 
 
 def test_a_mistake_where_the_kind_is_read_crashes_nothing() -> None:

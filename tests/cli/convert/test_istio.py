@@ -26,7 +26,7 @@ from meshwright.control_plane.api.yaml.dump import dump_yaml
 from meshwright.control_plane.api.yaml.parser import YamlNode, parse_yaml
 from tests.cli.conftest import RunMesh
 from tests.cli.convert.examples import check_golden
-from tests.cli.convert.mistakes import MISTAKES, check_mistake, check_mistakes_in_head
+from tests.cli.convert.mistakes import MISTAKES, check_mistake, check_mistakes_in_head, check_wrong_types
 
 EXAMPLES = Path(__file__).parent / "istio"
 COMPLETE = ("routing", "gateways", "destinations", "security", "entries", "kubernetes")
@@ -139,6 +139,25 @@ def test_a_mistake_anywhere_crashes_nothing_and_makes_no_invalid_document(
     check_mistake(convert, DOCUMENTS[number], place, mistake)
 
 
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if document["kind"] in KINDS])
+def test_a_value_of_another_type_is_named(document: Any) -> None:
+    check_wrong_types(
+        convert,
+        document,
+        {
+            "clusterIPs",
+            "ipFamilies",
+            "labels",
+            "loadBalancer",
+            "maglev",
+            "providers",
+            "ringHash",
+            "selector",
+            "status",
+        },
+    )
+
+
 def test_a_mistake_where_the_kind_is_read_crashes_nothing() -> None:
     for document in {document["apiVersion"]: document for document in DOCUMENTS}.values():
         check_mistakes_in_head(convert, document)
@@ -222,3 +241,58 @@ async def test_command_refuses_what_is_not_yaml(run: RunMesh, tmp_path: Path) ->
     result = await run("convert", "istio", "a.yaml")
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith("a.yaml:1:")
+
+
+ROUTE = """apiVersion: networking.istio.io/%s
+kind: VirtualService
+metadata: {name: orders}
+spec:
+  hosts: [orders]
+  http:
+    - route:
+        - {destination: &orders {host: orders, subset: v1}, weight: 10}
+        - {destination: {<<: *orders, subset: v2}, weight: 90}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: orders}
+spec: {host: orders, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
+"""
+
+
+def test_merge_keys_are_applied() -> None:
+    result = convert([("a.yaml", ROUTE % "v1")])
+    assert result.remarks == ()
+    (route,) = [document for document in result.documents if document["kind"] == "HTTPRoute"]
+    assert {ref["name"]: ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]} == {
+        "orders-v1": 10,
+        "orders-v2": 90,
+    }
+    wrong = ROUTE.replace("<<: *orders", "<<: orders") % "v1"
+    assert "a.yaml:9:12" in str(convert([("a.yaml", wrong)]).remarks[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (ROUTE % "v9", "a.yaml:1:1: note: v9 of networking.istio.io is not known: it is read as v1"),
+        (
+            (ROUTE % "v1").replace("apiVersion: networking.istio.io/v1\n", "", 1),
+            "a.yaml:1:1: has no apiVersion",
+        ),
+        ((ROUTE % "v1").replace("kind: VirtualService\n", ""), "a.yaml:1:1: has no kind"),
+        (f"{ROUTE % 'v1'}---\n{ROUTE % 'v1'}", "a.yaml:16:1: is the second VirtualService orders"),
+    ],
+)
+def test_a_document_that_is_not_what_it_seems_is_named(text: str, expected: str) -> None:
+    assert expected in "\n".join(map(str, convert([("a.yaml", text)]).remarks))
+
+
+def test_documents_of_one_name_in_two_namespaces_are_two() -> None:
+    other = (ROUTE % "v1").replace("{name: orders}", "{name: orders, namespace: other}")
+    routes = [
+        document["metadata"]["name"]
+        for document in convert([("a.yaml", f"{ROUTE % 'v1'}---\n{other}")]).documents
+        if document["kind"] == "HTTPRoute"
+    ]
+    assert routes == ["orders", "orders-2"]

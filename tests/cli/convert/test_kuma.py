@@ -19,7 +19,7 @@ from meshwright.cli.convert.kuma.conversion import convert
 from meshwright.cli.convert.kuma.kinds import KINDS
 from meshwright.control_plane.api.yaml.parser import Position, parse_yaml
 from tests.cli.convert.examples import check_golden, nodes_below
-from tests.cli.convert.mistakes import MISTAKES, check_mistake, check_mistakes_in_head
+from tests.cli.convert.mistakes import MISTAKES, check_mistake, check_mistakes_in_head, check_wrong_types
 
 EXAMPLES = Path(__file__).parent / "kuma"
 
@@ -69,6 +69,11 @@ def test_a_mistake_anywhere_crashes_nothing_and_makes_no_invalid_document(
     check_mistake(convert, DOCUMENTS[number], place, mistake)
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_value_of_another_type_is_named(document: Any) -> None:
+    check_wrong_types(convert, document, {"labels"})
+
+
 def test_a_mistake_where_the_kind_is_read_crashes_nothing() -> None:
     check_mistakes_in_head(convert, DOCUMENTS[0])
 
@@ -102,3 +107,12 @@ def test_what_is_not_said_is_as_in_kuma(kind: str, default: str, expected: dict[
     text = f"type: {kind}\nname: a\nmesh: default\nspec: {{targetRef: {{kind: Mesh}}, {to}}}\n"
     (document,) = convert([("a.yaml", text)]).documents
     assert expected.items() <= document["spec"].items()
+
+
+def test_an_entry_without_a_target_and_a_second_document_of_a_name_are_named() -> None:
+    text = "type: MeshTimeout\nname: a\nmesh: default\nspec: {to: [{default: {idleTimeout: 5s}}]}\n"
+    remarks = [str(remark) for remark in convert([("a.yaml", f"{text}---\n{text}")]).remarks]
+    assert remarks == [
+        "a.yaml:4:13: spec.to[0] has no targetRef: it is not converted",
+        "a.yaml:6:1: is the second MeshTimeout a: it is not converted",
+    ]
