@@ -18,6 +18,15 @@ FILES = ("admin.token", "read.token", "prometheus.token")
 
 REVISION_FILE = "revision"
 
+MODES = 0o644
+"""No file of a backup is for others to write, or to run."""
+
+MAX_NAME = 240
+"""Bytes of a file's name; it has some more while it is written."""
+
+KEYS = "mesh:"
+"""How every key of a mesh's store begins."""
+
 Files = Mapping[str, tuple[int, bytes]]
 """Mode and content by path in the state directory."""
 
@@ -43,13 +52,8 @@ def _entries(folder: Path) -> list[Path]:
 def write_files(state: Path, files: Files, revision: int) -> None:
     """Put the files where they were, and the newest revision as the last one that was served.
 
-    Others of the same folders go: a control plane takes what it finds there. Raises InputError for a name
-    that a backup cannot have.
+    Others of the same folders go: a control plane takes what it finds there.
     """
-    for name in files:
-        folder, _, file = name.rpartition("/")
-        if folder not in ("", *FOLDERS) or (not folder and name not in FILES) or file in ("", ".", ".."):
-            raise InputError(f"{name}: not a file of a backup")
     private_folder(state)
     for old in (path for folder in FOLDERS for path in _entries(state / folder) if path.is_file()):
         if str(old.relative_to(state)) not in files:
@@ -57,7 +61,7 @@ def write_files(state: Path, files: Files, revision: int) -> None:
     for name, (mode, content) in files.items():
         path = state / name
         private_folder(path.parent)
-        _write(path, content, mode & 0o755)
+        _write(path, content, mode)
     LastRevisionFile(state / REVISION_FILE).save(revision)
 
 
@@ -84,7 +88,32 @@ def to_json(files: Files, store: Mapping[str, bytes], about: Mapping[str, Any]) 
 
 
 def from_json(content: Mapping[str, Any]) -> tuple[Files, Mapping[str, bytes], Mapping[str, Any]]:
-    """Files, store and `about` of a content."""
-    files = {name: (int(mode), b64decode(data)) for name, (mode, data) in content["files"].items()}
-    store = {key: b64decode(data) for key, data in content["store"].items()}
-    return files, store, content["about"]
+    """Files, store and `about` of a content. Raises InputError for what `to_json` does not make."""
+    try:
+        files = {name: (mode & MODES, _bytes(data)) for name, (mode, data) in content["files"].items()}
+        store = {key: _bytes(data) for key, data in content["store"].items()}
+        about = content["about"]
+        valid = (
+            isinstance(about["revision"], int) and about["revision"] >= 0 and isinstance(about["time"], str)
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise InputError("its content is not that of a backup: take another copy of the file")
+    for name in files:
+        _check_name(name)
+    if foreign := next((key for key in store if not key.startswith(KEYS)), ""):
+        raise InputError(f"{foreign[:63]!r}: not a key of a mesh's store: take another copy of the file")
+    return files, store, about
+
+
+def _bytes(text: str) -> bytes:
+    return b64decode(text, validate=True)
+
+
+def _check_name(name: str) -> None:
+    """Raise InputError for a file that a backup cannot have."""
+    folder, _, file = name.rpartition("/")
+    is_known = folder in FOLDERS if folder else name in FILES
+    if not is_known or file in ("", ".", "..") or "\0" in file or len(os.fsencode(file)) > MAX_NAME:
+        raise InputError(f"{name[:63]}: not a file of a backup")

@@ -49,7 +49,7 @@ def unseal(data: bytes, passphrase: bytes) -> dict[str, Any]:
         try:
             salt, nonce = b64decode(head["salt"]), b64decode(head["nonce"])
             body = AESGCM(_key(passphrase, salt)).decrypt(nonce, body, line)
-        except (InvalidTag, KeyError, ValueError):
+        except (InvalidTag, KeyError, TypeError, ValueError):
             raise InputError("the passphrase is wrong, or the file is damaged") from None
     try:
         decompression = zlib.decompressobj()
@@ -57,7 +57,7 @@ def unseal(data: bytes, passphrase: bytes) -> dict[str, Any]:
         if not decompression.eof:
             raise ValueError
         content: dict[str, Any] = json.loads(unpacked)
-    except (zlib.error, ValueError):
+    except (zlib.error, ValueError, RecursionError):
         raise InputError("the file is damaged: it was not copied completely") from None
     return content
 
@@ -66,8 +66,8 @@ def _head(data: bytes) -> tuple[dict[str, Any], bytes]:
     line = data.partition(b"\n")[0] + b"\n"
     try:
         head = json.loads(line)
-        is_backup = head["format"] == MAGIC and isinstance(head["encrypted"], bool)
-    except (ValueError, KeyError, TypeError):
+        is_backup = head["format"] == MAGIC and isinstance(head["encrypted"], bool) and "version" in head
+    except (ValueError, KeyError, TypeError, RecursionError):
         is_backup = False
     if not is_backup:
         raise InputError("not a backup of `mesh backup`")

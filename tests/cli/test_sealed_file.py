@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +13,11 @@ from meshwright.cli.backup import contents
 from meshwright.cli.backup.sealed_file import NONCE_BYTES, SALT_BYTES, is_encrypted, seal, unseal
 from meshwright.control_plane.errors import InputError
 
-CONTENT = {"about": {"revision": 3}, "files": {"ca/root.key": [0o600, "c2VjcmV0"]}, "store": {}}
+CONTENT: dict[str, Any] = {
+    "about": {"revision": 3, "time": "now"},
+    "files": {"ca/root.key": [0o600, "c2VjcmV0"]},
+    "store": {},
+}
 RANDOM = bytes(range(SALT_BYTES + NONCE_BYTES))
 
 
@@ -64,7 +71,48 @@ def test_files_come_back_with_their_modes_and_others_of_their_folders_go(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["../x", "ca/../../x", "/etc/x", "x", "store/x", "ca/"])
-def test_a_file_outside_of_the_folders_of_a_backup_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_file_outside_of_the_folders_of_a_backup_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="not a file of a backup"):
-        contents.write_files(tmp_path / "state", {name: (0o600, b"")}, 1)
-    assert not (tmp_path / "state").exists()
+        contents.from_json({**CONTENT, "files": {name: [0o600, ""]}})
+
+
+@pytest.mark.parametrize("mistake", [None, "x", [], [1], {"a": "b"}, float("inf")])
+def test_a_content_that_is_none_is_refused_before_anything_is_written(mistake: Any) -> None:
+    assert contents.from_json(CONTENT)
+    with pytest.raises(InputError):
+        contents.from_json(mistake)
+    for field in CONTENT:
+        with pytest.raises(InputError):
+            contents.from_json({**CONTENT, field: mistake})
+    for field, key in (
+        ("about", "revision"),
+        ("about", "time"),
+        ("files", "ca/root.key"),
+        ("store", "mesh:x"),
+    ):
+        if (key, mistake) != ("time", "x"):
+            with pytest.raises(InputError):
+                contents.from_json({**CONTENT, field: {**CONTENT[field], key: mistake}})
+
+
+def test_a_file_with_a_head_of_another_kind_is_refused() -> None:
+    content = seal(CONTENT, b"", RANDOM).partition(b"\n")[2]
+    salted = {"format": "meshwright backup", "version": 1, "encrypted": True, "salt": 5, "nonce": 6}
+    for head, reason in (
+        (b"[" * 200_000, "not a backup"),
+        (b'{"format": "meshwright backup", "encrypted": false}', "not a backup"),
+        (json.dumps(salted).encode(), "passphrase is wrong"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            unseal(head + b"\n" + content, b"x")
+    deep = zlib.compress(b"[" * 200_000)
+    head = b'{"format": "meshwright backup", "encrypted": false, "version": 1}\n'
+    with pytest.raises(InputError, match="damaged"):
+        unseal(head + deep, b"")
+
+
+def test_a_restored_secret_is_for_nobody_else() -> None:
+    files, _, _ = contents.from_json(
+        {**CONTENT, "files": {"ca/root.key": [0o600, ""], "ca/root.pem": [0o777, ""]}}
+    )
+    assert [mode for mode, _ in files.values()] == [0o600, 0o644]
