@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from meshwright.control_plane.core.world import World
+from meshwright.control_plane.core.world import Instance, World
 from meshwright.control_plane.errors import StoreError
 from meshwright.control_plane.store.leases import InstanceKey
 
@@ -51,8 +51,12 @@ class LeaseEvidence:
         self._until = 0.0
 
     async def which_work(self, instances: Collection[InstanceKey]) -> list[InstanceKey]:
-        """Those of some instances that work, apart from their agents."""
-        working = self._at_work(instances)
+        """Those of some instances that work, apart from their agents.
+
+        An intercept is over with its agent: whoever takes requests of others is there to end it.
+        """
+        world = self._world()
+        working = [key for key in self._at_work(instances) if not _intercepts(world, key)]
         others = set(instances).difference(working)
         return working + await self._reachable(others)
 
@@ -79,9 +83,18 @@ class LeaseEvidence:
         return self._clock() < self._until
 
 
+def _intercepts(world: World, key: InstanceKey) -> bool:
+    instance = _instance(world, key)
+    return instance is not None and instance.intercept is not None
+
+
 def _address(world: World, key: InstanceKey) -> tuple[str, int] | None:
-    instances = world.instances_of(key.service)
-    return next(((item.address, item.port) for item in instances if item.name == key.instance), None)
+    instance = _instance(world, key)
+    return (instance.address, instance.port) if instance else None
+
+
+def _instance(world: World, key: InstanceKey) -> Instance | None:
+    return next((item for item in world.instances_of(key.service) if item.name == key.instance), None)
 
 
 async def _accepts(address: tuple[str, int], free: asyncio.Semaphore) -> bool:

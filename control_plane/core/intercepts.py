@@ -46,7 +46,7 @@ def intercepted(services: Mapping[str, Service], rule: RuleView) -> Iterator[Rul
 
 def _intercepts(services: Mapping[str, Service], backend: ResolvedBackend) -> tuple[Intercept, ...]:
     service = services.get(backend.cluster.partition("/")[0].partition(":")[0])
-    return service.intercepts if service else ()
+    return service.intercepts_in_force if service else ()
 
 
 def _redirected(

@@ -87,7 +87,12 @@ def _topology(world: World) -> Mapping[str, object]:
     return {
         "gateways": world.gateways,
         **{
-            f"/{name}": (service.ports, service.health_path, service.intercepts)
+            f"/{name}": (
+                service.ports,
+                service.health_path,
+                service.intercepts,
+                service.intercepts_in_force,
+            )
             for name, service in world.services.items()
         },
     }

@@ -5,7 +5,7 @@ The store builds it and nobody changes it. Equal worlds give equal configuration
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -101,6 +101,11 @@ class Instance:
         return self.intercept == intercept and self.matches(labels)
 
 
+def _distinct_intercepts(instances: Iterable[Instance]) -> tuple[Intercept, ...]:
+    intercepts = {instance.intercept for instance in instances}
+    return tuple(sorted((i for i in intercepts if i), key=lambda i: (i.header, i.value, i.percent)))
+
+
 @dataclass(frozen=True, slots=True)
 class Departure:
     """How the last instance of a service left, at `time` in seconds since the epoch.
@@ -133,8 +138,12 @@ class Service:
     @property
     def intercepts(self) -> tuple[Intercept, ...]:
         """What its instances intercept, each once."""
-        intercepts = {instance.intercept for instance in self.instances} - {None}
-        return tuple(sorted((i for i in intercepts if i), key=lambda i: (i.header, i.value, i.percent)))
+        return _distinct_intercepts(self.instances)
+
+    @property
+    def intercepts_in_force(self) -> tuple[Intercept, ...]:
+        """Those that get requests: an instance that is unhealthy leaves them to the others."""
+        return _distinct_intercepts(item for item in self.instances if item.health != "unhealthy")
 
     @property
     def is_idle(self) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from meshwright.control_plane.api.models.instances import InstanceHealth
 from meshwright.control_plane.core.resource import CDS, EDS, VHDS
 from meshwright.control_plane.core.snapshot import Snapshot
 from meshwright.control_plane.core.translate import translate
@@ -75,6 +78,24 @@ def test_requests_with_the_header_go_to_the_intercepting_instance_and_no_others(
     assert endpoints(snapshot, grpc) == [2000]
     assert {(CDS, NAME), (CDS, grpc)} <= snapshot.shared.keys()
     assert snapshot.dangling_references() == ()
+
+
+def test_an_unhealthy_instance_leaves_requests_to_the_others() -> None:
+    share = Intercept(percent=30)
+    service_of = orders(BY_HEADER, share)
+    cases: tuple[tuple[InstanceHealth, bool], ...] = (
+        ("unhealthy", False),
+        ("healthy", True),
+        ("draining", True),
+    )
+    for health, taken in cases:
+        instances = tuple(
+            replace(item, health=health) if item.intercept else item for item in service_of.instances
+        )
+        snapshot = translate(world(service("web"), replace(service_of, instances=instances))).snapshot
+        clusters = {name for _, weights in routes(snapshot) for name in weights}
+        assert clusters == {"orders", *((NAME, f"orders/intercept-{share.id}") if taken else ())}
+        assert (CDS, NAME) in snapshot.shared  # what is in flight there goes on
 
 
 def test_subsets_and_routes_are_intercepted_too() -> None:
