@@ -136,6 +136,7 @@ def _instance(registration: Registration) -> Instance:
         registration.last_exit,
         registration.process,
         registration.health_path,
+        registration.ports,
     )
 
 

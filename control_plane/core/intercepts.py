@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from meshwright.control_plane.core.views import RuleView
+from meshwright.control_plane.core.views import RuleView, default_port
 from meshwright.control_plane.core.world import Intercept, Service
 from meshwright.control_plane.policies.httproute.envoy import ResolvedBackend
 from meshwright.control_plane.policies.httproute.matches import HTTPHeaderMatch
@@ -45,8 +45,12 @@ def intercepted(services: Mapping[str, Service], rule: RuleView) -> Iterator[Rul
 
 
 def _intercepts(services: Mapping[str, Service], backend: ResolvedBackend) -> tuple[Intercept, ...]:
-    service = services.get(backend.cluster.partition("/")[0].partition(":")[0])
-    return service.intercepts_in_force if service else ()
+    name, _, port = backend.cluster.partition("/")[0].partition(":")
+    service = services.get(name)
+    default = default_port(service.ports) if service else None
+    if service is None or default is None:
+        return ()
+    return dict(service.intercepts_in_force).get(port or default.name, ())
 
 
 def _redirected(

@@ -280,15 +280,16 @@ class Resolver:
             for port, name, subset in clusters
         )
 
-    def endpoint_sets(self, service: Service) -> Iterator[tuple[str, Labels, Intercept | None]]:
-        """Each cluster of `service` with the labels that its endpoints must carry, or their intercept."""
+    def endpoint_sets(self, service: Service) -> Iterator[tuple[str, Port, Labels, Intercept | None]]:
+        """Each cluster of `service`: its port, and the labels of its endpoints or their intercept."""
         for port in service.ports:
             name = cluster_name(service, port)
-            yield name, (), None
+            yield name, port, (), None
             for intercept in service.intercepts:
-                yield intercept_cluster(name, intercept), (), intercept
-        for subset in self._backends.subsets_of(service.name) if service.ports else ():
-            yield subset_cluster(subset), subset.spec.labels, None
+                yield intercept_cluster(name, intercept), port, (), intercept
+        if default := default_port(service.ports):
+            for subset in self._backends.subsets_of(service.name):
+                yield subset_cluster(subset), default, subset.spec.labels, None
 
     def load_balancing(self, service: str) -> Mapping[str, LoadBalancingView]:
         """How requests to `service` are spread over its endpoints, by caller.

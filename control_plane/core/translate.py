@@ -216,8 +216,8 @@ def _service_assignments(service: Service, resolver: Resolver) -> EndpointAssign
         instance for instance in service.instances if not endpoints.problem(instance.address, instance.port)
     ]
     sets = [
-        (name, [instance for instance in usable if instance.serves(labels, intercept)])
-        for name, labels, intercept in resolver.endpoint_sets(service)
+        (name, [instance for instance in usable if instance.serves(port, labels, intercept)])
+        for name, port, labels, intercept in resolver.endpoint_sets(service)
     ]
     assignments = {}
     for caller, view in resolver.load_balancing(service.name).items():

@@ -66,7 +66,8 @@ def intercept_of(labels: Mapping[str, str]) -> Intercept | None:
 class Instance:
     """One running instance of a service; `address` and `port` are its sidecar's inbound listener.
 
-    The fields from `health` on are those of its InstanceCondition. `health_path` is what it declares.
+    The fields from `health` on are those of its InstanceCondition. `health_path` is what it declares. `ports`
+    are its own; None: those of its service.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Instance:
     last_exit: str = ""
     process: InstanceProcess = NO_PROCESS
     health_path: str = ""
+    ports: tuple[Port, ...] | None = None
 
     @property
     def zone(self) -> str:
@@ -96,9 +98,14 @@ class Instance:
         values = dict(self.labels)
         return all(values.get(key) == value for key, value in labels)
 
-    def serves(self, labels: Labels, intercept: Intercept | None) -> bool:
-        """Whether it gets the requests for instances with `labels`, or those of an intercept."""
-        return self.intercept == intercept and self.matches(labels)
+    def has(self, port: Port) -> bool:
+        """Whether it has a port of this name or protocol: versions of a service may differ in names."""
+        ports = (port,) if self.ports is None else self.ports
+        return any(port.name == each.name or port.protocol == each.protocol for each in ports)
+
+    def serves(self, port: Port, labels: Labels, intercept: Intercept | None) -> bool:
+        """Whether it gets the requests to a port for instances with `labels`, or those of an intercept."""
+        return self.intercept == intercept and self.has(port) and self.matches(labels)
 
 
 def _distinct_intercepts(instances: Iterable[Instance]) -> tuple[Intercept, ...]:
@@ -141,9 +148,12 @@ class Service:
         return _distinct_intercepts(self.instances)
 
     @property
-    def intercepts_in_force(self) -> tuple[Intercept, ...]:
-        """Those that get requests: an instance that is unhealthy leaves them to the others."""
-        return _distinct_intercepts(item for item in self.instances if item.health != "unhealthy")
+    def intercepts_in_force(self) -> tuple[tuple[str, tuple[Intercept, ...]], ...]:
+        """Those that get requests, by port: an instance that is unhealthy or lacks it gets none."""
+        able = [item for item in self.instances if item.health != "unhealthy"]
+        return tuple(
+            (port.name, _distinct_intercepts(item for item in able if item.has(port))) for port in self.ports
+        )
 
     @property
     def is_idle(self) -> bool:

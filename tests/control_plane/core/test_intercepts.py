@@ -98,6 +98,21 @@ def test_an_unhealthy_instance_leaves_requests_to_the_others() -> None:
         assert (CDS, NAME) in snapshot.shared  # what is in flight there goes on
 
 
+def test_instances_get_the_requests_to_the_ports_that_they_have() -> None:
+    both, none = orders(BY_HEADER), ()
+    first, second, dev = both.instances
+    instances = (replace(first, ports=(HTTP, GRPC)), replace(second, ports=none), replace(dev, ports=(HTTP,)))
+    snapshot = translate(world(service("web"), replace(both, instances=instances))).snapshot
+    assert endpoints(snapshot, "orders") == [first.port]
+    assert endpoints(snapshot, "orders:grpc") == [first.port]
+    assert endpoints(snapshot, NAME) == [dev.port]
+    assert routes(snapshot)[0] == (["x-dev"], {NAME: 1})
+    assert {name for _, weights in routes(snapshot, "out/orders:9090") for name in weights} == {"orders:grpc"}
+    renamed = replace(second, ports=(HTTP.model_copy(update={"name": "web"}),))
+    snapshot = translate(world(service("web"), replace(both, instances=(first, renamed)))).snapshot
+    assert endpoints(snapshot, "orders") == [first.port, renamed.port]
+
+
 def test_subsets_and_routes_are_intercepted_too() -> None:
     ref = "{group: meshwright.io, kind: Subset, name: v2, weight: 10}"
     text = route(
