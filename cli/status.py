@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from meshwright.cli.durations import format_clock, format_duration
 from meshwright.cli.http import call_api
-from meshwright.cli.options import AllOption, Output, OutputOption, StateOption
+from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import Level, colorize, echo, print_data, print_table, sanitize, status_text
 from meshwright.cli.policy_status import condition_level, find_policy, policy_lines
 from meshwright.control_plane.api import calls, errors
@@ -51,6 +52,9 @@ POLICY_LEVELS: dict[str, Level] = {
     "programmed": "good",
 }
 
+LISTED_IN_ORDER = 8
+"""Services, proxies or policies that a table lists; of more, those in order are counted."""
+
 PATCHES_SHOWN = 4
 """Patched resources, and policies that patch them, that are named."""
 
@@ -63,7 +67,9 @@ def status(
         str, typer.Argument(metavar="KIND/NAME", help="Show one policy in detail. [default: the mesh]")
     ] = "",
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if there is a problem.")] = False,
-    show_all: AllOption = False,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="List all that is in order, and idle services too.")
+    ] = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
@@ -72,7 +78,7 @@ def status(
     The first line is the verdict: the worst problem, since when it lasts, and the policy that causes it. All
     problems follow: what fails, and what is in force that hurts (faults, open circuit breakers, rejected
     configuration, expiring certificates, an unfinished set-up). Idle services are hidden: nothing failed, the
-    last instance left.
+    last instance left. Of more than eight services, proxies or policies, those in order are only counted.
 
     For one policy: its conditions, those of a route for each parent and of a Gateway for each listener.
 
@@ -83,6 +89,7 @@ def status(
     Example:
       mesh status
       mesh status gateway/ingress
+      mesh status --all
       mesh status --check && deploy
       mesh status -o json | jq .verdict
     """
@@ -100,7 +107,7 @@ def status(
     if output is not Output.table:
         print_data(mesh, output)
     else:
-        _print_mesh(mesh)
+        _print_mesh(mesh, show_all)
     if check and not mesh["verdict"]["healthy"]:
         raise typer.Exit(errors.FAILED)
 
@@ -111,7 +118,7 @@ def verdict_level(verdict: Mapping[str, Any]) -> Level:
     return "bad" if "error" in severities else "partial" if severities else "good"
 
 
-def _print_mesh(mesh: Mapping[str, Any]) -> None:
+def _print_mesh(mesh: Mapping[str, Any], show_all: bool) -> None:
     verdict = mesh["verdict"]
     echo(colorize(sanitize(status_text(verdict_level(verdict), verdict_line(verdict, format_clock)))))
     if len(verdict["problems"]) > 1:
@@ -126,7 +133,7 @@ def _print_mesh(mesh: Mapping[str, Any]) -> None:
         echo(colorize(sanitize(status_text("partial", _patched(mesh["patched"])))))
     if skew := _skew(mesh):
         echo(colorize(sanitize(skew)))
-    _print_sections(mesh)
+    _print_sections(mesh, math.inf if show_all else LISTED_IN_ORDER)
 
 
 def _skew(mesh: Mapping[str, Any]) -> str:
@@ -157,40 +164,77 @@ def _absence(mesh: Mapping[str, Any]) -> str:
     return f"   control plane was away for {format_duration(seconds)} at {format_clock(absence['since'])}"
 
 
-def _print_sections(mesh: Mapping[str, Any]) -> None:
-    """One table for each kind of object that the mesh has."""
+def _print_sections(mesh: Mapping[str, Any], listed: float) -> None:
+    """One table for each kind of object that the mesh has.
+
+    A table of more than `listed` services, proxies or policies shows those that are not in order; a line
+    below it counts the others.
+    """
     control_planes = mesh.get("control_planes", ())
     _section(
         ("CONTROL PLANE", "ADMIN API", "STATE"),
         [(plane["address"], plane["admin"], _control_plane(plane)) for plane in control_planes],
     )
+    services, healthy = _split(mesh["services"], _is_service_in_order, listed)
     _section(
         ("SERVICE", "HEALTH", "READY", "MESSAGE"),
-        [(s["name"], _health(s), f"{s['healthy']}/{s['instances']}", _message(s)) for s in mesh["services"]],
+        [(s["name"], _health(s), f"{s['healthy']}/{s['instances']}", _message(s)) for s in services],
+        _counted(healthy, "services healthy"),
     )
     _section(
         ("GATEWAY", "HEALTH", "PROXIES", "MESSAGE"),
         [(g["name"], _health(g), str(g["proxies"]), g["reason"]) for g in mesh["gateways"]],
     )
+    proxies, synced = _split(mesh["proxies"], _is_proxy_in_order, listed)
     _section(
         ("PROXY", "SERVICE", "STATE", "REVISION", "ERROR"),
-        [(p["name"], p["service"], _proxy(p), _revision(p), proxy_message(p)) for p in mesh["proxies"]],
+        [(p["name"], p["service"], _proxy(p), _revision(p), proxy_message(p)) for p in proxies],
+        _counted(synced, "proxies synced"),
     )
     tripped = [breaker for breaker in mesh["breakers"] if breaker["state"] != "closed"]
     _section(("FROM", "TO", "BREAKER"), [(b["from"], b["to"], _breaker(b)) for b in tripped])
+    policies, programmed = _split(mesh["policies"], _is_policy_in_order, listed)
     _section(
         ("POLICY", "STATE", "CONDITIONS"),
-        [
-            (f"{p['kind']}/{p['name']}", policy_state(p), _conditions(p["conditions"]))
-            for p in mesh["policies"]
-        ],
+        [(f"{p['kind']}/{p['name']}", policy_state(p), _conditions(p["conditions"])) for p in policies],
+        _counted(programmed, "policies programmed"),
     )
 
 
-def _section(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    if rows:
+def _split(
+    objects: Sequence[Mapping[str, Any]], is_in_order: Callable[[Mapping[str, Any]], bool], listed: float
+) -> tuple[list[Mapping[str, Any]], int]:
+    """What a table lists, and the number of objects in order that it leaves out."""
+    if len(objects) <= listed:
+        return list(objects), 0
+    shown = [each for each in objects if not is_in_order(each)]
+    return shown, len(objects) - len(shown)
+
+
+def _is_service_in_order(service: Mapping[str, Any]) -> bool:
+    return service["health"] == "healthy" and not _message(service)
+
+
+def _is_proxy_in_order(proxy: Mapping[str, Any]) -> bool:
+    return proxy["state"] == "synced" and not proxy_message(proxy)
+
+
+def _is_policy_in_order(policy: Mapping[str, Any]) -> bool:
+    levels = {condition_level(condition) for condition in policy["conditions"]}
+    return policy["state"] == "programmed" and levels <= {"good"}
+
+
+def _counted(count: int, what: str) -> str:
+    """The line below a table on what is in order and not listed in it; empty if nothing is left out."""
+    return f"{status_text('good', f'{count} {what}')}: `mesh status --all` lists them" if count else ""
+
+
+def _section(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], footer: str = "") -> None:
+    if rows or footer:
         echo("")
         print_table(header, rows)
+    if footer:
+        echo(colorize(footer))
 
 
 def _control_plane(plane: Mapping[str, Any]) -> str:
