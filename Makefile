@@ -12,7 +12,7 @@ PARTS := checks cli control_plane dashboards deploy docs meshwright services sid
 # Tests start hundreds of Python processes. Where an environment forbids bytecode, each would compile all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo test test-long check reference docs dist requirements bench clean
+.PHONY: help install demo test test-long check check-types check-rules reference docs dist requirements bench clean
 
 help:
 	@echo "make install    a virtual environment in .venv with the mesh command"
@@ -80,10 +80,16 @@ test-long: DEBIAN += systemd-nspawn:systemd-container mmdebstrap:mmdebstrap runc
 test-long: .venv/.tests debian
 	@$(BIN)/python -m pytest -m long --timeout 3600 $(ARGS)
 
+# Types take as long as all the rest, so both run at once.
 check: .venv/.tests
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync check-types check-rules
+
+check-types:
+	$(BIN)/mypy
+
+check-rules:
 	$(BIN)/ruff check $(PARTS)
 	$(BIN)/ruff format --check $(PARTS)
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m meshwright.control_plane.cluster.generate --check
 	$(BIN)/python -m meshwright.control_plane.envoy.generate --check

@@ -17,14 +17,15 @@ TEXTS = ("*.md", "docs/**/*.md", "dashboards/**/*.json", "dashboards/**/*.yml", 
 def problems(root: Path) -> Iterator[Problem]:
     """Every broken rule of the tree at `root`."""
     product = read_tree(root, PRODUCT)
+    everything = [*product, *read_tree(root, NAMED)]
     yield from purity.check(product)
-    yield from sizes.check([*product, *read_tree(root, NAMED)])
+    yield from sizes.check(everything)
     yield from class_names.check(product)
-    yield from words.check([*product, *read_tree(root, NAMED)])
+    yield from words.check(everything)
     for pattern in TEXTS:
         for path in sorted(root.glob(pattern)):
             yield from words.check_text(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
-    yield from signs.check(read_tree(root, signs.SHOWN))
+    yield from signs.check(file for file in product if file.path.startswith(signs.SHOWN))
     yield from circles.check_package()
 
 

@@ -31,7 +31,7 @@ def _imports(file: SourceFile, other: SourceFile, name: str) -> bool:
     """Whether `file` imports the module of `other`, or the class from it."""
     module = "meshwright." + other.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     package, _, last = module.rpartition(".")
-    for node in ast.walk(file.tree):
+    for node in file.nodes:
         if isinstance(node, ast.ImportFrom):
             names = {alias.name for alias in node.names}
             if (node.module == module and name in names) or (node.module == package and last in names):

@@ -96,7 +96,7 @@ def check(files: Iterable[SourceFile]) -> Iterator[Problem]:
 
 
 def _problems(file: SourceFile) -> Iterator[Problem]:
-    for node in ast.walk(file.tree):
+    for node in file.nodes:
         for name in _imported(node):
             if name.split(".")[0] in IO_MODULES or name in IO_CALLS:
                 yield Problem(

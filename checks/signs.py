@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from checks.source import Problem, SourceFile
 
-SHOWN = ("cli", "control_plane", "tui")
+SHOWN = ("cli/", "control_plane/", "tui/")
 """Folders whose text is shown in terminals."""
 
 SYMBOLS = frozenset("–—‘’‚“”„†‡•…‰‹›ⁿ←↑→↓∂∆∏∑−√∞∩∫≈≠≡≤≥■□▬▲►▼◄◊○●◘◙◦")

@@ -23,7 +23,7 @@ def check(files: Iterable[SourceFile]) -> Iterator[Problem]:
 
 
 def _long_functions(file: SourceFile) -> Iterator[Problem]:
-    for node in ast.walk(file.tree):
+    for node in file.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = _lines_of(node.body[0]) if ast.get_docstring(node) else 0
             length = _lines_of(node) - docstring

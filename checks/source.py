@@ -1,4 +1,4 @@
-"""The Python files that the checks read, each parsed once."""
+"""The Python files that the checks read, each read, parsed and walked once."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ class SourceFile:
     def tree(self) -> ast.Module:
         """The file's syntax tree. Raises SyntaxError."""
         return ast.parse(self.text, self.path)
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the tree, from the outside in. Raises SyntaxError."""
+        return tuple(ast.walk(self.tree))
 
     @cached_property
     def lines(self) -> list[str]:

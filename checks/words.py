@@ -49,7 +49,7 @@ def check(files: Iterable[SourceFile]) -> Iterator[Problem]:
     """Odd identifiers, drawers and odd phrases in Python files."""
     for file in files:
         yield from _drawers(file)
-        for line, name in _defined_names(file.tree):
+        for line, name in _defined_names(file.nodes):
             if name in ODD_NAMES:
                 yield Problem(file.path, line, f"{name!r} says nothing about what it names")
         yield from check_text(file.path, file.text)
@@ -65,15 +65,15 @@ def check_text(path: str, text: str) -> Iterator[Problem]:
 
 def _drawers(file: SourceFile) -> Iterator[Problem]:
     stem = file.path.rsplit("/", 1)[-1].removesuffix(".py")
-    classes = [(node.lineno, node.name) for node in ast.walk(file.tree) if isinstance(node, ast.ClassDef)]
+    classes = [(node.lineno, node.name) for node in file.nodes if isinstance(node, ast.ClassDef)]
     for line, name in ((1, stem), *classes):
         if name not in TERMS and any(word in name.lower() for word in DRAWERS):
             yield Problem(file.path, line, f"{name!r} is a drawer: name it after what it holds")
 
 
-def _defined_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
+def _defined_names(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
     """Names that a file gives: variables, parameters, functions, classes, attributes and imports."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.lineno, node.name.strip("_")
         elif isinstance(node, ast.arg):
