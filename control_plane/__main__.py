@@ -74,11 +74,12 @@ async def _serve(settings: Settings) -> None:
     private_folder(settings.state)
     gc.disable()  # what modules make stays: looking for garbage in it takes a sixth of the time of imports
     from meshwright.control_plane.app import ControlPlane  # noqa: PLC0415  as above
+    from meshwright.control_plane.serving import serve  # noqa: PLC0415  as above
 
     gc.freeze()
     gc.enable()
     control_plane = await ControlPlane.create(settings)
-    await control_plane.run(stop, systemd.ready)
+    await serve(control_plane, stop, systemd.ready)
     watchdog.cancel()
 
 

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from functools import partial
 
-import structlog
-from prometheus_client import REGISTRY
-
 from meshwright.control_plane import background
-from meshwright.control_plane.addresses import admin_url, local_admin_url, write_addresses
-from meshwright.control_plane.admin import server as admin
 from meshwright.control_plane.admin.rollout_editor import RolloutEditor
-from meshwright.control_plane.admin.routers import prometheus_sd
-from meshwright.control_plane.admin.token_files import ensure_read_token, ensure_token, prometheus_token
-from meshwright.control_plane.admin_routers import build_routers
 from meshwright.control_plane.agents.command_queue import CommandQueue
 from meshwright.control_plane.agents.enrolments import SeenEnrolments
 from meshwright.control_plane.agents.metrics_address import own_metrics_address
 from meshwright.control_plane.agents.reports import ProxyReports
 from meshwright.control_plane.agents.service import AgentService
-from meshwright.control_plane.api.calls import PREFIX
 from meshwright.control_plane.api.join_token import JoinTokenClaims
 from meshwright.control_plane.api.models.enrolment import SignResponse
 from meshwright.control_plane.api.models.instances import DrainResult
 from meshwright.control_plane.api.models.proxies import ProxyReport
 from meshwright.control_plane.api.spiffe import Identity
-from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.ca.authority import open_authority
 from meshwright.control_plane.ca.enrolment import EnrolmentServer
 from meshwright.control_plane.ca.join_tokens import JoinTokens
@@ -38,11 +27,10 @@ from meshwright.control_plane.callers import CallerCheck, Evictions
 from meshwright.control_plane.cluster.command_router import CommandRouter
 from meshwright.control_plane.cluster.drain import ClusterDrain
 from meshwright.control_plane.cluster.evictions import EvictionService, EvictionTargets
-from meshwright.control_plane.cluster.lease_evidence import LeaseEvidence
 from meshwright.control_plane.cluster.members import Members
 from meshwright.control_plane.cluster.presence import Presence
 from meshwright.control_plane.config import Settings
-from meshwright.control_plane.errors import ForeignRootError, InputError, PermissionDeniedError, StoreError
+from meshwright.control_plane.errors import InputError, PermissionDeniedError
 from meshwright.control_plane.events.watcher import EventWatcher
 from meshwright.control_plane.host_problems import HostProblems
 from meshwright.control_plane.limits.batches import LimitBatches
@@ -54,7 +42,6 @@ from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.rollouts.controller import RolloutController
 from meshwright.control_plane.status.assessment import StatusAssessment
 from meshwright.control_plane.status.known_nodes import NameConflicts, NodeOwners
-from meshwright.control_plane.status.prometheus import MeshCollector
 from meshwright.control_plane.status.read_model import MeshReadModel
 from meshwright.control_plane.store.last_revision import LastRevisionFile
 from meshwright.control_plane.store.locate import locate_store
@@ -66,14 +53,12 @@ from meshwright.control_plane.tls import TlsCredentials
 from meshwright.control_plane.verification.verifier import open_verifier
 from meshwright.control_plane.xds.server import XdsServer
 
-log = structlog.get_logger(__name__)
-
 
 class ControlPlane:
-    """Everything that runs in the control plane's process."""
+    """Everything that runs in the control plane's process. `serving.py` runs it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         trust_domain = settings.trust_domain
 
         # Certificates: the CA signs SVIDs; one of them is the control plane's own.
@@ -84,9 +69,9 @@ class ControlPlane:
 
         # The store holds revisions, leases, events and join tokens: Redis or Valkey, embedded by default.
         self.store = locate_store(settings, RootClaim(self.authority.ca_sha256, settings.ca_replaces))
-        self._last_revision = LastRevisionFile(settings.state / "revision")
+        self.last_revision = LastRevisionFile(settings.state / "revision")
         self.store.revision_file = str(settings.state / "revision")
-        self._changes = background.StoreChanges()
+        self.changes = background.StoreChanges()
 
         # Cluster: the other control planes of the mesh, found through the store.
         self.members = Members(self.store.control_planes, self._credentials, trust_domain)
@@ -133,11 +118,11 @@ class ControlPlane:
     def _build_caller_check(self) -> None:
         self.evictions = Evictions()
         self._name_conflicts = NameConflicts(lambda: self.reconciler.world, self._gateways)
-        self.callers = CallerCheck(self._settings.trust_domain, self.evictions, self._name_conflicts)
+        self.callers = CallerCheck(self.settings.trust_domain, self.evictions, self._name_conflicts)
         self.seen_enrolments = SeenEnrolments()
 
     def _build_configuration(self) -> None:
-        settings = self._settings
+        settings = self.settings
         allow, patched, names = settings.outbound == "allow", settings.patches_allowed, settings.host_domains
         self.reconciler = ConfigReconciler(settings.trust_domain, self.xds.publish, allow, patched, names)
         self.drain = ClusterDrain(
@@ -156,11 +141,11 @@ class ControlPlane:
 
     def _build_push(self) -> None:
         withdrawals = self.withdrawals = Withdrawals(self.store, self.event_watcher.revision_withdrawn)
-        model, settings = self.read_model, self._settings
+        model, settings = self.read_model, self.settings
         self.push_leader = PushLeader(self.members.id, withdrawals, self.reconciler, model, settings)
 
     def _build_enrolment(self) -> None:
-        settings = self._settings
+        settings = self.settings
         self.join_tokens = JoinTokens(self.store.tokens, self._mint_token, settings.trust_domain, time.time)
         self.enrolment = EnrolmentServer(
             self.authority,
@@ -173,7 +158,7 @@ class ControlPlane:
     def _build_mesh_view(self) -> None:
         # Telemetry: metrics, spans and request logs of all proxies, by OTLP.
         check = SenderCheck(NodeOwners(lambda: self.reconciler.world, self.xds.queue.owners_of), time.time)
-        self.telemetry = TelemetryService(self._settings, self._credentials(), self.callers, check)
+        self.telemetry = TelemetryService(self.settings, self._credentials(), self.callers, check)
 
         # The read model joins all of it for the whole mesh: status, topology, traces, requests.
         self.read_model = MeshReadModel(
@@ -183,13 +168,13 @@ class ControlPlane:
             self.reports,
             self.telemetry,
             members=self.members,
-            trust_domain=self._settings.trust_domain,
+            trust_domain=self.settings.trust_domain,
             host_problems=self.host_problems.current,
             evictions=self.evictions,
         )
 
         # Events: what changed in the read model, and what other parts report.
-        model, settings = self.read_model, self._settings
+        model, settings = self.read_model, self.settings
         self.event_watcher = EventWatcher(self.store, model.mesh_state, model.take_refusals)
         self.presence = Presence(self.store.control_planes, self.event_watcher.control_plane_back)
 
@@ -220,129 +205,10 @@ class ControlPlane:
 
     def _build_rollouts(self) -> None:
         # Rollouts: each moves on by a revision, as its steps and guards say.
-        revisions = RevisionRepository(self.store, staged=self._settings.push == "staged")
+        revisions = RevisionRepository(self.store, staged=self.settings.push == "staged")
         editor = RolloutEditor(revisions, self.read_model.preview, self.verifier.verify)
         world, report = (lambda: self.reconciler.world), partial(self.host_problems.report, "rollouts")
         self.rollouts = RolloutController(world, self.telemetry.windows.history, editor.move, report)
-
-    # --- lifecycle --------------------------------------------------------------------------------------
-
-    async def run(self, stop: asyncio.Event, listening: Callable[[], None] = lambda: None) -> None:
-        """Serve until `stop` is set; raises InputError for a port or file that cannot be used."""
-        async with contextlib.AsyncExitStack() as servers:
-            servers.push_async_callback(self.store.close)
-            await self._open_store()
-            await self.enrolment.start()
-            servers.push_async_callback(self.enrolment.close)
-            xds_port = await self._start_xds()
-            servers.push_async_callback(self.xds.stop)
-            otlp_port = await self.telemetry.start()
-            servers.push_async_callback(self.telemetry.stop)
-            servers.push_async_callback(self.verifier.stop)
-            api = await self._start_admin()
-            servers.push_async_callback(api.stop)
-            collector = MeshCollector(self.read_model.metrics, self.authority.expiry_times)
-            REGISTRY.register(collector)
-            servers.callback(REGISTRY.unregister, collector)
-            addresses = self._write_addresses(api.port, xds_port, otlp_port)
-            listening()
-            await self._run_background(stop, addresses.xds, admin_url(self._settings, api.port))
-
-    async def _open_store(self) -> None:
-        """Open the store. The background loops wait for one that is unavailable."""
-        try:
-            await self.store.open(self._last_revision.load())
-        except ForeignRootError as error:
-            raise InputError(str(error)) from None
-        except StoreError:
-            pass
-
-    async def _run_background(self, stop: asyncio.Event, xds: str, admin: str) -> None:
-        """Run all loops until `stop` is set. One that fails is started again."""
-        store, changes, last_revision = self.store, self._changes, self._last_revision
-        reconcile, follow_evictions = background.reconcile, background.follow_evictions
-        loops: dict[str, Callable[[], Awaitable[None]]] = {
-            "changes": lambda: changes.watch(store),
-            "configuration": lambda: reconcile(store, self.reconciler, last_revision, changes.config),
-            "push": self.push_leader.run,
-            "join tokens": lambda: background.follow_join_tokens(self.join_tokens, changes.tokens),
-            "evictions": lambda: follow_evictions(self.eviction_service.refresh, changes.evictions),
-            "leases": self._expire_leases,
-            "certificate": lambda: background.watch_certificate(self.authority, self._renew_certificate),
-            "lag": background.measure_lag,
-            "host": self.host_problems.watch,
-            "events": self.event_watcher.run,
-            "members": lambda: self.members.run(xds, admin),
-            "presence": lambda: self.presence.run(xds),
-            "rollouts": self.rollouts.run,
-            "moments": self.moments.run,
-        }
-        keep = self.host_problems.keep_running
-        tasks = [asyncio.create_task(keep(name, loop)) for name, loop in loops.items()]
-        await stop.wait()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _expire_leases(self) -> None:
-        store, events, connected = self.store, self.event_watcher, self.read_model.connected_proxies
-        which_work = LeaseEvidence(
-            lambda instances: self.telemetry.at_work(instances, connected()),
-            store.control_planes,
-            lambda: self.reconciler.world,
-        ).which_work
-        await background.expire_leases(store, which_work, events.leases_expired, events.agents_silent)
-
-    async def _start_xds(self) -> int:
-        try:
-            return await self.xds.start()
-        except (RuntimeError, OSError):
-            address = f"{self._settings.bind}:{self._settings.xds_port}"
-            raise InputError(f"{address}: cannot listen: set MESH_XDS_PORT or MESH_BIND") from None
-
-    async def _start_admin(self) -> admin.RunningServer:
-        settings = self._settings
-        token = ensure_token(settings.state)
-        routers = build_routers(
-            self.store,
-            self.read_model,
-            self.join_tokens,
-            run_command=self.command_router.run,
-            evict=self.eviction_service.evict,
-            status=self.assessment.status,
-            patches_allowed=settings.patches_allowed,
-            verify=self.verifier.verify,
-            rollouts=self.rollouts.statuses,
-            withdraw=self.withdrawals.withdraw,
-            staged=settings.push == "staged",
-        )
-        try:
-            return await admin.start(
-                routers,
-                token,
-                bind=settings.admin_bind,
-                port=settings.admin_port,
-                hosts=(settings.advertise, *settings.admin_names.replace(",", " ").split()),
-                read_token=ensure_read_token(settings.state, settings.read_token_file, token),
-                path_tokens={PREFIX + prometheus_sd.PATH: prometheus_token(settings)},
-            )
-        except OSError as error:
-            address = f"{settings.admin_bind}:{settings.admin_port}"
-            raise InputError(f"{address}: cannot listen: {error.strerror}: set MESH_ADMIN_PORT") from None
-
-    def _write_addresses(self, admin_port: int, xds_port: int, otlp_port: int) -> MeshAddresses:
-        settings = self._settings
-        addresses = MeshAddresses(
-            admin=local_admin_url(settings, admin_port),
-            xds=f"{settings.advertise}:{xds_port}",
-            enrolment=f"{settings.advertise}:{self.enrolment.port}",
-            ca_sha256=self.authority.ca_sha256,
-            trust_domain=settings.trust_domain,
-            otlp=f"{settings.advertise}:{otlp_port}",
-        )
-        write_addresses(settings.state, addresses)
-        log.info("listening", admin=addresses.admin, xds=addresses.xds, enrolment=addresses.enrolment)
-        return addresses
 
     # --- certificates and agents ------------------------------------------------------------------------
 
@@ -351,12 +217,12 @@ class ControlPlane:
         pair = self.authority.server_certificate()
         return TlsCredentials(pair.certificate.encode(), pair.key.encode(), self.authority.bundle.encode())
 
-    def _renew_certificate(self) -> None:
+    def renew_certificate(self) -> None:
         self.xds.replace_credentials(self._credentials())
         self.telemetry.update_credentials(self._credentials())
 
     def _agent_service(self) -> AgentService:
-        settings = self._settings
+        settings = self.settings
         return AgentService(
             self.store.leases,
             self._renew_svid,

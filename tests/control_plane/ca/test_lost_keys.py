@@ -16,6 +16,7 @@ from meshwright.control_plane.app import ControlPlane
 from meshwright.control_plane.ca.lost_keys import StoredKeys, check_not_lost
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import ForeignRootError, InputError
+from meshwright.control_plane.serving import serve
 from meshwright.control_plane.store.tokens import TokenRecord
 from tests.fakes.valkey import Valkey, running_valkey
 
@@ -84,7 +85,7 @@ async def test_another_root_than_the_stored_one_is_refused(settings: Settings, t
     (await ControlPlane.create(other)).authority.mint_token(ORDERS, 60)
     foreign = await ControlPlane.create(replace(other, redis_url=settings.redis_url))
     with pytest.raises(InputError, match=f"is not the one of this mesh .{stored[:16]}.: restore") as raised:
-        await foreign.run(asyncio.Event())
+        await serve(foreign, asyncio.Event())
     assert f"MESH_CA_REPLACES={stored[:16]}:" in str(raised.value)
     assert await serve_once(settings) == stored
 

@@ -13,10 +13,8 @@ from textual.content import Content
 from textual.events import Resize
 
 from meshwright.control_plane.api import signs
-from meshwright.control_plane.api.models.topology import TopologyEdge
 from meshwright.tui import keys, navigation
 from meshwright.tui.dialogs.choose_one import ChooseOne
-from meshwright.tui.features.change.screen import ChangesTraffic
 from meshwright.tui.features.topology.card_data import card_data
 from meshwright.tui.features.topology.detail_panel import PanelData, edge_lines, node_lines
 from meshwright.tui.features.topology.grouping import NO_GROUPS, Grouping, choices
@@ -25,11 +23,9 @@ from meshwright.tui.features.topology.selection_details import (
     fetch_history,
     policies_in_force,
 )
+from meshwright.tui.features.topology.selection_screen import SelectionScreen
 from meshwright.tui.features.topology.view_summary import view_summary
-from meshwright.tui.features.traces.newest_failure import newest_failure
-from meshwright.tui.features.traces.why_dialog import why_trace
 from meshwright.tui.format import sanitize
-from meshwright.tui.graph.graph import Link
 from meshwright.tui.graph.versions import has_versions, service_of, split_versions
 from meshwright.tui.graph.viewport import GraphFilter
 from meshwright.tui.keys import bind
@@ -49,7 +45,7 @@ LOW_HEIGHT = 18
 """Rows of the terminal below which the panel has one line."""
 
 
-class TopologyScreen(ChangesTraffic):
+class TopologyScreen(SelectionScreen):
     """The graph. A location that names a node or an edge selects it."""
 
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"revisions"})
@@ -73,16 +69,9 @@ class TopologyScreen(ChangesTraffic):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         bind(keys.FOCUS, "focus_neighbours"),
-        bind(keys.WHY, "why"),
-        bind(keys.EXPLAIN, "explain"),
-        bind(keys.TRACES, "traces"),
-        bind(keys.POLICIES, "policies"),
-        bind(keys.LOGS, "logs"),
-        bind(keys.LIVE_REQUESTS, "live_requests"),
         bind(keys.VERSIONS, "versions"),
         bind(keys.GROUP, "group"),
         bind(keys.SHOW_ALL, "all_edges"),
-        bind(keys.HISTORY, "events"),
     ]
 
     def __init__(self, location: navigation.Location) -> None:
@@ -91,7 +80,6 @@ class TopologyScreen(ChangesTraffic):
         self._started = False
         self._split = False
         self._grouping = Grouping()
-        self._groups: Mapping[str, str] = {}
         self._members: Mapping[str, tuple[str, ...]] = {}
         self._home = (GraphFilter(), GraphSelection())
 
@@ -99,11 +87,6 @@ class TopologyScreen(ChangesTraffic):
         """Graph and panel."""
         yield GraphView()
         yield StableStatic(id="panel")
-
-    @property
-    def graph(self) -> GraphView:
-        """The graph."""
-        return self.query_one(GraphView)
 
     @property
     def state_fields(self) -> frozenset[StateField]:
@@ -130,7 +113,7 @@ class TopologyScreen(ChangesTraffic):
         topology = split_versions(state.topology) if self._split else state.topology
         self._grouping = self._grouping.updated(topology, state.instances)
         grouped = self._grouping.apply(topology)
-        self._groups, self._members = grouped.groups, grouped.members
+        self.groups, self._members = grouped.groups, grouped.members
         self.graph.set_topology(grouped.topology, card_data(state, self._members))
         if not self._started:
             self._select_initial()
@@ -155,30 +138,7 @@ class TopologyScreen(ChangesTraffic):
         self.graph.select(selection)
         self._home = (self.graph.graph_filter, selection)
 
-    # --- the selection ------------------------------------------------------------------------------
-
-    @property
-    def selected_edge(self) -> TopologyEdge | None:
-        """The selected edge, if it has traffic."""
-        link = self.graph.selected.link
-        return self.graph.index.edges.get(link) if link else None
-
-    @property
-    def selected_service(self) -> str:
-        """The selected service: of an edge the callee, of a version its service; empty: it is a group."""
-        selected = self.graph.selected
-        name = selected.link[1] if selected.link else selected.node
-        return "" if name in self._groups else service_of(name)
-
-    @property
-    def selected_link(self) -> Link | None:
-        """The services at both ends of the selected edge."""
-        link = self.graph.selected.link
-        return (link[0], service_of(link[1])) if link and self._groups.keys().isdisjoint(link) else None
-
-    def selected_traffic(self) -> tuple[str, str]:
-        """What `c` changes."""
-        return self.selected_service, self.selected_link[0] if self.selected_link else ""
+    # --- the panel ----------------------------------------------------------------------------------
 
     def on_graph_view_selection_changed(self, _message: GraphView.SelectionChanged) -> None:
         """Show another selection and fetch its details, and those of cards if there are any now."""
@@ -329,68 +289,8 @@ class TopologyScreen(ChangesTraffic):
         """Enter: open the service, or expand the group; for an edge the callee."""
         link = message.selection.link
         name = link[1] if link else message.selection.node
-        if name in self._groups:
-            expanded = self._grouping.expanded | {self._groups[name]}
+        if name in self.groups:
+            expanded = self._grouping.expanded | {self.groups[name]}
             self._show_grouping(replace(self._grouping, expanded=expanded))
         else:
             self.session.go(navigation.ServiceLocation(service_of(name)))
-
-    def action_logs(self) -> None:
-        """Logs of the selected service."""
-        if self.selected_service:
-            self.session.go(navigation.LogsLocation(self.selected_service))
-
-    def action_live_requests(self) -> None:
-        """Live requests of the selected service."""
-        if self.selected_service:
-            self.session.go(navigation.LiveRequestsLocation(self.selected_service))
-
-    def action_explain(self) -> None:
-        """What becomes of a request to the selected service, or on the selected edge."""
-        if self.selected_service:
-            link = self.selected_link
-            self.session.go(navigation.ExplainLocation(self.selected_service, link[0] if link else ""))
-
-    def action_traces(self) -> None:
-        """Traces of the selected service."""
-        if self.selected_service:
-            self.session.go(navigation.TracesLocation(service=self.selected_service))
-
-    def action_events(self) -> None:
-        """Events of the selected service."""
-        if self.selected_service:
-            self.session.go(navigation.EventsLocation(subject=self.selected_service))
-
-    @work(exclusive=True, group="policies")
-    async def action_policies(self) -> None:
-        """Choose one of the policies in force for the selection, and open it."""
-        link, name = self.selected_link, self.selected_service
-        if not name:
-            return
-        policies = await policies_in_force(self.session, name, link[0] if link else "")
-        if policies is None:
-            return
-        if not policies:
-            self.notify(f"no policy is in force for {sanitize(name)}", markup=False)
-            return
-        choices = [f"{policy.kind} {policy.name}  ({policy.level})" for policy in policies]
-        chosen = await self.app.push_screen_wait(ChooseOne(f"policies of {sanitize(name)}", choices))
-        if chosen is not None:
-            self.session.go(navigation.PolicyLocation(policies[chosen].kind, policies[chosen].name))
-
-    @work(exclusive=True, group="why")
-    async def action_why(self) -> None:
-        """Explain the newest failed request of the selection."""
-        name, link = self.selected_service, self.selected_link
-        if not name:
-            return
-        failure = await newest_failure(self.session, name, link)
-        if failure is not None:
-            trace, span = failure
-            self.session.go(navigation.TraceLocation(trace.id))
-            location = await self.app.push_screen_wait(why_trace(trace, span))
-            if location:
-                self.session.go(location)
-            return
-        where = f"{link[0]} → {link[1]}" if link else name
-        self.notify(f"no failed request of {sanitize(where)} is stored", markup=False)
