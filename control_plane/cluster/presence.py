@@ -1,13 +1,15 @@
 """Notices that this control plane was away: it was stopped, killed, or suspended with its machine.
 
 While it is away nobody notices, so it leaves a trace in the store every two seconds, by its address, and
-looks at its last one when it comes back. Times are by the store's clock.
+looks at its last one when it comes back. Times are by the store's clock, which may be set while a process
+runs: how long that process was away it knows by its own clock, which counts on while the machine sleeps.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -24,6 +26,11 @@ SHOWN_FOR = 3600.0
 """Seconds for which the status shows an absence. Events keep it longer."""
 
 
+def seconds_since_boot() -> float:
+    """A clock that nobody sets, and that counts while the machine sleeps where the system has such a one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class PresenceStore(Protocol):
     """The traces in the store."""
 
@@ -34,10 +41,18 @@ class PresenceStore(Protocol):
 class Presence:
     """One control plane's traces. `on_return` is called with the address after an absence."""
 
-    def __init__(self, store: PresenceStore, on_return: Callable[[str, ControlPlaneAbsence], None]) -> None:
+    def __init__(
+        self,
+        store: PresenceStore,
+        on_return: Callable[[str, ControlPlaneAbsence], None],
+        clock: Callable[[], float] = seconds_since_boot,
+    ) -> None:
         self._store = store
         self._on_return = on_return
-        self._now = 0.0
+        self._clock = clock
+        self._recorded_at: float | None = None
+        """By `clock`: when this process left its last trace."""
+        self._returned_at = 0.0
         self._ignored_pause = 0.0
         """Seconds between two traces that are no absence: any, when the process has just started, is one."""
         self._last: ControlPlaneAbsence | None = None
@@ -45,7 +60,7 @@ class Presence:
     def recent_absence(self) -> ControlPlaneAbsence | None:
         """The last absence, if it was within the last hour."""
         last = self._last
-        return last if last is not None and self._now - last.until < SHOWN_FOR else None
+        return last if last is not None and self._clock() - self._returned_at < SHOWN_FOR else None
 
     async def run(self, address: str) -> None:
         """Leave traces until cancelled."""
@@ -56,12 +71,15 @@ class Presence:
     async def record(self, address: str) -> None:
         """Leave a trace. A pause in which a running process could not reach the store is no absence."""
         try:
-            before, self._now = await self._store.record_presence(address)
+            before, now = await self._store.record_presence(address)
         except StoreError:
             if self._ignored_pause:
                 self._ignored_pause = math.inf
             return
         ignored, self._ignored_pause = self._ignored_pause, LONGEST_PAUSE
-        if before and self._now - before > ignored:
-            self._last = ControlPlaneAbsence(since=before, until=self._now)
+        last, self._recorded_at = self._recorded_at, self._clock()
+        pause = now - before if last is None else self._recorded_at - last
+        if before and pause > ignored:
+            self._returned_at = self._recorded_at
+            self._last = ControlPlaneAbsence(since=now - pause, until=now)
             self._on_return(address, self._last)

@@ -42,4 +42,5 @@ def test_step_of_the_clock_fails_no_call_and_renews_every_svid(step: str, tmp_pa
             wait_until_synced(mesh, NAMES)
         assert mesh.get("front-1", "http://back/echo", headers={"connection": "close"}).status_code == 200
         until(lambda: not mesh.status()["problems"], "no problem is left", 90)
+        assert mesh.status()["absence"] is None, "nothing was away for the length of the step"
     assert calls.requests > 100 and calls.failed == 0, calls.report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from meshwright.control_plane.api.models.status import ControlPlaneAbsence
 from meshwright.control_plane.cluster.presence import SHOWN_FOR, Presence
 from meshwright.control_plane.errors import StoreError
@@ -10,19 +12,20 @@ ADDRESS = "127.0.0.1:15012"
 
 
 class Traces:
-    """The traces of one address, by a clock that the test sets."""
+    """The traces of one address, by a clock that the test sets. `step`: by how much the store's was set."""
 
     def __init__(self, last: float = 0.0) -> None:
         self.last = last
         self.now = 0.0
+        self.step = 0.0
         self.is_away = False
 
     async def record_presence(self, address: str) -> tuple[float, float]:
         assert address == ADDRESS
         if self.is_away:
             raise StoreError("away")
-        before, self.last = self.last, self.now
-        return before, self.now
+        before, self.last = self.last, self.now + self.step
+        return before, self.last
 
 
 async def record_at(traces: Traces, presence: Presence, *times: float) -> None:
@@ -37,7 +40,7 @@ def start(traces: Traces) -> tuple[Presence, list[tuple[float, float]]]:
         assert address == ADDRESS
         reported.append((absence.since, absence.until))
 
-    return Presence(traces, on_return), reported
+    return Presence(traces, on_return, lambda: traces.now), reported
 
 
 async def test_first_start_is_no_absence() -> None:
@@ -61,6 +64,23 @@ async def test_a_frozen_process_was_absent_and_a_slow_one_was_not() -> None:
     presence, reported = start(traces)
     await record_at(traces, presence, 100, 105.9, 125)
     assert reported == [(105.9, 125)]
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+async def test_a_clock_that_is_set_is_no_absence(step: float) -> None:
+    traces = Traces()
+    presence, reported = start(traces)
+    await record_at(traces, presence, 100, 102)
+    traces.step = step
+    await record_at(traces, presence, 104, 106)
+    assert reported == []
+    assert presence.recent_absence() is None
+    await record_at(traces, presence, 130)
+    assert reported == [(106 + step, 130 + step)], "the next absence has its own length"
+    await record_at(traces, presence, 132)
+    traces.step = 3 * SHOWN_FOR
+    await record_at(traces, presence, 134)
+    assert presence.recent_absence() is not None, "it was half a minute ago, whatever the clock says"
 
 
 async def test_absence_of_the_store_is_not_one_of_the_control_plane() -> None:
