@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from meshwright.control_plane.api import signs
+from meshwright.control_plane.api.percent_text import percent_text
 
 _SIGNS = {"passes": signs.GOOD, "answers": signs.GOOD, "may refuse": signs.PARTIAL, "refuses": signs.BAD}
 _OUTCOMES = {
@@ -39,7 +40,7 @@ def _hop_lines(hop: _Fields, revision: int) -> Iterator[str]:
     for route in hop["routes"]:
         several = len(hop["routes"]) > 1
         if several:
-            yield f"{_INDENT}{route['share'] * 100:g} % → {_destination(route)}"
+            yield f"{_INDENT}{percent_text(route['share'] * 100)} → {_destination(route)}"
         steps = [step for step in route["steps"] if step not in shown]
         for step in steps:
             yield from _step_lines(step, _INDENT * (2 if several else 1))

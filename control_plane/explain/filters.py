@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from meshwright.control_plane.api.percent_text import percent_text
 from meshwright.control_plane.core.header_changes import with_mutations
 from meshwright.control_plane.core.text_match import header_matches, text_matches
 from meshwright.control_plane.envoy import v3
@@ -131,7 +132,7 @@ def _fault(flow: Flow, config: v3.HTTPFault, refs: tuple[str, ...]) -> None:
     if config.HasField("delay"):
         delay = config.delay
         share = percent(delay.percentage)
-        flow.say("fault", f"delays {share:g} % by {seconds(delay.fixed_delay)}", refs=refs)
+        flow.say("fault", f"delays {percent_text(share)} by {seconds(delay.fixed_delay)}", refs=refs)
     if not config.HasField("abort"):
         return
     share, status = percent(config.abort.percentage), config.abort.http_status
@@ -141,7 +142,7 @@ def _fault(flow: Flow, config: v3.HTTPFault, refs: tuple[str, ...]) -> None:
         flow.say("fault", f"answers with {what}", "answers", refs=refs)
         flow.respond(200 if grpc else status)
     elif share > 0:
-        flow.say("fault", f"answers {share:g} % with {what}", "may refuse", refs=refs)
+        flow.say("fault", f"answers {percent_text(share)} with {what}", "may refuse", refs=refs)
 
 
 def _mutate(flow: Flow, config: v3.HeaderMutationPerRoute, refs: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.models.call_explanation import ExplainedHop, ExplainedRoute
+from meshwright.control_plane.api.percent_text import percent_text
 
 ALL = 0.999_999
 """A share from which on it is all requests: Envoy counts in millionths."""
@@ -26,7 +27,7 @@ def outcome(hops: Sequence[ExplainedHop]) -> tuple[Outcome, str]:
     for end in ends:
         sentence = _sentence(end)
         shares[sentence] = shares.get(sentence, 0.0) + end.share
-    parts = [f"{share * 100:g} % {text}" if share < ALL else text for text, share in shares.items()]
+    parts = [f"{percent_text(share * 100)} {text}" if share < ALL else text for text, share in shares.items()]
     return word, "; ".join(parts)
 
 

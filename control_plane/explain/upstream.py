@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api.percent_text import percent_text
 from meshwright.control_plane.core.clusters import UNLIMITED
 from meshwright.control_plane.core.resource import CDS, EDS
 from meshwright.control_plane.core.snapshot import NodeSnapshot
@@ -39,7 +40,7 @@ def of_route(flow: Flow, action: v3.RouteAction, refs: Sequence[str]) -> None:
     for mirror in action.request_mirror_policies:
         share = percent(mirror.runtime_fraction.default_value)
         name = cluster_names.displayed(mirror.cluster)
-        flow.say("mirror", f"{share:g} % are copied to {name}", refs=_of(refs, "HTTPRoute", "GRPCRoute"))
+        flow.say("mirror", f"{percent_text(share)} are copied to {name}", refs=_of(refs, "HTTPRoute", "GRPCRoute"))
 
 
 def of_cluster(flow: Flow, name: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from meshwright.control_plane.api import signs
 from meshwright.control_plane.api.models.instances import InstanceStatus
+from meshwright.control_plane.api.percent_text import percent_text
 from meshwright.control_plane.errors import InputError
 from meshwright.tui.features.change.attached_sheets import rule_name
 from meshwright.tui.features.change.sheet import Document, Edit, Sheet, free_name
@@ -142,7 +143,7 @@ def _label(ref: Mapping[str, Any]) -> str:
 def _shares(fields: tuple[SpecField, ...], weights: Mapping[Any, Any]) -> str:
     total = sum(weights.values())
     used = [field for field in fields if field.path in weights]
-    return ", ".join(f"{field.label} {100 * weights[field.path] / total:.3g} %" for field in used)
+    return ", ".join(f"{field.label} {percent_text(100 * weights[field.path] / total)}" for field in used)
 
 
 def _new_route(
