@@ -40,7 +40,9 @@ def of_route(flow: Flow, action: v3.RouteAction, refs: Sequence[str]) -> None:
     for mirror in action.request_mirror_policies:
         share = percent(mirror.runtime_fraction.default_value)
         name = cluster_names.displayed(mirror.cluster)
-        flow.say("mirror", f"{percent_text(share)} are copied to {name}", refs=_of(refs, "HTTPRoute", "GRPCRoute"))
+        flow.say(
+            "mirror", f"{percent_text(share)} are copied to {name}", refs=_of(refs, "HTTPRoute", "GRPCRoute")
+        )
 
 
 def of_cluster(flow: Flow, name: str) -> None:

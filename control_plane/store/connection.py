@@ -48,7 +48,16 @@ def address(url: str) -> str:
     return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
-def _pool(url: str, password: str) -> aioredis.BlockingConnectionPool:
+class _Pool(aioredis.BlockingConnectionPool):
+    """A pool that can close what is idle in it."""
+
+    async def close_idle(self) -> None:
+        """Close idle connections at once; each connects again when it is used."""
+        for connection in tuple(self._available_connections):
+            await connection.disconnect(nowait=True)
+
+
+def _pool(url: str, password: str) -> _Pool:
     """A bounded pool that retries once when a pooled connection turns out to be dead.
 
     The client's own `socket_timeout` stays off: it uses asyncio.wait_for, which before Python 3.12 loses a
@@ -68,7 +77,8 @@ def _pool(url: str, password: str) -> aioredis.BlockingConnectionPool:
         options["password"] = password
     try:
         address(url)
-        return aioredis.BlockingConnectionPool.from_url(url, **options)
+        pool: _Pool = _Pool.from_url(url, **options)
+        return pool
     except ValueError:
         raise InputError(
             "MESH_REDIS_URL: not the URL of a Redis or Valkey: "
@@ -110,6 +120,8 @@ class Connection:
         except AuthenticationError:
             raise self._mark_lost("it denied the login: check the password in MESH_REDIS_URL") from None
         except (RedisTimeoutError, TimeoutError):
+            # A firewall that forgot one connection forgot the others too: each would cost a call its timeout.
+            await self._pool.close_idle()
             raise self._mark_lost(f"no reply within {TIMEOUT:.0f} s: is it running?") from None
         except (RedisConnectionError, OSError) as error:
             raise self._mark_lost(f"it cannot be reached ({_one_line(error)}): is it running?") from None
