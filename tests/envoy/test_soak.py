@@ -87,7 +87,6 @@ def test_crashes_for_minutes_fail_no_call_and_nothing_grows(mesh: Mesh, tmp_path
             crashes += 1
             time.sleep(BETWEEN)
         end = usage(mesh)
-    print(f"{crashes} crashes, {inside.requests + outside.requests} requests, {warm} -> {end}")
     for result in (inside, outside):
         assert result.requests > 1000 and result.failed == 0, result.report
     assert crashes > SECONDS / BETWEEN / 3

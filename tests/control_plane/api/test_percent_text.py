@@ -33,6 +33,7 @@ def test_the_shares_of_an_explained_route_are_rounded() -> None:
         {"share": share, "status": 0, "location": "", "cluster": name, "steps": []}
         for share, name in ((1 / 3, "inventory"), (2 / 3, "inventory/v2"))
     ]
-    hop = {"proxy": "front", "direction": "outbound", "proxies": 1, "synced": 1, "steps": [], "routes": routes}
+    proxy = {"proxy": "front", "direction": "outbound", "proxies": 1, "synced": 1}
+    hop = {**proxy, "steps": [], "routes": routes}
     lines = list(call_lines({"verdict": "forwarded", "summary": "", "revision": 1, "hops": [hop]}))
     assert [line.strip() for line in lines[-2:]] == ["33.33 % → inventory", "66.67 % → inventory/v2"]
