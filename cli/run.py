@@ -86,8 +86,7 @@ def run(
     run_workload(
         app,
         JoinTarget(control_plane, advertise, bind, has_token=token_file is not None),
-        ports=port,
-        protocol=protocol,
+        ports=[parse_port(text, protocol.value, lowest=0) for text in port],
         timeout=timeout,
         state=state,
         service=service,
@@ -108,8 +107,7 @@ def run_workload(
     app: AppOptions,
     target: JoinTarget,
     *,
-    ports: Iterable[str],
-    protocol: PortProtocol,
+    ports: Iterable[AppPort],
     timeout: float,
     state: Path | None,
     command: tuple[str, ...],
@@ -122,7 +120,7 @@ def run_workload(
     _check_program(command[0])
     workload = build_workload(
         **app.fields(),
-        ports=tuple(_free_port(parse_port(text, protocol.value, lowest=0)) for text in ports),
+        ports=tuple(_free_port(port) for port in ports),
         command=command,
         attached=True,
         **fields,

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import signal
 import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import grpc
 import psutil
 import pytest
 import requests
 
 from tests.cli.joining import Joined, command, starting
+from tests.envoy.grpc_client import channel
 from tests.envoy.harness import Mesh, running_mesh, service, until
 
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), service("back")]) as running:
+    services = [service("front"), service("back"), other("rpc", "grpc"), other("db", "tcp")]
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as running:
         yield running
+
+
+def other(name: str, protocol: str) -> dict[str, Any]:
+    """A service whose port has a name of its own and speaks another protocol than HTTP."""
+    ports = [{"name": "api", "protocol": protocol, "port": 0, "number": 7000}]
+    argv = [sys.executable, "-m", f"tests.fakes.{protocol}_app"]
+    return {**service(name), "command": argv, "ports": ports, "health": {"interval": "1s"}}
 
 
 @contextlib.contextmanager
@@ -92,4 +105,44 @@ def test_a_header_and_a_percentage_together_are_refused(mesh: Mesh, tmp_path: Pa
     both = ("--header", "x-dev=me", "--percent", "5")
     done = mesh.run("intercept", "back", *both, "--", "touch", str(tmp_path / "started"), check=False)
     assert (done.returncode, "give --header NAME=VALUE, or --percent N" in done.stderr) == (2, True)
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_process_takes_calls_of_grpc_as_its_service_speaks_it(mesh: Mesh) -> None:
+    def answers(headers: tuple[tuple[str, str], ...]) -> str:
+        async def ask() -> str:
+            async with channel(mesh, "rpc:7000") as through:
+                invoke = through.unary_unary("/fake.Echo/Echo", None, None)
+                return str(json.loads(await invoke(b"{}", metadata=headers, timeout=60))["name"])
+
+        try:
+            return asyncio.run(ask())
+        except grpc.aio.AioRpcError as error:
+            return str(error.code())
+
+    options = ("intercept", "rpc", "--header", "x-dev=me", "--instance", "mine", "--state", str(mesh.state))
+    argv = command(*options, "--", sys.executable, "-m", "tests.fakes.grpc_app")
+    with starting(mesh, "mine", mesh.state, argv) as instance:
+        until(lambda: answers((("x-dev", "me"),)) == "mine", "it takes the call")
+        assert {answers((("x-dev", "you"),)) for _ in range(20)} == {"rpc-1"}
+        assert {answers(()) for _ in range(20)} == {"rpc-1"}
+        instance.stop()
+    until(lambda: answers((("x-dev", "me"),)) == "rpc-1", "the intercept is over")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("db", (), "db speaks TCP there"),
+        ("db", ("--port", "api=0"), "db speaks TCP there"),
+        ("rpc", ("--port", "apy=0"), "--port apy=0: rpc has no port apy: choose one of api"),
+        ("bakc", (), "no such service: bakc"),
+    ],
+)
+def test_what_cannot_be_intercepted_starts_nothing(
+    mesh: Mesh, tmp_path: Path, name: str, options: tuple[str, ...], message: str
+) -> None:
+    argv = ("intercept", name, "--header", "x-dev=me", *options, "--", "touch", str(tmp_path / "started"))
+    done = mesh.run(*argv, check=False)
+    assert (done.returncode, message in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
     assert not (tmp_path / "started").exists()
